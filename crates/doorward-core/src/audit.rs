@@ -1,0 +1,46 @@
+//! What is written down about who did what. Refused attempts are audited like successful ones.
+
+use serde::{Deserialize, Serialize};
+
+/// A deed worth keeping. The word is stored and searched; never reuse one for another meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    InviteCreated,
+    InviteRevoked,
+    InviteRefused,
+    DeviceJoined,
+    DeviceReplaced,
+    DeviceRenamed,
+    DeviceRevoked,
+    DeviceRefused,
+    CloneParked,
+    ServiceRegistered,
+    ServiceRefused,
+    ServiceReleased,
+    AccessChanged,
+    SiteKeyRotated,
+    VisitRefused,
+}
+
+impl Deed {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InviteCreated => "invite-created",
+            Self::InviteRevoked => "invite-revoked",
+            Self::InviteRefused => "invite-refused",
+            Self::DeviceJoined => "device-joined",
+            Self::DeviceReplaced => "device-replaced",
+            Self::DeviceRenamed => "device-renamed",
+            Self::DeviceRevoked => "device-revoked",
+            Self::DeviceRefused => "device-refused",
+            Self::CloneParked => "clone-parked",
+            Self::ServiceRegistered => "service-registered",
+            Self::ServiceRefused => "service-refused",
+            Self::ServiceReleased => "service-released",
+            Self::AccessChanged => "access-changed",
+            Self::SiteKeyRotated => "site-key-rotated",
+            Self::VisitRefused => "visit-refused",
+        }
+    }
+}

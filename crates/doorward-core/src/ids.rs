@@ -1,0 +1,36 @@
+//! Identifiers of stored things. A newtype each, so that a device can never be taken for a service.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(
+    /// Who owns devices, names, ports, policies and invites.
+    AccountId
+);
+id!(
+    /// A registered private machine. Its key may change (the SD card died); its id does not.
+    DeviceId
+);
+id!(
+    /// Something a device offers. Names and ports belong to it for ever.
+    ServiceId
+);
+id!(
+    /// A permission to enrol, single-use unless said otherwise.
+    InviteId
+);

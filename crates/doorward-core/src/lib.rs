@@ -1,0 +1,17 @@
+//! Vocabulary and decisions of Doorward.
+//!
+//! Pure by rule: no tokio, no sockets, no clock (`now` is an argument), no storage. Whatever is decided here is
+//! decided the same way in a test, in the gateway and in the agent.
+
+pub mod access;
+pub mod audit;
+pub mod hop;
+pub mod ids;
+pub mod invite;
+pub mod names;
+pub mod secret;
+pub mod service;
+pub mod site;
+
+pub use ids::{AccountId, DeviceId, InviteId, ServiceId};
+pub use secret::Secret;

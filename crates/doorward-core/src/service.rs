@@ -1,0 +1,144 @@
+//! What a device offers, and how visitors arrive at it. How they arrive and what the agent connects to vary
+//! independently: nothing here names a target.
+
+use crate::access::{Policy, PolicyDocument};
+use crate::names::{HostName, Label, PathPrefix};
+use crate::{AccountId, DeviceId, ServiceId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// What kind of conversation a service holds; it decides which entrances make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceKind {
+    Http,
+    Tcp,
+    Udp,
+}
+
+impl ServiceKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl fmt::Display for ServiceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A service as the gateway knows it: one entry of the snapshot, and all that a decision looks at.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub id: ServiceId,
+    pub device: DeviceId,
+    pub account: AccountId,
+    pub device_name: Label,
+    pub name: Label,
+    pub title: String,
+    pub kind: ServiceKind,
+    pub standing: Standing,
+    pub policy: Arc<Policy>,
+}
+
+impl Service {
+    /// `device/service`, as people write it.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.device_name, self.name)
+    }
+}
+
+/// Whether a service may be visited at all, whatever its policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Offered,
+    /// The device no longer lists it. Its names and ports stay reserved.
+    Withdrawn,
+    DeviceRevoked,
+}
+
+/// What a device declares about one service: the `[[service]]` table of the agent's file without its target, the
+/// JSON of the API and of the wire. Unknown keys are refused, so a newer agent's rule is never silently dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Offer {
+    pub name: Label,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    pub kind: ServiceKind,
+    /// How ssh and vpn visitors address the service, unique per device; never a target address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_port: Option<u16>,
+    /// The main service of a device is reached by the device's name alone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub main: bool,
+    /// Further entrances than the default host name. Each needs the account's right to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrances: Vec<EntranceWish>,
+    #[serde(default)]
+    pub access: PolicyDocument,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_false(b: &bool) -> bool {
+    !b
+}
+
+/// An entrance that a device asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum EntranceWish {
+    /// A host name of its own.
+    Host(HostName),
+    /// A path on a host that it may share with other services of the same owner.
+    Path(PathWish),
+    /// A public TCP port; 0 leaves the choice to the gateway, which then keeps it for ever.
+    TcpPort(u16),
+    /// A public UDP port; 0 as above.
+    UdpPort(u16),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PathWish {
+    /// The site's own domain unless named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
+    pub prefix: PathPrefix,
+    /// Whether the prefix is taken off before the request reaches the service.
+    #[serde(default)]
+    pub strip: bool,
+}
+
+/// Where a request for a host and path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebRoute {
+    pub service: ServiceId,
+    /// Set where only a part of the host belongs to the service.
+    pub prefix: Option<PathPrefix>,
+    pub strip: bool,
+}
+
+/// How a visitor arrived. A new entrance is one variant here and one file in the gateway's `listen/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entrance {
+    Web,
+    TcpPort(u16),
+    UdpPort(u16),
+}
+
+impl Entrance {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::TcpPort(_) => "tcp",
+            Self::UdpPort(_) => "udp",
+        }
+    }
+}
