@@ -1,0 +1,394 @@
+//! The agent's end of a link: it answers opens.
+
+use crate::dialer::Ways;
+use crate::handshake::{self, Channel, HandshakeError, Introduction, LaneSecret};
+use crate::identity::DeviceKey;
+use crate::lane::LaneStream;
+use crate::link::{LinkEnd, Speaker, Vitals, read_control, split, write_control};
+use crate::messages::{Goodbye, Hop, LaneHello, Leaving, Message, Open, OpenFailed, Welcome};
+use crate::pipe::Pipe;
+use crate::pulse::{Pulse, Rhythm};
+use crate::stream::{QuicStream, Stream};
+use crate::transport::memory::MemoryDialer;
+use crate::transport::{Carried, quic};
+use crate::udp::{Datagrams, Flow, FlowTable, dispatch_datagrams};
+use crate::wire::{STRANGER_LIMIT, WireError, read_frame};
+use doorward_core::Secret;
+use doorward_core::hop::HopFailure;
+use doorward_core::names::Label;
+use doorward_core::site::{Carrier, Endpoint};
+use quinn::Connection;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// How further connections of this link are dialled: as the link itself was.
+#[derive(Clone)]
+pub(crate) enum Route {
+    Tcp { endpoint: Endpoint, address: SocketAddr, ways: Arc<Ways> },
+    Memory(MemoryDialer),
+}
+
+impl Route {
+    async fn dial(&self) -> io::Result<Channel> {
+        match self {
+            Self::Tcp { endpoint, address, ways } => {
+                // Beside a QUIC link, lanes go to the same port over TCP.
+                let carrier = if endpoint.carrier == Carrier::Quic { Carrier::Tls } else { endpoint.carrier };
+                ways.dial_pipe(&Endpoint { carrier, ..endpoint.clone() }, *address).await
+            }
+            Self::Memory(dialer) => dialer.dial().await,
+        }
+    }
+}
+
+/// The agent's side of a standing link, and what comes of it.
+pub struct AgentStanding {
+    pub link: Arc<AgentLink>,
+    pub welcome: Welcome,
+    pub visits: mpsc::Receiver<Visit>,
+    /// Messages of the gateway: `ServicesReport`, `Site`, `CheckPorts`, `Goodbye`.
+    pub events: mpsc::Receiver<Message>,
+    /// Runs the link. Whoever polls it owns the link; dropping it ends it.
+    pub driver: std::pin::Pin<Box<dyn Future<Output = LinkEnd> + Send>>,
+}
+
+pub struct AgentLink {
+    carrier: Carrier,
+    speaker: Speaker,
+    vitals: Vitals,
+    doubt: Notify,
+    closing: CancellationToken,
+}
+
+const VISITS: usize = 64;
+const EVENTS: usize = 32;
+/// Connections at once beside the control connection.
+const MAX_LANES: usize = 1024;
+/// A visit's first frame follows its stream at once; this is for slow lines.
+const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
+const LANE_LIMIT: Duration = Duration::from_secs(10);
+/// Where no sentinel lane can be had (TCP blocked), it is tried for again this often.
+const SENTINEL_PAUSE: Duration = Duration::from_secs(60);
+/// In doubt, an answer is wanted within this, or a few round trips.
+const DOUBT_LIMIT: Duration = Duration::from_secs(1);
+
+impl AgentLink {
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// `false`: the link is gone.
+    pub async fn say(&self, message: Message) -> bool {
+        self.speaker.say(message).await
+    }
+
+    /// Something happened to the network: find out now whether the link still works.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    pub async fn close(&self, reason: Leaving) {
+        let said = self.speaker.say(Message::Goodbye(Goodbye { reason: reason.into() }));
+        let _ = timeout(Duration::from_millis(500), said).await;
+        sleep(Duration::from_millis(50)).await;
+        self.closing.cancel();
+    }
+}
+
+impl AgentStanding {
+    pub(crate) async fn begin(
+        carrier: Carrier,
+        carried: Carried,
+        route: Route,
+        key: &DeviceKey,
+        who: &Introduction,
+    ) -> Result<Self, HandshakeError> {
+        let (mut channel, connected) = match carried {
+            Carried::Pipe(channel) => (channel, None),
+            Carried::Quic(connected) => {
+                let wire = |e: io::Error| HandshakeError::Wire(WireError::Io(e));
+                let control = connected.connection.open_bi().await.map_err(|e| wire(e.into()))?;
+                let exporter = quic::exporter(&connected.connection).map_err(wire)?;
+                (Channel { pipe: Box::new(QuicStream::new(control)), exporter }, Some(connected))
+            }
+        };
+        let welcome = handshake::introduce(&mut channel, key, who).await?;
+        let secret = <[u8; 32]>::try_from(welcome.lane_secret.as_slice())
+            .map_err(|_| HandshakeError::Protocol("a lane secret has 32 bytes"))?;
+
+        let pulse = Arc::new(Pulse::default());
+        let (speaker, spoken) = Speaker::new();
+        let vitals = match &connected {
+            Some(connected) => Vitals::Quic(connected.connection.clone()),
+            None => Vitals::Control { pulse: pulse.clone(), speaker: speaker.clone() },
+        };
+        let closing = CancellationToken::new();
+        let link = Arc::new(AgentLink { carrier, speaker: speaker.clone(), vitals, doubt: Notify::new(), closing });
+        let (visit_sender, visits) = mpsc::channel(VISITS);
+        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (heard_sender, heard) = mpsc::channel(EVENTS);
+        let (reader, writer) = split(channel.pipe);
+        let lanes = Lanes {
+            route,
+            link: welcome.link.clone(),
+            secret: Secret::new(secret),
+            visits: visit_sender.clone(),
+            pulse: pulse.clone(),
+        };
+        let driver = Box::pin(drive(
+            link.clone(),
+            read_control(reader, speaker, pulse, heard_sender),
+            write_control(writer, spoken),
+            Rhythm::for_link(who.metered),
+            route_events(Arc::new(lanes), connected.is_some(), link.clone(), heard, event_sender),
+            connected.map(|connected| take_streams(connected, visit_sender)),
+        ));
+        Ok(Self { link, welcome, visits, events, driver })
+    }
+}
+
+async fn drive(
+    link: Arc<AgentLink>,
+    reading: impl Future<Output = LinkEnd>,
+    writing: impl Future<Output = LinkEnd>,
+    rhythm: Rhythm,
+    routing: impl Future<Output = LinkEnd>,
+    streams: Option<impl Future<Output = LinkEnd>>,
+) -> LinkEnd {
+    let streams = async {
+        match streams {
+            Some(streams) => streams.await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        end = reading => end,
+        end = writing => end,
+        end = routing => end,
+        end = streams => end,
+        () = watch(&link, rhythm) => LinkEnd::Silent,
+        () = link.closing.cancelled() => LinkEnd::ClosedHere,
+    }
+}
+
+/// Pings in rhythm, and at once when in doubt. Resolves when an answer stays away.
+async fn watch(link: &AgentLink, rhythm: Rhythm) {
+    loop {
+        let limit = tokio::select! {
+            () = sleep(rhythm.ping_every) => rhythm.answer_within,
+            () = link.doubt.notified() => DOUBT_LIMIT,
+        };
+        if !link.vitals.probe(limit).await {
+            return;
+        }
+    }
+}
+
+/// Dials lanes as the gateway wishes; everything else goes to the agent. Beside QUIC one lane is kept as a sentinel.
+async fn route_events(
+    lanes: Arc<Lanes>,
+    wants_sentinel: bool,
+    link: Arc<AgentLink>,
+    mut heard: mpsc::Receiver<Message>,
+    events: mpsc::Sender<Message>,
+) -> LinkEnd {
+    let mut running = JoinSet::new();
+    if wants_sentinel {
+        running.spawn(lanes.clone().sentinel(link));
+    }
+    loop {
+        let message = tokio::select! {
+            message = heard.recv() => message,
+            Some(_) = running.join_next() => continue,
+        };
+        match message {
+            None => return LinkEnd::Closed,
+            Some(Message::LanesWanted(wanted)) => {
+                let room = MAX_LANES.saturating_sub(running.len());
+                for _ in 0..room.min(wanted.count as usize) {
+                    let lanes = lanes.clone();
+                    running.spawn(async move {
+                        if let Err(error) = lanes.run_lane().await {
+                            debug!(%error, "a lane ended");
+                        }
+                    });
+                }
+            }
+            Some(message) => {
+                if events.send(message).await.is_err() {
+                    return LinkEnd::ClosedHere;
+                }
+            }
+        }
+    }
+}
+
+/// What every lane of a link needs.
+struct Lanes {
+    route: Route,
+    link: Vec<u8>,
+    secret: LaneSecret,
+    visits: mpsc::Sender<Visit>,
+    pulse: Arc<Pulse>,
+}
+
+impl Lanes {
+    async fn dial(&self) -> Result<Pipe, HandshakeError> {
+        let dialling = async {
+            let mut channel = self.route.dial().await.map_err(WireError::from)?;
+            let proof = handshake::lane_proof(&self.secret, &channel.exporter);
+            let hello = Message::LaneHello(LaneHello { link: self.link.clone(), proof });
+            handshake::send(&mut channel, &hello).await?;
+            Ok(channel.pipe)
+        };
+        timeout(LANE_LIMIT, dialling).await.map_err(|_| HandshakeError::Silent)?
+    }
+
+    /// One lane, visit after visit, until it breaks.
+    async fn run_lane(&self) -> Result<(), HandshakeError> {
+        let mut pipe = self.dial().await?;
+        loop {
+            let Some(frame) = read_frame(&mut pipe, STRANGER_LIMIT).await? else { return Ok(()) };
+            let Message::Open(open) = Message::decode(&frame)? else {
+                return Err(HandshakeError::Protocol("only an open may start on an idle lane"));
+            };
+            let (home, back) = oneshot::channel();
+            let way = Way::Lane { pipe, pulse: self.pulse.clone(), home };
+            let Some(visit) = Visit::new(open, way) else {
+                return Err(HandshakeError::Protocol("an open without a service name"));
+            };
+            if self.visits.send(visit).await.is_err() {
+                return Ok(());
+            }
+            match back.await {
+                Ok(returned) => pipe = returned,
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// A lane that carries nothing: when TCP reports its end, the gateway's process has died or moved, and the link
+    /// is in doubt. UDP alone would find out only at the next ping.
+    async fn sentinel(self: Arc<Self>, link: Arc<AgentLink>) {
+        loop {
+            if let Ok(mut pipe) = self.dial().await {
+                let _ = read_frame(&mut pipe, 0).await;
+                link.doubt();
+            }
+            sleep(SENTINEL_PAUSE).await;
+        }
+    }
+}
+
+/// Takes the streams that the gateway opens over QUIC.
+async fn take_streams(connected: quic::Connected, visits: mpsc::Sender<Visit>) -> LinkEnd {
+    let flows = Arc::new(FlowTable::default());
+    let mut tasks = JoinSet::new();
+    let connection = connected.connection.clone();
+    tasks.spawn(dispatch_datagrams(connection.clone(), flows.clone()));
+    loop {
+        let stream = tokio::select! {
+            stream = connection.accept_bi() => stream,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let Ok(stream) = stream else { return LinkEnd::Closed };
+        let way = Way::Quic { stream: QuicStream::new(stream), connection: connection.clone(), flows: flows.clone() };
+        let visits = visits.clone();
+        tasks.spawn(async move {
+            if let Some(visit) = first_frame(way).await {
+                let _ = visits.send(visit).await;
+            }
+        });
+    }
+}
+
+async fn first_frame(way: Way) -> Option<Visit> {
+    let Way::Quic { mut stream, connection, flows } = way else { return None };
+    let frame = timeout(FIRST_FRAME_LIMIT, read_frame(&mut stream, STRANGER_LIMIT)).await.ok()?.ok()??;
+    let Ok(Message::Open(open)) = Message::decode(&frame) else { return None };
+    Visit::new(open, Way::Quic { stream, connection, flows })
+}
+
+/// Somebody wants to reach a service; the gateway has decided that they may.
+pub struct Visit {
+    pub service: Label,
+    /// The time that is left, by this machine's own clock from now on.
+    pub remaining: Option<Duration>,
+    pub source: IpAddr,
+    /// A UDP flow rather than a byte stream.
+    flow: Option<u64>,
+    way: Way,
+}
+
+enum Way {
+    Quic { stream: QuicStream, connection: Connection, flows: Arc<FlowTable> },
+    Lane { pipe: Pipe, pulse: Arc<Pulse>, home: oneshot::Sender<Pipe> },
+}
+
+impl Visit {
+    fn new(open: Open, way: Way) -> Option<Self> {
+        Some(Self {
+            service: Label::parse(&open.service).ok()?,
+            remaining: open.remaining_ms.map(Duration::from_millis),
+            source: open.source.parse().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            flow: open.flow,
+            way,
+        })
+    }
+
+    pub fn is_flow(&self) -> bool {
+        self.flow.is_some()
+    }
+
+    /// The target is connected: the stream is the visitor's from here on.
+    pub async fn accept(self) -> io::Result<Stream> {
+        let opened = Message::Opened.encode();
+        match self.way {
+            Way::Quic { mut stream, .. } => {
+                stream.write_all(&opened).await?;
+                Ok(Stream::quic(stream))
+            }
+            Way::Lane { mut pipe, pulse, home } => {
+                pipe.write_all(&opened).await?;
+                pipe.flush().await?;
+                let home = Box::new(move |pipe| drop(home.send(pipe)));
+                Ok(Stream::lane(LaneStream::new(pipe, pulse, home)))
+            }
+        }
+    }
+
+    /// The same for a UDP flow.
+    pub async fn accept_flow(self) -> io::Result<Flow> {
+        let datagrams = match (&self.way, self.flow) {
+            (Way::Quic { connection, flows, .. }, Some(number)) => {
+                Some(Datagrams::new(connection.clone(), flows, number))
+            }
+            _ => None,
+        };
+        Ok(Flow { stream: self.accept().await?, datagrams })
+    }
+
+    pub async fn fail(self, failure: HopFailure, detail: &str) {
+        let failed = OpenFailed { hop: Hop::from(failure).into(), detail: detail.to_owned() };
+        let bytes = Message::OpenFailed(failed).encode();
+        match self.way {
+            Way::Quic { mut stream, .. } => {
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+            }
+            Way::Lane { mut pipe, home, .. } => {
+                if pipe.write_all(&bytes).await.is_ok() && pipe.flush().await.is_ok() {
+                    let _ = home.send(pipe);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The link between gateway and agent, both ends together.
+//!
+//! A *carrier* (QUIC, TLS, a WebSocket, memory) is dialled by the agent and authenticates the gateway. The *handshake*
+//! proves the device over it. What stands then is a *link*: the gateway opens *streams* in it, one per visit, each
+//! acknowledged by the agent, and both ends *splice* visitor and target to it.
+
+mod acceptor;
+mod agent_end;
+mod dialer;
+mod gateway_end;
+mod handshake;
+pub mod identity;
+mod lane;
+mod link;
+pub mod messages;
+mod pinning;
+mod pipe;
+mod pulse;
+mod queue;
+pub mod splice;
+mod stream;
+mod transport;
+mod udp;
+pub mod wire;
+
+pub use acceptor::{Acceptor, ArrivalError, CARRIER_LIMIT};
+pub use agent_end::{AgentLink, AgentStanding, Visit};
+pub use dialer::{Destination, Dialer, Established};
+pub use gateway_end::{Arrival, GatewayLink, OPEN_LIMIT, OpenError, OpenRequest, Standing};
+pub use handshake::{Channel, Claims, HANDSHAKE_LIMIT, HandshakeError, Introduction};
+pub use link::{LinkEnd, LinkId};
+pub use pipe::{Duplex, Pipe, tune_tcp};
+pub use pulse::Rhythm;
+pub use queue::PacketQueue;
+pub use stream::{Reset, Stream};
+pub use transport::memory::{MemoryDialer, MemoryListener, memory};
+pub use transport::tls::{Proxy, Upgraded};
+pub use udp::{Flow, FlowEnd};

@@ -1,0 +1,181 @@
+//! What both ends of a standing link share: the control stream, the watch over the other end, the ways to end.
+
+use crate::messages::{Leaving, Message, Unsupported};
+use crate::pipe::Pipe;
+use crate::pulse::Pulse;
+use crate::udp;
+use crate::wire::{CONTROL_LIMIT, WireError, read_frame};
+use quinn::Connection;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::debug;
+
+/// A link's name for the time that it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkId(pub [u8; 16]);
+
+impl LinkId {
+    pub(crate) fn new() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0[..4]))
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LinkId({self})")
+    }
+}
+
+/// Why a link ended.
+#[derive(Debug, Error)]
+pub enum LinkEnd {
+    #[error("the other end did not answer any more")]
+    Silent,
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the other end said goodbye ({0:?})")]
+    Goodbye(Leaving),
+    #[error("it was closed here")]
+    ClosedHere,
+    #[error("the other end broke the protocol: {0}")]
+    Wire(#[from] WireError),
+}
+
+/// Control messages wait here for the wire. A peer that takes none of them for this long is dead.
+const CONTROL_QUEUE: usize = 64;
+const WRITE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Speaks on the control stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Speaker(mpsc::Sender<Message>);
+
+impl Speaker {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(CONTROL_QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Waits for room; `false` if the link is gone.
+    pub(crate) async fn say(&self, message: Message) -> bool {
+        self.0.send(message).await.is_ok()
+    }
+
+    /// Says it if there is room: for what may be said again later.
+    pub(crate) fn mention(&self, message: Message) {
+        let _ = self.0.try_send(message);
+    }
+}
+
+pub(crate) async fn write_control(mut writer: WriteHalf<Pipe>, mut messages: mpsc::Receiver<Message>) -> LinkEnd {
+    while let Some(message) = messages.recv().await {
+        let bytes = message.encode();
+        let writing = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        };
+        match timeout(WRITE_LIMIT, writing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return LinkEnd::Closed,
+            Err(_) => return LinkEnd::Silent,
+        }
+    }
+    LinkEnd::ClosedHere
+}
+
+/// Reads control messages: answers what needs no thought, and passes the rest on.
+pub(crate) async fn read_control(
+    mut reader: ReadHalf<Pipe>,
+    speaker: Speaker,
+    pulse: Arc<Pulse>,
+    events: mpsc::Sender<Message>,
+) -> LinkEnd {
+    loop {
+        let frame = match read_frame(&mut reader, CONTROL_LIMIT).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return LinkEnd::Closed,
+            Err(WireError::Io(_) | WireError::Truncated) => return LinkEnd::Closed,
+            Err(error @ (WireError::TooLong { .. } | WireError::Malformed { .. })) => return LinkEnd::Wire(error),
+        };
+        pulse.beat();
+        match Message::decode(&frame) {
+            Ok(Message::Ping) => speaker.mention(Message::Pong),
+            Ok(Message::Pong) => {}
+            Ok(Message::Other(kind)) => speaker.mention(Message::Unsupported(Unsupported { kind: kind.into() })),
+            Ok(Message::Unsupported(what)) => debug!(kind = what.kind, "the peer does not know this message"),
+            Ok(message) => {
+                if events.send(message).await.is_err() {
+                    return LinkEnd::ClosedHere;
+                }
+            }
+            Err(error) => return LinkEnd::Wire(error),
+        }
+    }
+}
+
+/// Where signs of life are counted and how one is asked for.
+#[derive(Clone)]
+pub(crate) enum Vitals {
+    Quic(Connection),
+    Control { pulse: Arc<Pulse>, speaker: Speaker },
+}
+
+impl Vitals {
+    pub(crate) fn heard(&self) -> u64 {
+        match self {
+            Self::Quic(connection) => connection.stats().udp_rx.datagrams,
+            Self::Control { pulse, .. } => pulse.count(),
+        }
+    }
+
+    pub(crate) fn ping(&self) {
+        match self {
+            Self::Quic(connection) => udp::ping(connection),
+            Self::Control { speaker, .. } => speaker.mention(Message::Ping),
+        }
+    }
+
+    /// Asks for a sign of life and waits that long for it.
+    pub(crate) async fn probe(&self, limit: Duration) -> bool {
+        let before = self.heard();
+        self.ping();
+        let step = limit / 20;
+        for _ in 0..20 {
+            tokio::time::sleep(step).await;
+            if self.heard() != before {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Resolves when nothing was heard for `limit`.
+    pub(crate) async fn until_silent(&self, limit: Duration) {
+        let mut seen = self.heard();
+        let mut quiet = Duration::ZERO;
+        let step = limit / 15;
+        while quiet < limit {
+            tokio::time::sleep(step).await;
+            let heard = self.heard();
+            quiet = if heard == seen { quiet + step } else { Duration::ZERO };
+            seen = heard;
+        }
+    }
+}
+
+pub(crate) fn split(pipe: Pipe) -> (ReadHalf<Pipe>, WriteHalf<Pipe>) {
+    fn halves<T: AsyncRead + AsyncWrite>(io: T) -> (ReadHalf<T>, WriteHalf<T>) {
+        tokio::io::split(io)
+    }
+    halves(pipe)
+}

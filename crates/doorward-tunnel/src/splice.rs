@@ -1,0 +1,157 @@
+//! Passing bytes between a visitor (or target) and a stream, the same way on both ends of a link.
+//!
+//! A half-close is passed on. What remains half-open and silent is ended by a linger. A break on one side breaks the
+//! other; so does a cut.
+
+use crate::pipe::Duplex;
+use crate::stream::{Reset, Stream};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Bytes that passed, visible while they pass.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Visitor → target.
+    pub up: AtomicU64,
+    /// Target → visitor.
+    pub down: AtomicU64,
+}
+
+/// How a splice ended.
+#[derive(Debug)]
+pub enum End {
+    /// Both directions finished.
+    Finished,
+    /// One direction finished and the other stayed silent for the linger.
+    Lingered,
+    /// One side broke.
+    Broken(io::Error),
+    /// The permission ended.
+    Cut,
+}
+
+/// How long a half-closed connection may stay silent. Long: `nc -N` and slow printers do this for good reasons.
+pub const LINGER: Duration = Duration::from_secs(600);
+
+const SMALL: usize = 4 * 1024;
+const LARGE: usize = 128 * 1024;
+/// An idle connection gives its large buffer back after this.
+const SHRINK_AFTER: Duration = Duration::from_secs(3);
+
+/// Passes bytes until both directions ended, or `cut` resolves. `near` is the visitor's or the target's side.
+/// `near_sends` counts what comes from it, `near_gets` what goes to it.
+pub async fn splice(
+    mut near: impl Duplex,
+    mut stream: Stream,
+    near_sends: &AtomicU64,
+    near_gets: &AtomicU64,
+    cut: impl Future<Output = ()>,
+) -> End {
+    let end = {
+        let (near_read, near_write) = tokio::io::split(&mut near);
+        let (stream_read, stream_write) = tokio::io::split(&mut stream);
+        let outward = pass(near_read, stream_write, near_sends);
+        let inward = pass(stream_read, near_write, near_gets);
+        tokio::select! {
+            biased;
+            () = cut => End::Cut,
+            end = both(outward, near_sends, inward, near_gets) => end,
+        }
+    };
+    match &end {
+        End::Finished => {}
+        End::Cut => {
+            near.abort();
+            stream.reset(Reset::Cut);
+        }
+        End::Lingered => {
+            near.abort();
+            stream.reset(Reset::Idle);
+        }
+        End::Broken(_) => {
+            near.abort();
+            stream.reset(Reset::TargetReset);
+        }
+    }
+    end
+}
+
+async fn both(
+    outward: impl Future<Output = io::Result<()>>,
+    sent: &AtomicU64,
+    inward: impl Future<Output = io::Result<()>>,
+    got: &AtomicU64,
+) -> End {
+    tokio::pin!(outward, inward);
+    let (first, rest, counter) = tokio::select! {
+        done = &mut outward => (done, Direction::Inward, got),
+        done = &mut inward => (done, Direction::Outward, sent),
+    };
+    if let Err(error) = first {
+        return End::Broken(error);
+    }
+    let last = match rest {
+        Direction::Inward => until_silent(inward, counter).await,
+        Direction::Outward => until_silent(outward, counter).await,
+    };
+    match last {
+        Some(Ok(())) => End::Finished,
+        Some(Err(error)) => End::Broken(error),
+        None => End::Lingered,
+    }
+}
+
+enum Direction {
+    Outward,
+    Inward,
+}
+
+/// Waits for `passing`, as long as `counter` moves at least once per linger.
+async fn until_silent(
+    mut passing: impl Future<Output = io::Result<()>> + Unpin,
+    counter: &AtomicU64,
+) -> Option<io::Result<()>> {
+    loop {
+        let before = counter.load(Ordering::Relaxed);
+        match timeout(LINGER, &mut passing).await {
+            Ok(done) => return Some(done),
+            Err(_) if counter.load(Ordering::Relaxed) == before => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+/// One direction, until its end has been passed on. The buffer grows with full reads and shrinks when idle: a
+/// thousand quiet connections must not hold a thousand large buffers.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    counter: &AtomicU64,
+) -> io::Result<()> {
+    let mut buffer = vec![0; SMALL];
+    loop {
+        let n = if buffer.len() == SMALL {
+            from.read(&mut buffer).await?
+        } else {
+            match timeout(SHRINK_AFTER, from.read(&mut buffer)).await {
+                Ok(n) => n?,
+                Err(_) => {
+                    buffer = vec![0; SMALL];
+                    continue;
+                }
+            }
+        };
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..n]).await?;
+        to.flush().await?;
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+        if n == buffer.len() && n < LARGE {
+            buffer = vec![0; n * 4];
+        }
+    }
+}

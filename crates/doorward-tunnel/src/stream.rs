@@ -1,0 +1,152 @@
+//! One visit's bytes inside a link. An end (FIN) is not a break (RESET): half-closed streams live on, a dropped one
+//! is a break unless it was shut down first.
+
+use crate::lane::LaneStream;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Why a stream broke. The code travels (QUIC: as application error code; lanes: in the RESET frame).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Reset {
+    #[error("cut: the permission ended")]
+    Cut,
+    #[error("the target reset its connection")]
+    TargetReset,
+    #[error("the visitor went away")]
+    VisitorGone,
+    #[error("nothing moved for too long")]
+    Idle,
+    #[error("the peer broke the protocol")]
+    Protocol,
+    /// Broken by the other end, or by the loss of the link.
+    #[error("broken by the other end")]
+    Peer,
+}
+
+impl Reset {
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::Cut => 1,
+            Self::TargetReset => 2,
+            Self::VisitorGone => 3,
+            Self::Idle => 4,
+            Self::Protocol => 5,
+            Self::Peer => 6,
+        }
+    }
+}
+
+impl From<Reset> for io::Error {
+    fn from(reset: Reset) -> Self {
+        Self::new(io::ErrorKind::ConnectionReset, reset)
+    }
+}
+
+/// A stream of either make. Dropping it unfinished resets it.
+pub struct Stream(Inner);
+
+enum Inner {
+    Quic(QuicStream),
+    Lane(LaneStream),
+}
+
+impl Stream {
+    pub(crate) fn quic(stream: QuicStream) -> Self {
+        Self(Inner::Quic(stream))
+    }
+
+    pub(crate) fn lane(stream: LaneStream) -> Self {
+        Self(Inner::Lane(stream))
+    }
+
+    /// Breaks the stream in both directions, unsent bytes and all.
+    pub fn reset(&mut self, reason: Reset) {
+        match &mut self.0 {
+            Inner::Quic(stream) => stream.reset(reason),
+            Inner::Lane(stream) => stream.reset(reason),
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.get_mut().0 {
+            Inner::Quic($stream) => $call,
+            Inner::Lane($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// Both halves of a QUIC stream. quinn *finishes* a dropped sender; here a drop is a break.
+pub(crate) struct QuicStream {
+    pub(crate) send: quinn::SendStream,
+    pub(crate) receive: quinn::RecvStream,
+    is_finished: bool,
+}
+
+impl QuicStream {
+    pub(crate) fn new((send, receive): (quinn::SendStream, quinn::RecvStream)) -> Self {
+        Self { send, receive, is_finished: false }
+    }
+
+    fn reset(&mut self, reason: Reset) {
+        self.is_finished = true;
+        // Both fail only where the stream ended already.
+        let _ = self.send.reset(reason.code().into());
+        let _ = self.receive.stop(reason.code().into());
+    }
+}
+
+impl crate::pipe::Duplex for QuicStream {}
+
+impl AsyncRead for QuicStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.receive).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for QuicStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.send), cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_finished = true;
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.send), cx)
+    }
+}
+
+impl Drop for QuicStream {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let _ = self.send.reset(Reset::VisitorGone.code().into());
+        }
+    }
+}
