@@ -1,0 +1,130 @@
+//! The Debian packages the tests need. Everything else comes with Rust.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{output, program, run, succeeds};
+
+struct Package {
+    name: &'static str,
+    /// Suites of `cargo xtask test`, or `build`.
+    needed_by: &'static [&'static str],
+    why: &'static str,
+}
+
+const PACKAGES: &[Package] = &[
+    Package { name: "gcc", needed_by: &["build"], why: "links, and compiles SQLite and AWS-LC" },
+    Package { name: "libc6-dev", needed_by: &["build"], why: "the C library to link against" },
+    Package { name: "conntrack", needed_by: &["world"], why: "looks at and flushes a simulated router's NAT entries" },
+    Package { name: "faketime", needed_by: &["world"], why: "starts an agent with a wrong clock" },
+    Package { name: "iproute2", needed_by: &["world"], why: "builds network namespaces, links and routes" },
+    Package { name: "iputils-ping", needed_by: &["world"], why: "proves that the simulated networks are joined" },
+    Package { name: "nftables", needed_by: &["world"], why: "NAT, CGNAT and firewalls of the simulated routers" },
+    Package { name: "python3", needed_by: &["world"], why: "small targets: http.server and the like" },
+    Package { name: "socat", needed_by: &["world"], why: "tcp, udp and unix targets and visitors" },
+    Package { name: "util-linux", needed_by: &["world"], why: "unshare and nsenter" },
+    Package { name: "curl", needed_by: &["world", "peers"], why: "the visitor of web entrances" },
+    Package { name: "caddy", needed_by: &["peers"], why: "a reverse proxy in front of the gateway" },
+    Package { name: "chromium", needed_by: &["peers"], why: "cookies and origins as a browser treats them" },
+    Package { name: "jupyter-notebook", needed_by: &["peers"], why: "a service full of WebSockets" },
+    Package { name: "netcat-openbsd", needed_by: &["peers"], why: "half-closed connections" },
+    Package { name: "nginx", needed_by: &["peers"], why: "a reverse proxy in front of the gateway" },
+    Package { name: "openssh-client", needed_by: &["peers"], why: "ssh -R, ssh -J, scp, sftp" },
+    Package { name: "openssh-server", needed_by: &["peers"], why: "sshd, the target of an ssh service" },
+];
+
+/// Installs what these suites lack when root; else says what to install.
+pub(crate) fn provide(suites: &[&str]) -> Result<()> {
+    if !succeeds(program("dpkg-query").arg("--version")) {
+        println!("note: this is no Debian; the tests themselves will say which program they lack");
+        return Ok(());
+    }
+    let missing = missing(suites)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        println!("missing Debian package: {:<18} {} ({})", package.name, package.why, package.needed_by.join(", "));
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    if output(program("id").arg("-u"))?.trim() != "0" {
+        bail!(
+            "install them:\n  sudo apt-get update\n  sudo apt-get install --no-install-recommends {}",
+            names.join(" ")
+        );
+    }
+    install(&names)
+}
+
+fn missing(suites: &[&str]) -> Result<Vec<&'static Package>> {
+    let wanted: Vec<&Package> =
+        PACKAGES.iter().filter(|package| package.needed_by.iter().any(|by| suites.contains(by))).collect();
+    let mut query = program("dpkg-query");
+    query.args(["--show", "--showformat=${Package} ${db:Status-Status}\n"]);
+    query.args(wanted.iter().map(|package| package.name));
+    // It complains, and fails, about names it never heard of: they are missing, too.
+    let answer = query.stderr(Stdio::null()).output().context("cannot start dpkg-query")?;
+    let answer = String::from_utf8_lossy(&answer.stdout);
+    Ok(wanted.into_iter().filter(|package| !is_installed(&answer, package.name)).collect())
+}
+
+fn is_installed(answer: &str, name: &str) -> bool {
+    answer.lines().any(|line| line.split_once(' ') == Some((name, "installed")))
+}
+
+fn install(names: &[&str]) -> Result<()> {
+    let _quiet = NoServices::declare()?;
+    run(program("apt-get").args(["update", "--quiet"]))?;
+    let mut install = program("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    // Somebody else's apt may hold the lock for a while, but not for ever.
+    install.args(["install", "--quiet", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]);
+    run(install.args(names))
+}
+
+/// While it lives, no package may start its service upon installation (Debian policy 9.3.3.2): nginx, caddy and sshd
+/// would take the ports under test. Where the machine already has such a rule, it stays as it is.
+struct NoServices;
+
+const RULE: &str = "/usr/sbin/policy-rc.d";
+const RULE_TEXT: &str = "#!/bin/sh\n# Written by `cargo xtask test`, and removed by it.\nexit 101\n";
+
+impl NoServices {
+    fn declare() -> Result<Option<Self>> {
+        let path = Path::new(RULE);
+        // An interrupted run may have left our own behind.
+        if path.exists() && fs::read_to_string(path).is_ok_and(|text| text != RULE_TEXT) {
+            return Ok(None);
+        }
+        let mut file = File::create(path).with_context(|| format!("cannot write {RULE}"))?;
+        let guard = Self;
+        file.write_all(RULE_TEXT.as_bytes())?;
+        run(program("chmod").args(["755", RULE]))?;
+        Ok(Some(guard))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(RULE) {
+            eprintln!("cannot remove {RULE}, which keeps services from starting: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dpkg_calls_installed_is_installed() {
+        let answer = "curl installed\nnginx config-files\nnginx-common installed\n";
+        assert!(is_installed(answer, "curl"));
+        assert!(!is_installed(answer, "nginx"));
+        assert!(!is_installed(answer, "socat"));
+    }
+}
