@@ -12,14 +12,14 @@ use crate::transport::{quic, tls, websocket};
 use doorward_core::site::Carrier;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub struct Acceptor {
-    tls: Arc<rustls::ServerConfig>,
+    tls: RwLock<Arc<rustls::ServerConfig>>,
     doors: Arc<LaneDoors>,
 }
 
@@ -40,17 +40,28 @@ pub const CARRIER_LIMIT: Duration = Duration::from_secs(10);
 
 impl Acceptor {
     pub fn new(identity: &SiteIdentity) -> Result<Self, rustls::Error> {
-        Ok(Self { tls: Arc::new(pinning::server_config(identity)?), doors: Arc::default() })
+        Ok(Self { tls: RwLock::new(Arc::new(pinning::server_config(identity)?)), doors: Arc::default() })
     }
 
     /// The configuration for connections whose ClientHello asks for our ALPN.
     pub fn tls_config(&self) -> Arc<rustls::ServerConfig> {
-        self.tls.clone()
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on another identity answers: the site key was rotated. Links that stand are not touched.
+    pub fn take_identity(&self, identity: &SiteIdentity, endpoints: &[quinn::Endpoint]) -> io::Result<()> {
+        let tls = Arc::new(pinning::server_config(identity).map_err(io::Error::other)?);
+        let quic = quic::server_config(tls.clone())?;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
+        for endpoint in endpoints {
+            endpoint.set_server_config(Some(quic.clone()));
+        }
+        Ok(())
     }
 
     /// A UDP endpoint that takes links.
     pub fn listen_quic(&self, address: SocketAddr) -> io::Result<quinn::Endpoint> {
-        let config = quic::server_config(self.tls.clone())?;
+        let config = quic::server_config(self.tls_config())?;
         let socket = quic::bind(address)?;
         quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket, Arc::new(quinn::TokioRuntime))
     }
@@ -86,7 +97,7 @@ impl Acceptor {
         peer: SocketAddr,
     ) -> Result<Option<Arrival>, ArrivalError> {
         let pipe = websocket::accept(upgraded).await;
-        let securing = TlsAcceptor::from(self.tls.clone()).accept(PipeIo(pipe));
+        let securing = TlsAcceptor::from(self.tls_config()).accept(PipeIo(pipe));
         let stream = timeout(CARRIER_LIMIT, securing).await.map_err(|_| ArrivalError::Slow)??;
         self.greet(tls::channel(stream)?, Carrier::WebSocket, peer, None).await
     }

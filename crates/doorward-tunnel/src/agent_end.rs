@@ -37,6 +37,14 @@ pub(crate) enum Route {
 }
 
 impl Route {
+    /// The gateway's own address, where it is known (a proxy resolves it itself).
+    fn gateway(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp { address, .. } => Some(address.ip()).filter(|ip| !ip.is_unspecified()),
+            Self::Memory(_) => None,
+        }
+    }
+
     async fn dial(&self) -> io::Result<Channel> {
         match self {
             Self::Tcp { endpoint, address, ways } => {
@@ -62,6 +70,7 @@ pub struct AgentStanding {
 
 pub struct AgentLink {
     carrier: Carrier,
+    gateway: Option<IpAddr>,
     speaker: Speaker,
     vitals: Vitals,
     doubt: Notify,
@@ -83,6 +92,11 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(1);
 impl AgentLink {
     pub fn carrier(&self) -> Carrier {
         self.carrier
+    }
+
+    /// The address that the link was dialled at, unless through a proxy.
+    pub fn gateway(&self) -> Option<IpAddr> {
+        self.gateway
     }
 
     /// `false`: the link is gone.
@@ -131,7 +145,14 @@ impl AgentStanding {
             None => Vitals::Control { pulse: pulse.clone(), speaker: speaker.clone() },
         };
         let closing = CancellationToken::new();
-        let link = Arc::new(AgentLink { carrier, speaker: speaker.clone(), vitals, doubt: Notify::new(), closing });
+        let link = Arc::new(AgentLink {
+            carrier,
+            gateway: route.gateway(),
+            speaker: speaker.clone(),
+            vitals,
+            doubt: Notify::new(),
+            closing,
+        });
         let (visit_sender, visits) = mpsc::channel(VISITS);
         let (event_sender, events) = mpsc::channel(EVENTS);
         let (heard_sender, heard) = mpsc::channel(EVENTS);

@@ -13,9 +13,10 @@ use crate::transport::tls::Proxy;
 use crate::transport::{Carried, quic, tls, websocket};
 use doorward_core::site::{Address, Carrier, Endpoint, Fingerprint, Host};
 use rand::RngExt;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -47,6 +48,8 @@ pub(crate) struct Ways {
     tls: Arc<rustls::ClientConfig>,
     quic: quinn::ClientConfig,
     proxy: Option<Proxy>,
+    /// By endpoint, so that it cannot grow.
+    last_errors: Mutex<BTreeMap<String, String>>,
 }
 
 /// A gateway that proved to be the right one; the device has not spoken yet.
@@ -67,7 +70,7 @@ impl Dialer {
     pub fn new(destination: &Destination) -> io::Result<Self> {
         let tls = pinning::client_config(&destination.keys).map_err(io::Error::other)?;
         let quic = quic::client_config(tls.clone())?;
-        let ways = Ways { tls: Arc::new(tls), quic, proxy: destination.proxy.clone() };
+        let ways = Ways { tls: Arc::new(tls), quic, proxy: destination.proxy.clone(), last_errors: Mutex::default() };
         let mut endpoints: Vec<_> = destination.addresses.iter().flat_map(Address::endpoints).collect();
         if destination.proxy.is_some() {
             // A network with a proxy rarely lets UDP out, and nothing could carry it there.
@@ -80,6 +83,25 @@ impl Dialer {
     /// For the gateway's built-in agent.
     pub fn memory(dialer: MemoryDialer) -> Self {
         Self { means: Means::Memory(dialer), metered: false }
+    }
+
+    /// Whether there is an address to try this carrier on.
+    pub fn offers(&self, carrier: Carrier) -> bool {
+        match &self.means {
+            Means::Network { endpoints, .. } => endpoints.iter().any(|e| e.carrier == carrier),
+            Means::Memory(_) => carrier == Carrier::Memory,
+        }
+    }
+
+    /// What was tried so far and why it failed last, one entry for each endpoint.
+    pub fn last_errors(&self) -> Vec<(String, String)> {
+        match &self.means {
+            Means::Network { ways, .. } => {
+                let errors = ways.last_errors.lock().unwrap_or_else(PoisonError::into_inner);
+                errors.iter().map(|(endpoint, error)| (endpoint.clone(), error.clone())).collect()
+            }
+            Means::Memory(_) => Vec::new(),
+        }
     }
 
     /// Dials until a gateway answers. `preferred` is what worked last time.
@@ -110,7 +132,7 @@ impl Dialer {
     pub async fn try_carrier(&self, carrier: Carrier) -> Option<Established> {
         let Means::Network { endpoints, ways } = &self.means else { return None };
         for endpoint in endpoints.iter().filter(|e| e.carrier == carrier) {
-            if let Ok(Ok(established)) = timeout(ATTEMPT_LIMIT, ways.clone().attempt(endpoint.clone())).await {
+            if let Ok(established) = ways.clone().attempt_within(ATTEMPT_LIMIT, endpoint.clone()).await {
                 return Some(established);
             }
         }
@@ -138,7 +160,7 @@ impl Dialer {
                     let ways = ways.clone();
                     attempts.spawn(async move {
                         sleep(HEAD_START * rank).await;
-                        timeout(limit, ways.attempt(endpoint)).await.map_err(|_| io::ErrorKind::TimedOut)?
+                        ways.attempt_within(limit, endpoint).await
                     });
                 }
             }
@@ -159,6 +181,19 @@ impl Dialer {
 }
 
 impl Ways {
+    async fn attempt_within(self: Arc<Self>, limit: Duration, endpoint: Endpoint) -> io::Result<Established> {
+        let attempt = timeout(limit, self.clone().attempt(endpoint.clone())).await;
+        let result = attempt.unwrap_or_else(|_| {
+            let silent = format!("{endpoint}: no answer within {} s", limit.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, silent))
+        });
+        if let Err(error) = &result {
+            let mut errors = self.last_errors.lock().unwrap_or_else(PoisonError::into_inner);
+            errors.insert(endpoint.to_string(), error.to_string());
+        }
+        result
+    }
+
     async fn attempt(self: Arc<Self>, endpoint: Endpoint) -> io::Result<Established> {
         let context = |e: io::Error| io::Error::new(e.kind(), format!("{endpoint}: {e}"));
         if endpoint.carrier != Carrier::Quic && self.proxy.is_some() {

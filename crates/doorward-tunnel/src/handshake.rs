@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 use doorward_core::Secret;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// Label of the TLS exporter that both proofs are bound to.
@@ -131,6 +131,8 @@ pub(crate) async fn refuse(channel: &mut Channel, reason: Refusal, message: &str
     let refused = Refused { reason: reason.into(), message: message.to_owned(), retry_after_seconds };
     let _ = send(channel, &Message::Refused(refused)).await;
     let _ = timeout(HANDSHAKE_LIMIT, channel.pipe.shutdown()).await;
+    // A QUIC connection that is dropped now would take the answer with it; whoever heard it closes.
+    let _ = timeout(HANDSHAKE_LIMIT, channel.pipe.read(&mut [0])).await;
 }
 
 pub(crate) async fn send(channel: &mut Channel, message: &Message) -> Result<(), HandshakeError> {

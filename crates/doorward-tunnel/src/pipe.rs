@@ -3,7 +3,7 @@
 use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A duplex byte stream whose connection can be torn down at once, unsent bytes and all.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
@@ -15,6 +15,8 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
 pub type Pipe = Box<dyn Duplex>;
 
 impl Duplex for DuplexStream {}
+
+impl Duplex for UnixStream {}
 
 impl Duplex for TcpStream {
     fn abort(&mut self) {

@@ -33,6 +33,18 @@ pub enum End {
     Cut,
 }
 
+impl End {
+    /// A stable word for logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Lingered => "lingered",
+            Self::Broken(_) => "broken",
+            Self::Cut => "cut",
+        }
+    }
+}
+
 /// How long a half-closed connection may stay silent. Long: `nc -N` and slow printers do this for good reasons.
 pub const LINGER: Duration = Duration::from_secs(600);
 

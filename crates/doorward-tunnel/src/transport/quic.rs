@@ -13,7 +13,8 @@ use std::time::Duration;
 /// A connection and the socket it runs on, which it must not outlive.
 pub(crate) struct Connected {
     pub(crate) connection: Connection,
-    pub(crate) endpoint: Endpoint,
+    /// Held for its socket: the connection ends when the endpoint is dropped.
+    _endpoint: Endpoint,
 }
 
 /// One stalled visitor may hold this much of a device's credit…
@@ -105,7 +106,7 @@ pub(crate) async fn connect(address: SocketAddr, config: ClientConfig) -> io::Re
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
     let connection = endpoint.connect_with(config, address, &name).map_err(io::Error::other)?.await?;
-    Ok(Connected { connection, endpoint })
+    Ok(Connected { connection, _endpoint: endpoint })
 }
 
 pub(crate) fn exporter(connection: &Connection) -> io::Result<[u8; 32]> {

@@ -31,6 +31,17 @@ fn config() -> WebSocketConfig {
     WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
 }
 
+/// The answer to an HTTP request that asks for a link inside a WebSocket; `None` if it is no WebSocket handshake
+/// (RFC 6455, 4.2.1).
+pub fn answer_link_upgrade<B>(request: &http::Request<B>) -> Option<http::Response<()>> {
+    let mut plain = http::Request::new(());
+    *plain.method_mut() = request.method().clone();
+    *plain.uri_mut() = request.uri().clone();
+    *plain.version_mut() = request.version();
+    *plain.headers_mut() = request.headers().clone();
+    tokio_tungstenite::tungstenite::handshake::server::create_response(&plain).ok()
+}
+
 /// The gateway's end, after the HTTP upgrade.
 pub(crate) async fn accept(upgraded: impl Duplex + 'static) -> Pipe {
     let socket = WebSocketStream::from_raw_socket(PipeIo(Box::new(upgraded)), Role::Server, Some(config())).await;

@@ -1,0 +1,88 @@
+//! Admission: from a visitor's facts to a stream. There is no other way to a device: only this calls
+//! `core::access::decide`, and only a permit opens a link.
+
+use crate::links::Links;
+use crate::live::{Live, Presence};
+use crate::settings::FlowSettings;
+use doorward_control::Control;
+use doorward_core::access::{Denied, Permit, Visitor, decide};
+use doorward_core::audit::Deed;
+use doorward_core::service::Service;
+use doorward_tunnel::{Flow, OpenError, OpenRequest, Stream};
+use jiff::Timestamp;
+use std::sync::Arc;
+use tracing::debug;
+
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub(crate) control: Control,
+    pub(crate) live: Arc<Live>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) flows: FlowSettings,
+}
+
+/// Somebody who may come in, entered in the index of what is open: from here on a change finds them.
+pub(crate) struct Admitted {
+    pub(crate) permit: Permit,
+    pub(crate) service: Arc<Service>,
+    pub(crate) presence: Presence,
+}
+
+impl Admission {
+    pub(crate) fn admit(&self, service: Arc<Service>, visitor: &Visitor) -> Result<Admitted, Denied> {
+        let now = Timestamp::now();
+        match decide(&service, visitor, now) {
+            Ok(permit) => {
+                metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => "admitted")
+                    .increment(1);
+                let presence = self.live.enter(&permit, || self.control.snapshot());
+                Ok(Admitted { permit, service, presence })
+            }
+            Err(denied) => {
+                metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => denied.word())
+                    .increment(1);
+                debug!(service = service.path(), source = %visitor.source(), %denied, "refused");
+                // Being asked for a password is how every such visit begins; a wrong one is audited where it is checked.
+                if denied != Denied::PasswordNeeded {
+                    let source = Some(visitor.source());
+                    self.control.refused(Deed::VisitRefused, source, Some(service.id), denied.word(), now);
+                }
+                Err(denied)
+            }
+        }
+    }
+
+    /// A stream to the service, acknowledged by the device.
+    pub(crate) async fn open(&self, admitted: &Admitted) -> Result<Stream, OpenError> {
+        let opened = self.links.open(&admitted.permit, &request(admitted)).await;
+        self.note(admitted, opened.as_ref().err());
+        opened
+    }
+
+    /// The same for a UDP flow.
+    pub(crate) async fn open_flow(&self, admitted: &Admitted) -> Result<Flow, OpenError> {
+        let opened = self.links.open_flow(&admitted.permit, &request(admitted)).await;
+        self.note(admitted, opened.as_ref().err());
+        opened
+    }
+
+    fn note(&self, admitted: &Admitted, failure: Option<&OpenError>) {
+        let presence = self.control.presence();
+        match failure {
+            None => presence.service_worked(admitted.service.id),
+            Some(error) => {
+                metrics::counter!("doorward_opens_failed_total", "hop" => error.hop.word()).increment(1);
+                debug!(service = admitted.service.path(), %error, "a visit failed behind admission");
+                presence.service_failed(admitted.service.id, error.hop, Timestamp::now());
+            }
+        }
+    }
+}
+
+fn request(admitted: &Admitted) -> OpenRequest {
+    OpenRequest {
+        service: admitted.service.name.clone(),
+        remaining: admitted.permit.remaining(Timestamp::now()),
+        source: admitted.permit.visitor().source(),
+    }
+}

@@ -1,0 +1,279 @@
+//! What happens to an agent that arrives: it is known or enrols, takes its place, says what it offers, and is watched
+//! until it ends.
+
+use super::Links;
+use super::takeover::{Claimant, Verdict, judge};
+use crate::site::SiteVoice;
+use doorward_control::{
+    Arrival as Seen, Control, Device, EnrolError, Enrolment, KeyStanding, LinkId, LinkReport, Protocol, Reachability,
+    RegisterError,
+};
+use doorward_core::audit::Deed;
+use doorward_core::service::Offer;
+use doorward_core::{DeviceId, Secret};
+use doorward_tunnel::messages::{
+    Goodbye, Leaving, Message, PortsChecked, Refusal, ServiceReport, Services, ServicesReport,
+};
+use doorward_tunnel::{Arrival, Claims, GatewayLink, Standing};
+use jiff::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{debug, info, warn};
+
+/// Receives agents.
+#[derive(Clone)]
+pub(crate) struct Reception {
+    pub(crate) control: Control,
+    pub(crate) links: Arc<Links>,
+    pub(crate) live: Arc<crate::live::Live>,
+    pub(crate) voice: Arc<SiteVoice>,
+}
+
+/// How long the old holder of a link has to show that it lives.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// Those who cannot come in should not knock every second.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+const SHORT_PAUSE: Duration = Duration::from_secs(5);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// A replaced link may finish its streams for this long.
+const DRAIN_LIMIT: Duration = Duration::from_secs(600);
+
+struct No {
+    reason: Refusal,
+    message: String,
+    pause: Duration,
+}
+
+impl Reception {
+    /// Takes an agent from its proof to its end.
+    pub(crate) async fn receive(&self, arrival: Arrival) {
+        let (peer, carrier) = (arrival.peer(), arrival.carrier());
+        let device = match self.identify(arrival.claims(), peer.ip()).await {
+            Ok(device) => device,
+            Err(no) => {
+                debug!(%peer, reason = ?no.reason, "an agent was refused");
+                return arrival.refuse(no.reason, &no.message, no.pause).await;
+            }
+        };
+        let introduction = &arrival.claims().introduction;
+        let claimant = Claimant { instance: introduction.instance, epoch: introduction.epoch };
+        let (software, device_key) = (introduction.software.clone(), arrival.claims().device_key);
+        if let Err(no) = self.make_way(device.id, claimant, &device).await {
+            return arrival.refuse(no.reason, &no.message, no.pause).await;
+        }
+        let standing = match arrival.welcome(&device.name, self.voice.site()).await {
+            Ok(standing) => standing,
+            Err(error) => return debug!(%error, %peer, "an agent went away while it was welcomed"),
+        };
+        let (number, before) = self.links.hold(device.id, standing.link.clone(), device_key, claimant);
+        if let Some(before) = before {
+            // The same process moved on: what runs on the old link may finish there.
+            before.link.say(Message::Goodbye(Goodbye { reason: Leaving::Superseded.into() })).await;
+        }
+        let source = peer.ip();
+        let seen = Seen { device: device.id, link: LinkId(number), carrier, source, agent_version: software };
+        self.control.presence().arrived(seen, Timestamp::now());
+        info!(device = %device.name, carrier = carrier.word(), "the device is online");
+        metrics::gauge!("doorward_links").set(self.links.count() as f64);
+        self.attend(device, number, standing).await;
+        metrics::gauge!("doorward_links").set(self.links.count() as f64);
+    }
+
+    async fn identify(&self, claims: &Claims, from: IpAddr) -> Result<Arc<Device>, No> {
+        let now = Timestamp::now();
+        let source = Some(from);
+        match (self.control.snapshot().device_by_key(&claims.device_key), &claims.introduction.join) {
+            (KeyStanding::Active(device), _) => Ok(device),
+            (KeyStanding::Revoked, _) => {
+                self.control.refused(Deed::DeviceRefused, source, None, "key-revoked", now);
+                Err(no(Refusal::Revoked, "this device's key was revoked; it needs a new invite and `doorward join`"))
+            }
+            (KeyStanding::Replaced, _) => {
+                self.control.refused(Deed::DeviceRefused, source, None, "key-replaced", now);
+                Err(no(Refusal::Replaced, "another machine took this device's place (`devices replace`)"))
+            }
+            (KeyStanding::Unknown, None) => {
+                self.control.refused(Deed::DeviceRefused, source, None, "key-unknown", now);
+                Err(no(Refusal::UnknownKey, "this gateway does not know the device; join it with an invite first"))
+            }
+            (KeyStanding::Unknown, Some(join)) => {
+                let Ok(secret) = join.secret.as_slice().try_into() else {
+                    return Err(no(Refusal::Invite, "the invite's secret has the wrong length"));
+                };
+                let enrolment = Enrolment {
+                    secret: Secret::new(secret),
+                    key: claims.device_key,
+                    suggested_name: join.suggested_name.chars().take(200).collect(),
+                    source: from,
+                };
+                let joined = self.control.enrol(enrolment, now).await;
+                joined.inspect(|device| info!(device = %device.name, "a device joined")).map_err(|e| unwelcome(&e))
+            }
+        }
+    }
+
+    /// Settles who holds the device's link.
+    async fn make_way(&self, id: DeviceId, newcomer: Claimant, device: &Device) -> Result<(), No> {
+        let mut answers = None;
+        loop {
+            let holder = self.links.holder(id);
+            let contest = self.links.contested_since(id).map(|at| at.elapsed());
+            match judge(holder.as_ref().map(|h| h.claimant), newcomer, answers, contest) {
+                Verdict::Admit | Verdict::Succeed => return Ok(()),
+                Verdict::Superseded => {
+                    return Err(No {
+                        reason: Refusal::Superseded,
+                        message: "a newer connection of this agent stands already".into(),
+                        pause: SHORT_PAUSE,
+                    });
+                }
+                Verdict::ProbeFirst => {
+                    answers = match holder {
+                        Some(holder) => Some(holder.link.probe(PROBE_LIMIT).await),
+                        None => None,
+                    };
+                }
+                Verdict::Replace => {
+                    self.links.close(id, Leaving::Superseded).await;
+                    return Ok(());
+                }
+                Verdict::ReplaceContested => {
+                    self.links.contest(id);
+                    warn!(device = %device.name, "two machines use this device's key; the newest has the name for now");
+                    let detail = "two machines use this key; the newer one was let in".to_owned();
+                    self.audit(Deed::CloneParked, device, detail).await;
+                    self.links.close(id, Leaving::TwoMachines).await;
+                    return Ok(());
+                }
+                Verdict::Refuse => {
+                    let now = Timestamp::now();
+                    self.control.refused(Deed::CloneParked, None, None, "two-machines", now);
+                    return Err(no(
+                        Refusal::TwoMachines,
+                        "two machines use this key: give the copy an identity of its own with a new invite",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Runs a link until it ends.
+    async fn attend(&self, device: Arc<Device>, number: u64, standing: Standing) {
+        let Standing { link, mut events, mut driver } = standing;
+        let (id, link_id) = (device.id, LinkId(number));
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        let end = loop {
+            tokio::select! {
+                end = &mut driver => break end,
+                _ = report.tick() => self.report(id, link_id, &link),
+                message = events.recv() => match message {
+                    Some(Message::Goodbye(goodbye)) => {
+                        debug!(device = %device.name, reason = ?goodbye.reason(), "the agent says goodbye");
+                        self.links.release(id, number);
+                    }
+                    Some(message) => self.hear(id, &link, message).await,
+                    None => {}
+                },
+            }
+            if self.links.holder(id).is_none_or(|held| held.number != number) {
+                // Superseded, or leaving: no new visits come. Streams may finish.
+                break match tokio::time::timeout(DRAIN_LIMIT, &mut driver).await {
+                    Ok(end) => end,
+                    Err(_) => doorward_tunnel::LinkEnd::ClosedHere,
+                };
+            }
+        };
+        self.links.release(id, number);
+        if self.control.presence().left(id, link_id, Timestamp::now()) {
+            info!(device = %device.name, reason = %end, "the device is offline");
+        }
+    }
+
+    fn report(&self, id: DeviceId, link_id: LinkId, link: &GatewayLink) {
+        let snapshot = self.control.snapshot();
+        let counts = self.live.counts();
+        let streams = snapshot.services_of(id).filter_map(|record| counts.get(&record.service.id)).sum();
+        let report = LinkReport { rtt: link.round_trip(), streams, ..LinkReport::default() };
+        self.control.presence().report(id, link_id, report);
+    }
+
+    async fn hear(&self, id: DeviceId, link: &Arc<GatewayLink>, message: Message) {
+        match message {
+            Message::Services(services) => {
+                let report = self.register(id, services).await;
+                link.say(Message::ServicesReport(report)).await;
+                if let Some(check) = self.voice.ports_to_check() {
+                    link.say(Message::CheckPorts(check)).await;
+                }
+            }
+            Message::SiteStored(stored) => self.voice.stored(id, stored.revision),
+            Message::PortsChecked(checked) => self.ports_checked(&checked),
+            other => debug!(kind = other.kind(), "an agent said something out of place"),
+        }
+    }
+
+    async fn register(&self, id: DeviceId, services: Services) -> ServicesReport {
+        let mut reports = Vec::new();
+        let mut offers = Vec::new();
+        for (index, json) in services.offers.iter().enumerate() {
+            match serde_json::from_str::<Offer>(json) {
+                Ok(offer) => offers.push(offer),
+                Err(error) => reports.push(ServiceReport {
+                    name: format!("service {}", index + 1),
+                    problems: vec![format!("this gateway cannot read it: {error}")],
+                    ..ServiceReport::default()
+                }),
+            }
+        }
+        match self.control.register(id, offers, Timestamp::now()).await {
+            Ok(registrations) => reports.extend(registrations.into_iter().map(|r| ServiceReport {
+                name: r.name.to_string(),
+                reached_by: r.reached_by.iter().map(ToString::to_string).collect(),
+                problems: r.problems,
+                notes: r.notes,
+            })),
+            Err(error @ (RegisterError::NotADevice | RegisterError::Store(_))) => {
+                warn!(%error, "a device's services could not be registered");
+                reports.push(ServiceReport { problems: vec![error.to_string()], ..ServiceReport::default() });
+            }
+        }
+        ServicesReport { revision: services.revision, services: reports }
+    }
+
+    fn ports_checked(&self, checked: &PortsChecked) {
+        for result in checked.results.iter().take(64) {
+            let Ok(port) = u16::try_from(result.tcp) else { continue };
+            let detail = result.detail.chars().take(200).collect();
+            let reachability =
+                if result.reachable { Reachability::Reachable } else { Reachability::Unreachable { detail } };
+            if !result.reachable {
+                warn!(port, "an agent outside cannot reach this TCP port; see `doorward doctor`");
+            }
+            self.control.presence().port_seen(Protocol::Tcp, port, reachability);
+        }
+    }
+
+    async fn audit(&self, deed: Deed, device: &Device, detail: String) {
+        let recorded = self.control.record(deed, device.name.to_string(), detail, None, Timestamp::now()).await;
+        if let Err(error) = recorded {
+            warn!(%error, "the audit could not be written");
+        }
+    }
+}
+
+fn no(reason: Refusal, message: &str) -> No {
+    No { reason, message: message.to_owned(), pause: LONG_PAUSE }
+}
+
+/// A stranger must not learn which invites exist; whoever holds one may know what became of it.
+fn unwelcome(error: &EnrolError) -> No {
+    match error {
+        EnrolError::Store(error) => {
+            warn!(%error, "a device could not be enrolled");
+            let message = "the gateway cannot take devices at the moment; its log says why".to_owned();
+            No { reason: Refusal::Busy, message, pause: SHORT_PAUSE }
+        }
+        other => no(Refusal::Invite, &other.to_string()),
+    }
+}

@@ -1,0 +1,118 @@
+//! Keeps the public ports as the snapshot wants them: opens what is missing, closes what is not wanted any more, tries
+//! again what was taken. Wanted versus present, at every change and every few seconds.
+
+use crate::admit::Admission;
+use crate::listen::{listen_tcp, tcp, udp};
+use crate::tasks::Tasks;
+use doorward_control::{PortState, Protocol};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
+
+/// How soon a port that was taken is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+type Port = (Protocol, u16);
+
+pub(crate) async fn keep(admission: Admission, ips: Vec<IpAddr>, tasks: Tasks) {
+    let mut changes = admission.control.changes();
+    // Dropping a guard ends the listener; the visits that it let in have tasks of their own.
+    let mut open: HashMap<Port, DropGuard> = HashMap::new();
+    let mut failed: HashMap<Port, String> = HashMap::new();
+    loop {
+        reconcile(&admission, &ips, &tasks, &mut open, &mut failed);
+        tokio::select! {
+            news = changes.next() => if news.is_none() { return },
+            () = tokio::time::sleep(RETRY), if !failed.is_empty() => {}
+        }
+    }
+}
+
+fn reconcile(
+    admission: &Admission,
+    ips: &[IpAddr],
+    tasks: &Tasks,
+    open: &mut HashMap<Port, DropGuard>,
+    failed: &mut HashMap<Port, String>,
+) {
+    let snapshot = admission.control.snapshot();
+    let tcp = snapshot.tcp_ports().map(|port| (Protocol::Tcp, port));
+    let wanted: std::collections::HashSet<Port> =
+        tcp.chain(snapshot.udp_ports().map(|port| (Protocol::Udp, port))).collect();
+    let presence = admission.control.presence();
+    let close = |port: &Port| {
+        let keep = wanted.contains(port);
+        if !keep {
+            presence.port_closed(port.0, port.1);
+        }
+        keep
+    };
+    open.retain(|port, _| close(port));
+    failed.retain(|port, _| close(port));
+    for port in wanted {
+        if open.contains_key(&port) {
+            continue;
+        }
+        match open_port(admission, ips, tasks, port) {
+            Ok(guard) => {
+                info!(protocol = port.0.word(), port = port.1, "listening");
+                presence.port_state(port.0, port.1, PortState::Bound);
+                failed.remove(&port);
+                open.insert(port, guard);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if failed.insert(port, why.clone()).is_none() {
+                    warn!(protocol = port.0.word(), port = port.1, %error, "a public port cannot be opened; trying on");
+                }
+                presence.port_state(port.0, port.1, PortState::Failed { why });
+            }
+        }
+    }
+}
+
+/// Listens on every address, or on none.
+fn open_port(admission: &Admission, ips: &[IpAddr], tasks: &Tasks, port: Port) -> io::Result<DropGuard> {
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    let mut bound = 0;
+    for ip in ips {
+        let address = SocketAddr::new(*ip, port.1);
+        let (admission, tasks, stop) = (admission.clone(), tasks.clone(), stop.clone());
+        let opened = match port.0 {
+            Protocol::Tcp => listen_tcp(address).map(|listener| {
+                let serving = tcp::serve(listener, port.1, admission, tasks.clone());
+                tasks.spawn(async move { stop.run_until_cancelled(serving).await.unwrap_or(()) });
+            }),
+            Protocol::Udp => bind_udp(address).map(|socket| {
+                let serving = udp::serve(socket, port.1, admission, tasks.clone());
+                tasks.spawn(async move { stop.run_until_cancelled(serving).await.unwrap_or(()) });
+            }),
+        };
+        match opened {
+            Ok(()) => bound += 1,
+            // A machine without this address family listens on the other.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && ips.len() > 1 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if bound == 0 { Err(io::ErrorKind::AddrNotAvailable.into()) } else { Ok(guard) }
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    let _ = socket.set_recv_buffer_size(1024 * 1024);
+    let _ = socket.set_send_buffer_size(1024 * 1024);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}

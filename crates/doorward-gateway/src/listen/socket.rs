@@ -1,0 +1,99 @@
+//! A visitor's TCP connection that can be torn down from elsewhere: a cut must reach it wherever it is being read,
+//! written or wrapped in TLS and HTTP.
+
+use doorward_tunnel::{Duplex, tune_tcp};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+pub(crate) struct VisitorSocket(Arc<TcpStream>);
+
+/// Tears the connection down, from anywhere.
+#[derive(Clone)]
+pub(crate) struct Breaker(Arc<TcpStream>);
+
+impl VisitorSocket {
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        tune_tcp(&socket);
+        Self(Arc::new(socket))
+    }
+
+    pub(crate) fn breaker(&self) -> Breaker {
+        Breaker(self.0.clone())
+    }
+}
+
+impl Breaker {
+    /// Resets the connection: what the kernel has not sent yet is dropped, the peer learns at once.
+    pub(crate) fn reset(&self) {
+        // connect(2) to AF_UNSPEC dissolves the association; for TCP on Linux that sends RST, whoever else holds the
+        // socket. It fails only where the connection is gone.
+        let _ = rustix::net::connect_unspec(&*self.0);
+    }
+}
+
+impl Duplex for VisitorSocket {
+    fn abort(&mut self) {
+        Breaker(self.0.clone()).reset();
+    }
+}
+
+impl AsyncRead for VisitorSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(n) => {
+                    buf.advance(n);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for VisitorSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}

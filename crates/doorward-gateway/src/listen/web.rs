@@ -1,0 +1,135 @@
+//! HTTPS and HTTP. One TCP port serves browsers and links: the ClientHello's ALPN tells them apart, and it alone
+//! chooses the certificate.
+
+use crate::listen::accept;
+use crate::listen::socket::VisitorSocket;
+use crate::listen::strangers::{Place, Strangers};
+use crate::tasks::Tasks;
+use crate::web::connection::VisitorConnection;
+use crate::web::forward::Web;
+use doorward_tunnel::CARRIER_LIMIT;
+use doorward_tunnel::messages::ALPN;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::Watcher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tracing::debug;
+
+/// The web entrance: what each of its connections needs.
+#[derive(Clone)]
+pub(crate) struct WebEntrance {
+    pub(crate) web: Arc<Web>,
+    pub(crate) strangers: Arc<Strangers>,
+    /// `None`: plain HTTP.
+    pub(crate) certificate: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tasks: Tasks,
+    pub(crate) graceful: Watcher,
+}
+
+/// How long a visitor may take to send the head of a request.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 128;
+const H2_STREAMS: u32 = 128;
+const H2_STREAM_WINDOW: u32 = 1024 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+
+impl WebEntrance {
+    pub(crate) async fn serve(self, listener: TcpListener) {
+        loop {
+            let (socket, peer) = accept(&listener).await;
+            let is_proxy = self.web.proxies.contain(peer.ip());
+            // A configured proxy speaks for many; it keeps its own house.
+            let places = if is_proxy { None } else { self.strangers.enter(peer.ip()) };
+            if places.is_none() && !is_proxy {
+                // No room for this source: dropping the socket closes it.
+                continue;
+            }
+            let entrance = self.clone();
+            self.tasks.spawn(async move { entrance.take(socket, peer, places).await });
+        }
+    }
+
+    async fn take(self, socket: TcpStream, peer: SocketAddr, places: Option<(Place, Place)>) {
+        let socket = VisitorSocket::new(socket);
+        let breaker = socket.breaker();
+        let (place, handshake) = places.unzip();
+        let connection = |is_https| Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone()));
+        let Some(certificate) = &self.certificate else {
+            drop(handshake);
+            return self.speak_http(socket, connection(false)).await;
+        };
+        let certificate = certificate.clone();
+        let securing = async {
+            let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+            let is_link = hello.client_hello().alpn().is_some_and(|mut alpn| alpn.any(|name| name == ALPN));
+            let config = if is_link { self.web.acceptor.tls_config() } else { certificate };
+            Ok::<_, std::io::Error>((hello.into_stream(config).await?, is_link))
+        };
+        let secured = timeout(CARRIER_LIMIT, securing).await;
+        match secured {
+            Ok(Ok((stream, true))) => {
+                let arrived = self.web.acceptor.take_tls(stream, peer).await;
+                drop((place, handshake));
+                match arrived {
+                    Ok(Some(arrival)) => self.web.reception.receive(arrival).await,
+                    Ok(None) => {}
+                    Err(error) => debug!(%error, "a link over TLS came to nothing"),
+                }
+            }
+            Ok(Ok((stream, false))) => {
+                drop(handshake);
+                self.speak_http(stream, connection(true)).await;
+            }
+            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+            Err(_) => debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn speak_http(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        connection: Arc<VisitorConnection>,
+    ) {
+        let watcher = self.graceful.clone();
+        let web = self.web.clone();
+        let service = service_fn(move |request| {
+            let (web, connection) = (web.clone(), connection.clone());
+            async move { web.answer(connection, request).await }
+        });
+        let builder = http_builder();
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        if let Err(error) = watcher.watch(serving).await {
+            debug!(%error, "a visitor's connection ended early");
+        }
+    }
+}
+
+fn http_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .preserve_header_case(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}

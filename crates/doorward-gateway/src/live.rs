@@ -1,0 +1,152 @@
+//! The index of what is open now. Every stream is entered under its service, with the facts it was admitted by, so
+//! that a change re-decides exactly those it may concern, and a cut finds them.
+
+use doorward_control::Snapshot;
+use doorward_core::ServiceId;
+use doorward_core::access::{Permit, Visitor, decide};
+use doorward_core::service::Service;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Default)]
+pub(crate) struct Live {
+    services: Mutex<HashMap<ServiceId, HashMap<u64, Arc<Seat>>>>,
+    last: AtomicU64,
+}
+
+/// What is remembered of one stream.
+struct Seat {
+    visitor: Visitor,
+    until: watch::Sender<Option<Timestamp>>,
+    cut: CancellationToken,
+}
+
+/// A stream's place in the index, left on drop.
+pub(crate) struct Presence {
+    live: Arc<Live>,
+    service: ServiceId,
+    number: u64,
+    seat: Arc<Seat>,
+}
+
+/// Deadlines are looked at again this often, so that a clock that was set is noticed.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
+
+impl Live {
+    /// Enters a stream. The snapshot is read again after entering, so that no change slips between the decision and
+    /// the entry.
+    pub(crate) fn enter(self: &Arc<Self>, permit: &Permit, newest: impl FnOnce() -> Arc<Snapshot>) -> Presence {
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let seat = Arc::new(Seat {
+            visitor: permit.visitor().clone(),
+            until: watch::Sender::new(permit.until()),
+            cut: CancellationToken::new(),
+        });
+        let service = permit.service();
+        self.table().entry(service).or_default().insert(number, seat.clone());
+        seat.decide_again(newest().service(service).as_deref(), Timestamp::now());
+        Presence { live: self.clone(), service, number, seat }
+    }
+
+    /// Decides again for every stream of these services.
+    pub(crate) fn decide_again(&self, snapshot: &Snapshot, services: impl IntoIterator<Item = ServiceId>) {
+        let now = Timestamp::now();
+        for id in services {
+            let seats: Vec<_> = self.table().get(&id).map(|s| s.values().cloned().collect()).unwrap_or_default();
+            let service = snapshot.service(id);
+            for seat in seats {
+                seat.decide_again(service.as_deref(), now);
+            }
+        }
+    }
+
+    /// Decides again for everything: changes were missed, or the clock was set.
+    pub(crate) fn decide_all_again(&self, snapshot: &Snapshot) {
+        let services: Vec<_> = self.table().keys().copied().collect();
+        self.decide_again(snapshot, services);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.table().values().map(HashMap::len).sum()
+    }
+
+    /// How many streams stand open at each service.
+    pub(crate) fn counts(&self) -> HashMap<ServiceId, u32> {
+        let table = self.table();
+        table.iter().map(|(id, seats)| (*id, u32::try_from(seats.len()).unwrap_or(u32::MAX))).collect()
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceId, HashMap<u64, Arc<Seat>>>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    fn decide_again(&self, service: Option<&Service>, now: Timestamp) {
+        match service.map(|service| decide(service, &self.visitor, now)) {
+            Some(Ok(permit)) => {
+                self.until.send_if_modified(|until| std::mem::replace(until, permit.until()) != permit.until());
+            }
+            Some(Err(_)) | None => self.cut.cancel(),
+        }
+    }
+
+    async fn until_over(&self) {
+        let mut until = self.until.subscribe();
+        loop {
+            let deadline = *until.borrow_and_update();
+            let Some(deadline) = deadline else {
+                if until.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let left = Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.min(CLOCK_STEP)) => {}
+                _ = until.changed() => {}
+            }
+        }
+    }
+}
+
+impl Presence {
+    /// Resolves when the permission ends: by its deadline, or because a change took it away.
+    pub(crate) async fn cut(&self) {
+        tokio::select! {
+            () = self.seat.cut.cancelled() => {}
+            () = self.seat.until_over() => {}
+        }
+    }
+
+    /// The same, to be held apart from the place itself.
+    pub(crate) fn cut_owned(&self) -> impl Future<Output = ()> + Send + 'static {
+        let seat = self.seat.clone();
+        async move {
+            tokio::select! {
+                () = seat.cut.cancelled() => {}
+                () = seat.until_over() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut table = self.live.table();
+        if let Some(seats) = table.get_mut(&self.service) {
+            seats.remove(&self.number);
+            if seats.is_empty() {
+                table.remove(&self.service);
+            }
+        }
+    }
+}

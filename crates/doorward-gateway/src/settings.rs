@@ -1,0 +1,68 @@
+//! What a gateway is told at its start. The binary reads files; here are only validated values.
+
+use doorward_core::access::Networks;
+use doorward_core::site::Address;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// HTTPS and links over TLS and WebSocket, on TCP.
+    pub https: Vec<SocketAddr>,
+    /// Plain HTTP, for loopback or behind a proxy.
+    pub http: Vec<SocketAddr>,
+    /// Links over QUIC, on UDP.
+    pub quic: Vec<SocketAddr>,
+    /// Where the public TCP and UDP ports of services are bound.
+    pub port_ips: Vec<IpAddr>,
+    /// How agents reach this gateway; told to them over every link.
+    pub addresses: Vec<Address>,
+    pub certificate: CertificateSource,
+    /// Proxies in front whose forwarded headers count. Nobody unless said.
+    pub proxies: Networks,
+    pub limits: Limits,
+    pub flows: FlowSettings,
+}
+
+/// Where the web entrance has its certificate from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// Made here, for these names; browsers will warn.
+    Own { names: Vec<String> },
+    /// PEM files of somebody else's making.
+    Files { chain: PathBuf, key: PathBuf },
+}
+
+/// What strangers may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once, in all and from one source (IPv4 address, IPv6 /64).
+    pub connections: usize,
+    pub connections_per_source: usize,
+    /// Of these, such that have not said anything useful yet.
+    pub handshakes: usize,
+    pub handshakes_per_source: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 10_000, connections_per_source: 512, handshakes: 2_000, handshakes_per_source: 100 }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct FlowSettings {
+    /// A flow without a packet either way for this long is forgotten.
+    pub idle: Duration,
+    pub per_port: usize,
+    pub per_source: usize,
+}
+
+impl Default for FlowSettings {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(120), per_port: 2048, per_source: 256 }
+    }
+}
+
+pub const EVERYWHERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];

@@ -1,0 +1,68 @@
+//! What the gateway tells its agents about the site: addresses and keys, now and next.
+
+use doorward_control::Control;
+use doorward_core::DeviceId;
+use doorward_core::site::{Address, Host};
+use doorward_tunnel::messages::{CheckPorts, Site};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) struct SiteVoice {
+    control: Control,
+    addresses: Vec<Address>,
+    web_ports: Vec<u16>,
+    stored: Mutex<HashMap<DeviceId, u64>>,
+    last_check: Mutex<Option<Instant>>,
+}
+
+/// Asking agents to look at our ports from outside need not happen more often.
+const CHECK_EVERY: Duration = Duration::from_secs(600);
+const MAX_CHECKED: usize = 32;
+
+impl SiteVoice {
+    pub(crate) fn new(control: Control, addresses: Vec<Address>, web_ports: Vec<u16>) -> Self {
+        Self { control, addresses, web_ports, stored: Mutex::default(), last_check: Mutex::default() }
+    }
+
+    /// The site as it is now. The revision names the content: equal content, equal number.
+    pub(crate) fn site(&self) -> Site {
+        let keys = self.control.site_keys();
+        let fingerprints = [Some(&keys.active), keys.successor.as_ref()];
+        let keys: Vec<_> = fingerprints.into_iter().flatten().map(|key| key.fingerprint.0.to_vec()).collect();
+        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        let mut revision = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in keys.iter().flatten().chain(addresses.iter().flat_map(|a| a.as_bytes())) {
+            // FNV-1a: enough to tell two contents apart, and the same in every version.
+            revision = (revision ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Site { addresses, keys, revision }
+    }
+
+    /// A device has this revision on its disk.
+    pub(crate) fn stored(&self, device: DeviceId, revision: u64) {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(device, revision);
+    }
+
+    /// Which ports an agent outside should try now, if it is time again.
+    pub(crate) fn ports_to_check(&self) -> Option<CheckPorts> {
+        let mut last = self.last_check.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
+            return None;
+        }
+        *last = Some(Instant::now());
+        let mut hosts: Vec<String> = Vec::new();
+        for endpoint in self.addresses.iter().flat_map(Address::endpoints) {
+            let host = match endpoint.host {
+                Host::Name(name) => name.to_string(),
+                Host::Ip(ip) => ip.to_string(),
+            };
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        let snapshot = self.control.snapshot();
+        let ports = self.web_ports.iter().copied().chain(snapshot.tcp_ports()).take(MAX_CHECKED);
+        Some(CheckPorts { hosts, tcp: ports.map(u32::from).collect() })
+    }
+}

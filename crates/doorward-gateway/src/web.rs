@@ -1,0 +1,14 @@
+//! HTTP between visitors and web services: one place that decides host, framing and credentials.
+
+pub(crate) mod connection;
+pub(crate) mod forward;
+pub(crate) mod headers;
+pub(crate) mod page;
+pub(crate) mod request;
+pub(crate) mod upgrade;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+
+/// A body of either side, streamed. Its error is concrete since hyper wants one that it can turn into its own.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;

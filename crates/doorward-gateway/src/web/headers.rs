@@ -1,0 +1,154 @@
+//! Headers on their way through: what belongs to one connection only stays there, and what the target may believe
+//! about the visitor comes from us.
+
+use doorward_core::access::Networks;
+use doorward_core::names::PathPrefix;
+use http::header::{
+    CONNECTION, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+use std::net::IpAddr;
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+static X_SCRIPT_NAME: HeaderName = HeaderName::from_static("x-script-name");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Removes what is about one connection (RFC 9110, 7.6.1), including what `Connection` lists. Trailers are announced
+/// end to end: `Trailer` stays, and `TE: trailers` is the one `TE` that may pass.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let wants_trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    for name in listed {
+        // Naming these in `Connection` must not remove what routing was decided by.
+        if name != HOST {
+            headers.remove(name);
+        }
+    }
+    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+        headers.remove(name);
+    }
+    headers.remove(&KEEP_ALIVE);
+    headers.remove(&PROXY_CONNECTION);
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    debug_assert!(TRAILER == "trailer");
+}
+
+/// What the target is told about the visitor.
+pub(crate) struct Told<'a> {
+    pub(crate) source: IpAddr,
+    pub(crate) is_https: bool,
+    /// As the visitor sent it, port and all.
+    pub(crate) host: &'a HeaderValue,
+    pub(crate) port: u16,
+    /// The part of the path that was taken off.
+    pub(crate) stripped: Option<&'a PathPrefix>,
+}
+
+/// Replaces every claim about the visitor by what is known here.
+pub(crate) fn tell(headers: &mut HeaderMap, told: &Told<'_>) {
+    for name in [&X_FORWARDED_PREFIX, &X_SCRIPT_NAME, &X_REAL_IP] {
+        headers.remove(name);
+    }
+    let text = |text: String| HeaderValue::try_from(text).ok();
+    let proto = if told.is_https { "https" } else { "http" };
+    let forwarded_for = match told.source {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    };
+    let host = told.host.to_str().unwrap_or_default();
+    let pairs = [
+        (&X_FORWARDED_FOR, text(told.source.to_string())),
+        (&X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto))),
+        (&X_FORWARDED_HOST, Some(told.host.clone())),
+        (&X_FORWARDED_PORT, text(told.port.to_string())),
+        (&FORWARDED, text(format!("for={forwarded_for};host=\"{host}\";proto={proto}"))),
+    ];
+    for (name, value) in pairs {
+        headers.remove(name);
+        if let Some(value) = value {
+            headers.insert(name.clone(), value);
+        }
+    }
+    if let Some(prefix) = told.stripped {
+        let bare = prefix.as_str().trim_end_matches('/');
+        if let Ok(value) = HeaderValue::try_from(bare) {
+            headers.insert(X_FORWARDED_PREFIX.clone(), value.clone());
+            headers.insert(X_SCRIPT_NAME.clone(), value);
+        }
+    }
+}
+
+/// Who the visitor is, if the connection comes from a configured proxy: the last address in the chain that is not
+/// itself such a proxy.
+pub(crate) fn source_behind(peer: IpAddr, headers: &HeaderMap, proxies: &Networks) -> IpAddr {
+    if !proxies.contain(peer) {
+        return peer;
+    }
+    let chain: Vec<IpAddr> = headers
+        .get_all(&X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map_while(|text| text.trim().parse().ok())
+        .collect();
+    chain.iter().rev().find(|ip| !proxies.contain(**ip)).copied().unwrap_or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn what_connection_lists_goes_but_never_ours() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, X-Private, host, x-forwarded-for"),
+            ("x-private", "1"),
+            ("host", "a"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("upgrade", "websocket"),
+            ("te", "trailers"),
+            ("cookie", "session|P443=1"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        let host = HeaderValue::from_static("a:8443");
+        let source = "2001:db8::1".parse().unwrap();
+        tell(&mut map, &Told { source, is_https: true, host: &host, port: 8443, stripped: None });
+        assert!(!map.contains_key("x-private") && !map.contains_key("upgrade") && !map.contains_key("connection"));
+        assert_eq!(map["host"], "a");
+        assert_eq!(map["te"], "trailers");
+        assert_eq!(map["cookie"], "session|P443=1");
+        assert_eq!(map["x-forwarded-for"], "2001:db8::1");
+        assert_eq!(map["forwarded"], "for=\"[2001:db8::1]\";host=\"a:8443\";proto=https");
+    }
+
+    #[test]
+    fn forwarded_claims_count_only_from_configured_proxies() {
+        let proxies = Networks::parse(&["127.0.0.1".into(), "10.0.0.0/8".into()]).unwrap();
+        let nobody = Networks::parse(&[]).unwrap();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let chain = headers(&[("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9")]);
+        assert_eq!(source_behind(ip("127.0.0.1"), &chain, &proxies), ip("192.0.2.7"));
+        assert_eq!(source_behind(ip("127.0.0.1"), &chain, &nobody), ip("127.0.0.1"));
+        assert_eq!(source_behind(ip("192.0.2.1"), &chain, &proxies), ip("192.0.2.1"));
+        assert_eq!(source_behind(ip("10.0.0.1"), &HeaderMap::new(), &proxies), ip("10.0.0.1"));
+    }
+}
