@@ -32,7 +32,7 @@ use live::Live;
 use site::SiteVoice;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tasks::Tasks;
 use thiserror::Error;
@@ -61,7 +61,7 @@ pub struct Gateway {
     bound: Bound,
     listeners: JoinSet<()>,
     visits: Tasks,
-    graceful: GracefulShutdown,
+    graceful: Arc<Mutex<GracefulShutdown>>,
 }
 
 /// Where it listens really; port 0 in the settings became something.
@@ -89,7 +89,7 @@ impl Gateway {
         let reception =
             Reception { control: control.clone(), links: links.clone(), live: live.clone(), voice: voice.clone() };
         let strangers = Strangers::new(settings.limits);
-        let (visits, graceful) = (Tasks::default(), GracefulShutdown::new());
+        let (visits, graceful) = (Tasks::default(), Arc::<Mutex<GracefulShutdown>>::default());
         let web = Arc::new(Web {
             admission: admission.clone(),
             acceptor: acceptor.clone(),
@@ -102,7 +102,7 @@ impl Gateway {
             strangers: strangers.clone(),
             certificate,
             tasks: visits.clone(),
-            graceful: graceful.watcher(),
+            graceful: graceful.clone(),
         };
 
         let mut listeners = JoinSet::new();
@@ -150,7 +150,7 @@ impl Gateway {
             info!(streams = before, "waiting for visits to finish");
         }
         let finishing = async {
-            let graceful = std::mem::take(&mut self.graceful);
+            let graceful = std::mem::take(&mut *self.graceful.lock().unwrap_or_else(PoisonError::into_inner));
             graceful.shutdown().await;
             while self.live.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;

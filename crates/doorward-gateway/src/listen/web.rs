@@ -12,9 +12,9 @@ use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulShutdown;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +30,8 @@ pub(crate) struct WebEntrance {
     /// `None`: plain HTTP.
     pub(crate) certificate: Option<Arc<rustls::ServerConfig>>,
     pub(crate) tasks: Tasks,
-    pub(crate) graceful: Watcher,
+    /// For telling connections that the gateway is about to stop.
+    pub(crate) graceful: Arc<Mutex<GracefulShutdown>>,
 }
 
 /// How long a visitor may take to send the head of a request.
@@ -99,7 +100,7 @@ impl WebEntrance {
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         connection: Arc<VisitorConnection>,
     ) {
-        let watcher = self.graceful.clone();
+        let watcher = self.graceful.lock().unwrap_or_else(PoisonError::into_inner).watcher();
         let web = self.web.clone();
         let service = service_fn(move |request| {
             let (web, connection) = (web.clone(), connection.clone());
