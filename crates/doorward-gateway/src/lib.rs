@@ -19,6 +19,7 @@ pub use settings::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings,
 use admit::Admission;
 use doorward_control::{Control, KeyStanding, News, SiteKeys};
 use doorward_core::DeviceId;
+use doorward_core::site::{Address, Carrier, Endpoint};
 use doorward_tunnel::identity::{KeyError, SiteIdentity};
 use doorward_tunnel::messages::{Leaving, Message};
 use doorward_tunnel::{Acceptor, MemoryDialer, MemoryListener, memory};
@@ -59,6 +60,7 @@ pub struct Gateway {
     links: Arc<Links>,
     memory: MemoryDialer,
     bound: Bound,
+    addresses: Vec<Address>,
     listeners: JoinSet<()>,
     visits: Tasks,
     graceful: Arc<Mutex<GracefulShutdown>>,
@@ -72,6 +74,24 @@ pub struct Bound {
     pub quic: Vec<SocketAddr>,
 }
 
+impl Bound {
+    /// Port 0 in an address stands for the port that was opened.
+    fn fill_ports(&self, addresses: &[Address]) -> Vec<Address> {
+        if addresses.iter().flat_map(Address::endpoints).all(|endpoint| endpoint.port != 0) {
+            return addresses.to_vec();
+        }
+        let fill = |endpoint: Endpoint| {
+            let opened = match endpoint.carrier {
+                Carrier::Quic => self.quic.first(),
+                Carrier::Tls | Carrier::WebSocket | Carrier::Memory => self.https.first(),
+            };
+            let port = opened.map(SocketAddr::port).filter(|_| endpoint.port == 0).unwrap_or(endpoint.port);
+            Address::one(endpoint.carrier, endpoint.host, port)
+        };
+        addresses.iter().flat_map(Address::endpoints).map(fill).collect()
+    }
+}
+
 impl Gateway {
     /// Opens every listener, or none.
     pub async fn start(settings: GatewaySettings, control: Control) -> Result<Self, StartError> {
@@ -83,7 +103,8 @@ impl Gateway {
 
         let (live, links) = (Arc::new(Live::default()), Arc::new(Links::default()));
         let web_ports = bound.https.iter().chain(&bound.http).map(SocketAddr::port).collect();
-        let voice = Arc::new(SiteVoice::new(control.clone(), settings.addresses, web_ports));
+        let addresses = bound.fill_ports(&settings.addresses);
+        let voice = Arc::new(SiteVoice::new(control.clone(), addresses.clone(), web_ports));
         let admission =
             Admission { control: control.clone(), live: live.clone(), links: links.clone(), flows: settings.flows };
         let reception =
@@ -122,11 +143,16 @@ impl Gateway {
         listeners.spawn(clock::watch(control.clone(), live.clone()));
         let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
         listeners.spawn(follower.follow(opened.quic));
-        Ok(Self { control, live, links, memory, bound, listeners, visits, graceful })
+        Ok(Self { control, live, links, memory, bound, addresses, listeners, visits, graceful })
     }
 
     pub fn bound(&self) -> &Bound {
         &self.bound
+    }
+
+    /// How agents reach it: as set, with real ports.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
     }
 
     /// For the built-in agent.

@@ -1,6 +1,7 @@
 //! The agent's end of a link: it answers opens.
 
 use crate::dialer::Ways;
+use crate::gateway_end::MAX_DETAIL;
 use crate::handshake::{self, Channel, HandshakeError, Introduction, LaneSecret};
 use crate::identity::DeviceKey;
 use crate::lane::LaneStream;
@@ -163,9 +164,11 @@ impl AgentStanding {
             secret: Secret::new(secret),
             visits: visit_sender.clone(),
             pulse: pulse.clone(),
+            gone: CancellationToken::new(),
         };
+        let connection = connected.as_ref().map(|connected| connected.connection.clone());
         let driver = Box::pin(drive(
-            link.clone(),
+            Owner { link: link.clone(), gone: lanes.gone.clone(), connection },
             read_control(reader, speaker, pulse, heard_sender),
             write_control(writer, spoken),
             Rhythm::for_link(who.metered),
@@ -176,8 +179,24 @@ impl AgentStanding {
     }
 }
 
-async fn drive(
+/// Ends the link with all its streams in whichever way its driver ends.
+struct Owner {
     link: Arc<AgentLink>,
+    gone: CancellationToken,
+    connection: Option<Connection>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.gone.cancel();
+        if let Some(connection) = &self.connection {
+            connection.close(0_u32.into(), b"");
+        }
+    }
+}
+
+async fn drive(
+    owner: Owner,
     reading: impl Future<Output = LinkEnd>,
     writing: impl Future<Output = LinkEnd>,
     rhythm: Rhythm,
@@ -195,8 +214,8 @@ async fn drive(
         end = writing => end,
         end = routing => end,
         end = streams => end,
-        () = watch(&link, rhythm) => LinkEnd::Silent,
-        () = link.closing.cancelled() => LinkEnd::ClosedHere,
+        () = watch(&owner.link, rhythm) => LinkEnd::Silent,
+        () = owner.link.closing.cancelled() => LinkEnd::ClosedHere,
     }
 }
 
@@ -259,6 +278,8 @@ struct Lanes {
     secret: LaneSecret,
     visits: mpsc::Sender<Visit>,
     pulse: Arc<Pulse>,
+    /// Ends the streams with the link.
+    gone: CancellationToken,
 }
 
 impl Lanes {
@@ -282,7 +303,7 @@ impl Lanes {
                 return Err(HandshakeError::Protocol("only an open may start on an idle lane"));
             };
             let (home, back) = oneshot::channel();
-            let way = Way::Lane { pipe, pulse: self.pulse.clone(), home };
+            let way = Way::Lane { pipe, pulse: self.pulse.clone(), gone: self.gone.clone(), home };
             let Some(visit) = Visit::new(open, way) else {
                 return Err(HandshakeError::Protocol("an open without a service name"));
             };
@@ -351,7 +372,7 @@ pub struct Visit {
 
 enum Way {
     Quic { stream: QuicStream, connection: Connection, flows: Arc<FlowTable> },
-    Lane { pipe: Pipe, pulse: Arc<Pulse>, home: oneshot::Sender<Pipe> },
+    Lane { pipe: Pipe, pulse: Arc<Pulse>, gone: CancellationToken, home: oneshot::Sender<Pipe> },
 }
 
 impl Visit {
@@ -377,11 +398,11 @@ impl Visit {
                 stream.write_all(&opened).await?;
                 Ok(Stream::quic(stream))
             }
-            Way::Lane { mut pipe, pulse, home } => {
+            Way::Lane { mut pipe, pulse, gone, home } => {
                 pipe.write_all(&opened).await?;
                 pipe.flush().await?;
                 let home = Box::new(move |pipe| drop(home.send(pipe)));
-                Ok(Stream::lane(LaneStream::new(pipe, pulse, home)))
+                Ok(Stream::lane(LaneStream::new(pipe, pulse, &gone, home)))
             }
         }
     }
@@ -398,7 +419,9 @@ impl Visit {
     }
 
     pub async fn fail(self, failure: HopFailure, detail: &str) {
-        let failed = OpenFailed { hop: Hop::from(failure).into(), detail: detail.to_owned() };
+        // The gateway reads no longer one here, and keeps no more of it.
+        let detail = detail.chars().take(MAX_DETAIL).collect();
+        let failed = OpenFailed { hop: Hop::from(failure).into(), detail };
         let bytes = Message::OpenFailed(failed).encode();
         match self.way {
             Way::Quic { mut stream, .. } => {

@@ -18,12 +18,12 @@ use quinn::Connection;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// A device that proved its key and waits for the answer.
@@ -48,6 +48,8 @@ pub struct Standing {
 /// How long the gateway waits for the agent's word on an open.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const EVENTS: usize = 32;
+/// Characters of the agent's words on a failed open.
+pub(crate) const MAX_DETAIL: usize = 300;
 
 impl Arrival {
     pub fn claims(&self) -> &Claims {
@@ -89,7 +91,6 @@ impl Arrival {
             }
             None => Opener::Lanes(lanes),
         };
-        handshake::send(&mut self.channel, &Message::Welcome(welcome)).await?;
         let vitals = match &opener {
             Opener::Quic { connection, .. } => Vitals::Quic(connection.clone()),
             Opener::Lanes(_) => Vitals::Control { pulse: pulse.clone(), speaker: speaker.clone() },
@@ -104,19 +105,31 @@ impl Arrival {
             closing: CancellationToken::new(),
             rhythm: Rhythm::for_link(self.claims.introduction.metered),
         });
+        let owner = Owner(link.clone());
+        handshake::send(&mut self.channel, &Message::Welcome(welcome)).await?;
         let (events, received) = mpsc::channel(EVENTS);
         let (reader, writer) = split(self.channel.pipe);
         let control = (read_control(reader, speaker, pulse, events), write_control(writer, spoken));
-        let driver = Box::pin(drive(link.clone(), control.0, control.1));
+        let driver = Box::pin(drive(owner, control.0, control.1));
         Ok(Standing { link, events: received, driver })
     }
 }
 
+/// Ends the link in whichever way its driver ends, be it by never running.
+struct Owner(Arc<GatewayLink>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.opener.close();
+    }
+}
+
 async fn drive(
-    link: Arc<GatewayLink>,
+    owner: Owner,
     reading: impl Future<Output = LinkEnd>,
     writing: impl Future<Output = LinkEnd>,
 ) -> LinkEnd {
+    let link = &owner.0;
     let carried = async {
         match &link.opener {
             Opener::Quic { connection, flows, .. } => {
@@ -126,15 +139,13 @@ async fn drive(
             Opener::Lanes(_) => std::future::pending().await,
         }
     };
-    let end = tokio::select! {
+    tokio::select! {
         end = reading => end,
         end = writing => end,
         () = carried => LinkEnd::Closed,
         () = link.vitals.until_silent(link.rhythm.silence) => LinkEnd::Silent,
         () = link.closing.cancelled() => LinkEnd::ClosedHere,
-    };
-    link.opener.close();
-    end
+    }
 }
 
 /// A way to one device.
@@ -289,7 +300,7 @@ async fn answer(pipe: &mut (impl AsyncRead + Unpin)) -> Option<Result<(), OpenEr
     match Message::decode(&frame) {
         Ok(Message::Opened) => Some(Ok(())),
         Ok(Message::OpenFailed(failed)) => {
-            let detail = failed.detail.chars().take(300).collect();
+            let detail = failed.detail.chars().take(MAX_DETAIL).collect();
             Some(Err(OpenError { hop: failed.hop().into(), detail }))
         }
         Ok(_) | Err(_) => None,
@@ -306,6 +317,24 @@ pub(crate) struct LanePool {
     pulse: Arc<Pulse>,
     speaker: Speaker,
     doors: std::sync::Weak<LaneDoors>,
+    /// Ends the streams with the link.
+    gone: CancellationToken,
+}
+
+/// An open that waits for a lane, counted for as long as somebody wants it.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Kept ready beyond what is in use, so that the next visit need not wait for a handshake.
@@ -313,10 +342,29 @@ const SPARE_LANES: usize = 1;
 const MAX_IDLE_LANES: usize = 32;
 /// Asked-for lanes that have not come by then will not come.
 const LANE_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a visit that waits for a lane looks whether it was asked for.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Counts a visit that waits for a lane, for as long as it does.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl LanePool {
     async fn open(self: &Arc<Self>, open: &Message) -> Result<Stream, OpenError> {
-        loop {
+        // Every idle lane may be dead, but an agent that answers none of so many does not want to.
+        for _ in 0..=MAX_IDLE_LANES {
             let mut pipe = self.take().await.ok_or(OpenError::new(HopFailure::DeviceOffline))?;
             if pipe.write_all(&open.encode()).await.is_err() || pipe.flush().await.is_err() {
                 continue;
@@ -325,7 +373,7 @@ impl LanePool {
             match answer(&mut pipe).await {
                 Some(Ok(())) => {
                     let home = Box::new(move |pipe| pool.put_back(pipe));
-                    return Ok(Stream::lane(LaneStream::new(pipe, self.pulse.clone(), home)));
+                    return Ok(Stream::lane(LaneStream::new(pipe, self.pulse.clone(), &self.gone, home)));
                 }
                 Some(Err(failure)) => {
                     pool.put_back(pipe);
@@ -338,10 +386,15 @@ impl LanePool {
     }
 
     async fn take(&self) -> Option<Pipe> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.ask();
-        let permit = self.ready.acquire().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let waiting = Waiting::new(&self.waiting);
+        let permit = loop {
+            self.ask();
+            // A wish may get lost: no room on the control stream, or a dial that failed.
+            if let Ok(permit) = timeout(ASK_AGAIN, self.ready.acquire()).await {
+                break permit;
+            }
+        };
+        drop(waiting);
         permit.ok()?.forget();
         let pipe = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         self.ask();
@@ -368,18 +421,18 @@ impl LanePool {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
         let wanted = self.waiting.load(Ordering::Relaxed) + SPARE_LANES;
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.1.elapsed() > LANE_PATIENCE {
+        if asked.1.elapsed() >= LANE_PATIENCE {
             asked.0 = 0;
         }
         let missing = wanted.saturating_sub(idle + asked.0);
-        if missing > 0 {
+        let count = u32::try_from(missing).unwrap_or(u32::MAX);
+        if missing > 0 && self.speaker.mention(Message::LanesWanted(LanesWanted { count })) {
             *asked = (asked.0 + missing, Instant::now());
-            let count = u32::try_from(missing).unwrap_or(u32::MAX);
-            self.speaker.mention(Message::LanesWanted(LanesWanted { count }));
         }
     }
 
     fn close(&self) {
+        self.gone.cancel();
         self.ready.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if let Some(doors) = self.doors.upgrade() {
@@ -405,6 +458,7 @@ impl LaneDoors {
             pulse,
             speaker,
             doors: Arc::downgrade(self),
+            gone: CancellationToken::new(),
         });
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (secret, pool.clone()));
         pool

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How much is framed at once; larger writes become several frames.
 const FRAME: usize = 32 * 1024;
@@ -30,6 +31,8 @@ pub(crate) struct LaneStream {
     out: BytesMut,
     /// Where the lane goes when the stream ended cleanly.
     home: Option<Home>,
+    /// The end of the link, once for whoever reads and once for whoever writes: the two may be different tasks.
+    gone: [Pin<Box<WaitForCancellationFutureOwned>>; 2],
 }
 
 /// Takes a lane back that is ready for another stream.
@@ -51,11 +54,23 @@ enum Writing {
     Full,
 }
 
+const READER: usize = 0;
+const WRITER: usize = 1;
+
 const START: Reading = Reading::Header { bytes: [0; HEADER], filled: 0 };
 
 impl LaneStream {
-    pub(crate) fn new(pipe: Pipe, pulse: Arc<Pulse>, home: Home) -> Self {
-        Self { pipe: Some(pipe), pulse, reading: START, writing: Writing::Open, out: BytesMut::new(), home: Some(home) }
+    /// `gone` ends the stream with its link.
+    pub(crate) fn new(pipe: Pipe, pulse: Arc<Pulse>, gone: &CancellationToken, home: Home) -> Self {
+        Self {
+            pipe: Some(pipe),
+            pulse,
+            reading: START,
+            writing: Writing::Open,
+            out: BytesMut::new(),
+            home: Some(home),
+            gone: [Box::pin(gone.clone().cancelled_owned()), Box::pin(gone.clone().cancelled_owned())],
+        }
     }
 
     /// Ends the stream and with it the lane. Reasons reach the peer if they fit the pipe at once.
@@ -68,6 +83,23 @@ impl LaneStream {
             let _ = pipe.write_all(&frame).now_or_never();
             let _ = pipe.flush().now_or_never();
         } else {
+            pipe.abort();
+        }
+        self.reading = Reading::Failed(reason);
+    }
+
+    fn check_link(&mut self, who: usize, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.pipe.is_some() && self.gone[who].as_mut().poll(cx).is_ready() {
+            self.break_off(Reset::Peer);
+        }
+        match self.reading {
+            Reading::Failed(reason) if self.pipe.is_none() => Err(reason.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn break_off(&mut self, reason: Reset) {
+        if let Some(mut pipe) = self.pipe.take() {
             pipe.abort();
         }
         self.reading = Reading::Failed(reason);
@@ -118,6 +150,11 @@ impl LaneStream {
 impl AsyncRead for LaneStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if buf.remaining() == 0 {
+            // Below, reading nothing means that the pipe has ended.
+            return Poll::Ready(Ok(()));
+        }
+        this.check_link(READER, cx)?;
         loop {
             match &mut this.reading {
                 Reading::Finished => return Poll::Ready(Ok(())),
@@ -161,6 +198,7 @@ impl AsyncRead for LaneStream {
 impl AsyncWrite for LaneStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.check_link(WRITER, cx)?;
         if matches!(this.writing, Writing::Finishing | Writing::Finished) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -177,6 +215,7 @@ impl AsyncWrite for LaneStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_link(WRITER, cx)?;
         ready!(self.poll_drain(cx))?;
         Pin::new(self.pipe()?).poll_flush(cx)
     }
@@ -186,6 +225,7 @@ impl AsyncWrite for LaneStream {
         if self.writing == Writing::Finished {
             return Poll::Ready(Ok(()));
         }
+        self.check_link(WRITER, cx)?;
         if self.writing != Writing::Finishing {
             ready!(self.poll_drain(cx))?;
             self.out.put_slice(&header(lane_kind::FIN, 0));
@@ -222,7 +262,7 @@ mod tests {
     fn pair(size: usize) -> (LaneStream, mpsc::Receiver<Pipe>, LaneStream, mpsc::Receiver<Pipe>) {
         let (a, b) = tokio::io::duplex(size);
         let ((a_home, a_idle), (b_home, b_idle)) = (home(), home());
-        let stream = |pipe, home| LaneStream::new(Box::new(pipe), Arc::default(), home);
+        let stream = |pipe, home| LaneStream::new(Box::new(pipe), Arc::default(), &CancellationToken::new(), home);
         (stream(a, a_home), a_idle, stream(b, b_home), b_idle)
     }
 
@@ -276,7 +316,7 @@ mod tests {
     async fn garbage_on_a_lane_ends_it() {
         let (mut raw, far) = tokio::io::duplex(1000);
         let (home, _idle) = home();
-        let mut stream = LaneStream::new(Box::new(far), Arc::default(), home);
+        let mut stream = LaneStream::new(Box::new(far), Arc::default(), &CancellationToken::new(), home);
         raw.write_all(&[0xff; 20]).await.unwrap();
         let mut heard = Vec::new();
         assert_eq!(stream.read_to_end(&mut heard).await.unwrap_err().kind(), io::ErrorKind::InvalidData);

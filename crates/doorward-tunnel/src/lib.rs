@@ -7,6 +7,9 @@
 mod acceptor;
 mod agent_end;
 mod dialer;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway_end;
 mod handshake;
 pub mod identity;

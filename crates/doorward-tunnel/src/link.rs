@@ -71,9 +71,9 @@ impl Speaker {
         self.0.send(message).await.is_ok()
     }
 
-    /// Says it if there is room: for what may be said again later.
-    pub(crate) fn mention(&self, message: Message) {
-        let _ = self.0.try_send(message);
+    /// Says it if there is room: for what may be said again later. `false`: there was none.
+    pub(crate) fn mention(&self, message: Message) -> bool {
+        self.0.try_send(message).is_ok()
     }
 }
 
@@ -109,9 +109,13 @@ pub(crate) async fn read_control(
         };
         pulse.beat();
         match Message::decode(&frame) {
-            Ok(Message::Ping) => speaker.mention(Message::Pong),
+            Ok(Message::Ping) => {
+                speaker.mention(Message::Pong);
+            }
             Ok(Message::Pong) => {}
-            Ok(Message::Other(kind)) => speaker.mention(Message::Unsupported(Unsupported { kind: kind.into() })),
+            Ok(Message::Other(kind)) => {
+                speaker.mention(Message::Unsupported(Unsupported { kind: kind.into() }));
+            }
             Ok(Message::Unsupported(what)) => debug!(kind = what.kind, "the peer does not know this message"),
             Ok(message) => {
                 if events.send(message).await.is_err() {
@@ -141,7 +145,9 @@ impl Vitals {
     pub(crate) fn ping(&self) {
         match self {
             Self::Quic(connection) => udp::ping(connection),
-            Self::Control { speaker, .. } => speaker.mention(Message::Ping),
+            Self::Control { speaker, .. } => {
+                speaker.mention(Message::Ping);
+            }
         }
     }
 

@@ -223,7 +223,7 @@ async fn write_packet(writer: &mut (impl AsyncWriteExt + Unpin), packet: &[u8]) 
     writer.flush().await
 }
 
-async fn read_packet(reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<Bytes>> {
+pub(crate) async fn read_packet(reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<Bytes>> {
     let length = match reader.read_u16().await {
         Ok(length) => usize::from(length),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -255,6 +255,32 @@ fn read_varint(bytes: &mut Bytes) -> Option<u64> {
     let encoded = bytes.split_to(length);
     let rest = encoded[1..].iter().fold(u64::from(first & 0x3f), |value, &b| value << 8 | u64::from(b));
     Some(rest)
+}
+
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use super::*;
+    use futures_util::FutureExt;
+
+    /// What reaches the flow `number` of a datagram.
+    pub fn deliver(number: u64, datagram: &[u8]) -> Option<Bytes> {
+        let table = Arc::new(FlowTable::default());
+        let registered = table.register(number);
+        table.dispatch(Bytes::copy_from_slice(datagram));
+        registered.queue.next().now_or_never().flatten()
+    }
+
+    /// The number that a datagram starts with.
+    pub fn number_of(datagram: &[u8]) -> Option<u64> {
+        read_varint(&mut Bytes::copy_from_slice(datagram))
+    }
+
+    /// The shortest datagram of a flow; `None` if no flow can have that number.
+    pub fn numbered(number: u64) -> Option<Bytes> {
+        let mut bytes = BytesMut::new();
+        put_varint(&mut bytes, VarInt::from_u64(number).ok()?);
+        Some(bytes.freeze())
+    }
 }
 
 #[cfg(test)]

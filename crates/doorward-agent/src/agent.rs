@@ -1,0 +1,158 @@
+//! The process: one connection for each joined gateway, for as long as it runs.
+
+use crate::connection::{Connection, Shared};
+use crate::network::watch_network;
+use crate::proxy::ProxyRule;
+use crate::settings::Settings;
+use crate::state::{Membership, StateDir, StateError};
+use crate::status::{Entry, Status};
+use crate::tempo::Tempo;
+use doorward_core::names::Label;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// Keeps a link to every joined gateway, and delivers what comes over it.
+pub struct Agent {
+    state: StateDir,
+    software: String,
+    settings: watch::Receiver<Arc<Settings>>,
+    tempo: Tempo,
+    proxy: Option<ProxyRule>,
+    status: watch::Sender<Status>,
+}
+
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// What was kept cannot be read: nothing is dialled before somebody looked.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What a running connection was started with.
+struct Running {
+    task: Id,
+    key: [u8; 32],
+    stop: CancellationToken,
+}
+
+/// Beyond the drain, for saying goodbye.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+impl Agent {
+    /// New settings are sent through `settings` and take effect at once.
+    pub fn new(state: StateDir, software: impl Into<String>, settings: watch::Receiver<Arc<Settings>>) -> Self {
+        let (tempo, status) = (Tempo::default(), watch::Sender::default());
+        Self { state, software: software.into(), settings, tempo, proxy: None, status }
+    }
+
+    /// The proxy of the environment, for when the settings name none.
+    #[must_use]
+    pub fn with_proxy(self, proxy: Option<ProxyRule>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    #[must_use]
+    pub fn with_tempo(self, tempo: Tempo) -> Self {
+        Self { tempo, ..self }
+    }
+
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Runs until `stop`. Gateways that are joined or left meanwhile are noticed.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), AgentError> {
+        let memberships = self.memberships()?;
+        if memberships.is_empty() {
+            info!("no gateway was joined yet: run `doorward join <invite>`");
+        }
+        let (network_changes, network) = watch::channel(0);
+        let mut watching = JoinSet::new();
+        watching.spawn(watch_network(network_changes));
+        let shared = Arc::new(Shared::new(&self.state, &self.software, &self.tempo, self.proxy.clone(), network));
+        let mut tasks = JoinSet::new();
+        let mut running = HashMap::new();
+        self.warn_of_strangers(&memberships);
+        self.reconcile(memberships, &shared, &mut tasks, &mut running);
+        let mut look = Instant::now() + self.tempo.rescan;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(ended) = tasks.join_next_with_id() => note_end(ended, &mut running),
+                () = sleep_until(look) => {
+                    look = Instant::now() + self.tempo.rescan;
+                    match self.memberships() {
+                        Ok(memberships) => self.reconcile(memberships, &shared, &mut tasks, &mut running),
+                        Err(error) => warn!("{error}"),
+                    }
+                }
+            }
+        }
+        running.values().for_each(|connection: &Running| connection.stop.cancel());
+        let ending = async { while tasks.join_next().await.is_some() {} };
+        let _ = timeout(self.tempo.drain + STOP_LIMIT, ending).await;
+        Ok(())
+    }
+
+    fn memberships(&self) -> Result<Vec<Membership>, StateError> {
+        let gateways = self.state.gateways()?;
+        let memberships: Result<Vec<_>, _> = gateways.iter().map(|gateway| self.state.membership(gateway)).collect();
+        Ok(memberships?.into_iter().flatten().collect())
+    }
+
+    fn warn_of_strangers(&self, memberships: &[Membership]) {
+        for gateway in &self.settings.borrow().gateways {
+            if !memberships.iter().any(|m| m.gateway == gateway.name) {
+                let name = &gateway.name;
+                warn!(
+                    "the settings name a gateway \"{name}\" that was not joined: `doorward join --gateway {name} <invite>`"
+                );
+            }
+        }
+    }
+
+    /// Starts what was joined, stops what was left; a gateway that was joined anew is stopped first, and started by a
+    /// later call.
+    fn reconcile(
+        &mut self,
+        memberships: Vec<Membership>,
+        shared: &Arc<Shared>,
+        tasks: &mut JoinSet<()>,
+        running: &mut HashMap<Label, Running>,
+    ) {
+        for (gateway, connection) in running.iter() {
+            if !memberships.iter().any(|m| m.gateway == *gateway && m.key.public() == connection.key) {
+                connection.stop.cancel();
+            }
+        }
+        for membership in memberships {
+            let gateway = membership.gateway.clone();
+            if running.contains_key(&gateway) {
+                continue;
+            }
+            let (key, stop) = (membership.key.public(), CancellationToken::new());
+            let status = Entry::new(self.status.clone(), gateway.clone(), membership.site.device_name.clone());
+            let connection = Connection::new(shared.clone(), membership, self.settings.clone(), status, stop.clone());
+            let task = tasks.spawn(connection.run()).id();
+            running.insert(gateway, Running { task, key, stop });
+        }
+    }
+}
+
+fn note_end(ended: Result<(Id, ()), JoinError>, running: &mut HashMap<Label, Running>) {
+    let task = match ended {
+        Ok((task, ())) => task,
+        Err(fault) => {
+            error!(%fault, "a connection ended by a mistake in Doorward; please report it");
+            fault.id()
+        }
+    };
+    running.retain(|_, connection| connection.task != task);
+}

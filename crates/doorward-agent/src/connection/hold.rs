@@ -1,0 +1,196 @@
+//! Holding a link: what the gateway says is answered, and what changes here is told.
+
+use super::Connection;
+use crate::ports;
+use crate::status::{LinkState, ServiceStatus};
+use doorward_core::names::Label;
+use doorward_tunnel::messages::{CheckPorts, Goodbye, Leaving, Message, Services, ServicesReport, SiteStored};
+use doorward_tunnel::{AgentLink, AgentStanding, HANDSHAKE_LIMIT, LinkEnd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+/// What became of a link.
+pub(super) enum Outcome {
+    Lost,
+    /// The gateway goes, and another one or the same comes back: dial at once.
+    Replaced,
+    /// The gateway does not want this link; dialling at once would be refused.
+    Unwanted,
+    /// A better one stands.
+    Climbed(AgentStanding),
+    Stopped,
+}
+
+/// A link after which the ladder starts anew.
+const LASTING: Duration = Duration::from_secs(600);
+
+/// What a link being held needs beside the connection.
+struct Held {
+    link: Arc<AgentLink>,
+    /// Of the last `Services`.
+    revision: u64,
+    checks: JoinSet<()>,
+}
+
+impl Connection {
+    pub(super) async fn hold(&mut self, standing: AgentStanding) -> Outcome {
+        let AgentStanding { link, welcome, visits, mut events, driver } = standing;
+        let mut driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        self.visits.take(visits);
+        let mut held = Held { link: link.clone(), revision: 0, checks: JoinSet::new() };
+        self.tell_services(&mut held).await;
+        self.enter(&link, &welcome.device_name).await;
+        if let Some(site) = welcome.site {
+            self.hear(Message::Site(site), &mut held).await;
+        }
+        let stood = Instant::now();
+        let climber = self.climber(link.carrier());
+        let is_introducing = climber.is_introducing();
+        let mut climbing = Box::pin(climber.climb());
+        let stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                // A goodbye before the end that follows it.
+                biased;
+                () = stop.cancelled() => {
+                    link.say(Message::Goodbye(Goodbye { reason: Leaving::Stopping.into() })).await;
+                    self.visits.drain(self.shared.tempo.drain).await;
+                    link.close(Leaving::Stopping).await;
+                    return Outcome::Stopped;
+                }
+                Some(message) = events.recv() => match self.hear(message, &mut held).await {
+                    None => {}
+                    Some(outcome @ Outcome::Replaced) => {
+                        self.visits.retire(driver, events, self.shared.tempo.retire);
+                        return outcome;
+                    }
+                    Some(outcome) => return outcome,
+                },
+                standing = &mut climbing => {
+                    self.visits.retire(driver, events, self.shared.tempo.retire);
+                    return Outcome::Climbed(standing);
+                }
+                end = &mut driver => {
+                    if is_introducing.load(Ordering::Relaxed)
+                        && let Ok(standing) = timeout(HANDSHAKE_LIMIT, &mut climbing).await
+                    {
+                        return Outcome::Climbed(standing);
+                    }
+                    return self.leave(end.ok(), stood);
+                }
+                Ok(()) = self.settings.changed() => self.tell_services(&mut held).await,
+                Ok(()) = self.network.changed() => link.doubt(),
+                Some(_) = held.checks.join_next() => {}
+            }
+        }
+    }
+
+    async fn enter(&mut self, link: &AgentLink, device_name: &str) {
+        let carrier = link.carrier();
+        let device_name = Label::parse(device_name).unwrap_or_else(|_| self.site.device_name.clone());
+        info!(gateway = %self.gateway, carrier = carrier.word(), device = %device_name, "connected");
+        self.status.set_device_name(device_name.clone());
+        self.status.set_state(LinkState::Online { carrier, since: Instant::now() });
+        self.remember(carrier, device_name).await;
+    }
+
+    fn leave(&mut self, end: Option<LinkEnd>, stood: Instant) -> Outcome {
+        let end = end.map(|end| end.to_string()).unwrap_or_default();
+        info!(gateway = %self.gateway, "the link ended: {end}");
+        if stood.elapsed() > LASTING {
+            self.climbs.store(0, Ordering::Relaxed);
+        }
+        Outcome::Lost
+    }
+
+    async fn tell_services(&mut self, held: &mut Held) {
+        held.revision = self.shared.revision.fetch_add(1, Ordering::Relaxed) + 1;
+        let settings = self.settings.borrow_and_update().clone();
+        let offers = settings.services_for(&self.gateway).map(|service| serde_json::to_string(&service.offer));
+        let offers = offers.filter_map(|offer| offer.inspect_err(|error| warn!(%error, "a service is lost")).ok());
+        let services = Services { revision: held.revision, offers: offers.collect() };
+        held.link.say(Message::Services(services)).await;
+    }
+
+    /// `Some`: the link is to be left.
+    async fn hear(&mut self, message: Message, held: &mut Held) -> Option<Outcome> {
+        match message {
+            Message::ServicesReport(report) => self.note_report(report, held.revision),
+            Message::Site(site) => {
+                if self.learn(&site).await {
+                    held.link.say(Message::SiteStored(SiteStored { revision: site.revision })).await;
+                }
+            }
+            Message::CheckPorts(wanted) => self.check_ports(wanted, held),
+            Message::Goodbye(goodbye) => return self.hear_goodbye(goodbye.reason()),
+            other => debug!(kind = other.kind(), "the gateway said something that is not for an agent"),
+        }
+        None
+    }
+
+    fn hear_goodbye(&mut self, reason: Leaving) -> Option<Outcome> {
+        match reason {
+            Leaving::Stopping => {
+                info!(gateway = %self.gateway, "the gateway stops; looking for it again");
+                Some(Outcome::Replaced)
+            }
+            Leaving::Revoked => {
+                warn!(gateway = %self.gateway, "this device was revoked there");
+                self.visits.cut();
+                Some(Outcome::Replaced)
+            }
+            Leaving::TwoMachines => {
+                warn!(gateway = %self.gateway, "another machine uses this device's key");
+                self.visits.cut();
+                Some(Outcome::Unwanted)
+            }
+            // The driver ends by itself when the gateway closes.
+            Leaving::Superseded | Leaving::Unspecified => None,
+        }
+    }
+
+    /// One check at a time; a gateway that asks more often is not answered.
+    fn check_ports(&mut self, wanted: CheckPorts, held: &mut Held) {
+        if !held.checks.is_empty() {
+            return;
+        }
+        let (link, addresses) = (held.link.clone(), self.site.addresses.clone());
+        held.checks.spawn(async move {
+            let checked = ports::check(wanted, addresses, link.gateway()).await;
+            link.say(Message::PortsChecked(checked)).await;
+        });
+    }
+
+    fn note_report(&mut self, report: ServicesReport, revision: u64) {
+        if report.revision < revision {
+            return;
+        }
+        let services = report.services.into_iter().map(|service| ServiceStatus {
+            name: service.name,
+            reached_by: service.reached_by,
+            problems: service.problems,
+            notes: service.notes,
+        });
+        let services: Vec<_> = services.collect();
+        if !self.status.set_services(services.clone()) {
+            return;
+        }
+        for service in services {
+            let name = &service.name;
+            if !service.reached_by.is_empty() {
+                info!(gateway = %self.gateway, "{name} is reached at {}", service.reached_by.join(", "));
+            }
+            for problem in &service.problems {
+                warn!(gateway = %self.gateway, "{name}: {problem}");
+            }
+            for note in &service.notes {
+                info!(gateway = %self.gateway, "{name}: {note}");
+            }
+        }
+    }
+}

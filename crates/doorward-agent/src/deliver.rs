@@ -1,0 +1,191 @@
+//! From a visit to its target: the service is looked up in the agent's own list, the target is connected, and bytes
+//! pass until one side ends, the time is up, or the service is not offered any more.
+
+mod tcp;
+mod udp;
+mod unix;
+
+use crate::settings::Settings;
+use crate::target::{Place, Target};
+use doorward_core::hop::HopFailure;
+use doorward_core::names::Label;
+use doorward_tunnel::splice::{End, Traffic, splice};
+use doorward_tunnel::{Duplex, Visit};
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+/// Visits at once, over all gateways.
+pub(crate) const MAX_VISITS: usize = 2048;
+/// Less than the gateway waits (`doorward_tunnel::OPEN_LIMIT`), so that it hears the reason.
+const CONNECT_LIMIT: Duration = Duration::from_secs(8);
+/// For the few bytes of an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Delivers the visits of one gateway.
+#[derive(Clone)]
+pub(crate) struct Deliverer {
+    pub(crate) gateway: Label,
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) slots: Arc<Semaphore>,
+    /// Ends all that runs.
+    pub(crate) cut: CancellationToken,
+    /// Takes no more.
+    pub(crate) draining: CancellationToken,
+}
+
+/// Why a target was not connected.
+struct Failure {
+    hop: HopFailure,
+    /// For the device's owner. It names no address: those are the agent's own.
+    detail: String,
+}
+
+impl Failure {
+    fn new(hop: HopFailure, detail: impl Into<String>) -> Self {
+        Self { hop, detail: detail.into() }
+    }
+}
+
+impl Deliverer {
+    /// Takes the visits of one link; resolves when there will be no more and all have ended.
+    pub(crate) async fn take(self, mut visits: mpsc::Receiver<Visit>) {
+        let mut running = JoinSet::new();
+        loop {
+            tokio::select! {
+                visit = visits.recv() => match visit {
+                    Some(visit) => drop(running.spawn(self.clone().deliver(visit))),
+                    None => break,
+                },
+                Some(done) = running.join_next() => note_panic(done),
+                () = self.draining.cancelled() => break,
+            }
+        }
+        drop(visits);
+        while let Some(done) = running.join_next().await {
+            note_panic(done);
+        }
+    }
+
+    async fn deliver(mut self, visit: Visit) {
+        let deadline = visit.remaining.and_then(|left| Instant::now().checked_add(left));
+        let service = visit.service.clone();
+        let Ok(_slot) = self.slots.clone().try_acquire_owned() else {
+            return refuse(visit, Failure::new(HopFailure::Busy, "the device serves as many visits as it can")).await;
+        };
+        let Some(target) = self.settings.borrow_and_update().target(&self.gateway, &service).cloned() else {
+            debug!(%service, gateway = %self.gateway, "a visit to a service that is not in the list");
+            let detail = "the device's own list has no such service for this gateway";
+            return refuse(visit, Failure::new(HopFailure::AgentRefused, detail)).await;
+        };
+        let cut = self.until_cut(&service, &target, deadline);
+        match &target {
+            Target::Http(Place::Network { host, port }) | Target::Tcp(Place::Network { host, port }) => {
+                bridge(visit, tcp::connect(host, *port), &target, cut).await;
+            }
+            Target::Http(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
+                bridge(visit, unix::connect(path), &target, cut).await;
+            }
+            Target::Udp { host, port } => udp::deliver(visit, host, *port, &target, cut).await,
+        }
+    }
+
+    /// Resolves when the visit's time is up, its service is gone or leads elsewhere, or everything ends.
+    async fn until_cut(mut self, service: &Label, target: &Target, deadline: Option<Instant>) {
+        let out_of_time = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let changed = async {
+            while self.settings.changed().await.is_ok() {
+                if self.settings.borrow_and_update().target(&self.gateway, service) != Some(target) {
+                    return;
+                }
+            }
+            pending().await
+        };
+        tokio::select! {
+            () = out_of_time => {}
+            () = changed => {}
+            () = self.cut.cancelled() => {}
+        }
+    }
+}
+
+/// Connects a byte stream and passes bytes.
+async fn bridge<S: Duplex>(
+    visit: Visit,
+    connecting: impl Future<Output = Result<S, Failure>>,
+    target: &Target,
+    cut: impl Future<Output = ()>,
+) {
+    tokio::pin!(cut);
+    if visit.is_flow() {
+        return refuse(visit, Failure::new(HopFailure::AgentRefused, "the service takes no UDP")).await;
+    }
+    let service = visit.service.clone();
+    let connected = tokio::select! {
+        biased;
+        () = &mut cut => Err(out_of_time()),
+        connected = timeout(CONNECT_LIMIT, connecting) => connected.unwrap_or_else(|_| Err(too_slow())),
+    };
+    let near = match connected {
+        Ok(near) => near,
+        Err(failure) => return report(visit, target, failure).await,
+    };
+    let Ok(Ok(stream)) = timeout(ANSWER_LIMIT, visit.accept()).await else { return };
+    let traffic = Traffic::default();
+    let end = splice(near, stream, &traffic.down, &traffic.up, cut).await;
+    let reason = match &end {
+        End::Finished => "finished".to_owned(),
+        End::Lingered => "silent after one side finished".to_owned(),
+        End::Broken(error) => format!("broken: {error}"),
+        End::Cut => "cut".to_owned(),
+    };
+    debug!(%service, ?traffic, "a visit ended: {reason}");
+}
+
+fn out_of_time() -> Failure {
+    Failure::new(HopFailure::AgentRefused, "the permission ended before the target was connected")
+}
+
+fn too_slow() -> Failure {
+    let detail = format!("it did not take the connection within {} s", CONNECT_LIMIT.as_secs());
+    Failure::new(HopFailure::TargetTimedOut, detail)
+}
+
+/// What a failed connect means for those who read about it.
+fn connect_failure(error: &io::Error) -> Failure {
+    let hop = match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => HopFailure::TargetRefused,
+        io::ErrorKind::TimedOut => HopFailure::TargetTimedOut,
+        _ => HopFailure::TargetUnreachable,
+    };
+    Failure::new(hop, error.to_string())
+}
+
+async fn report(visit: Visit, target: &Target, failure: Failure) {
+    info!(service = %visit.service, %target, "a visitor was not connected: {} ({})", failure.hop, failure.detail);
+    refuse(visit, failure).await;
+}
+
+async fn refuse(visit: Visit, failure: Failure) {
+    // Whether it is heard does not matter: without an answer the gateway tells the visitor as much.
+    let _ = timeout(ANSWER_LIMIT, visit.fail(failure.hop, &failure.detail)).await;
+}
+
+fn note_panic(done: Result<(), JoinError>) {
+    if let Err(fault) = done
+        && fault.is_panic()
+    {
+        error!(%fault, "a visit ended by a mistake in Doorward; please report it");
+    }
+}

@@ -1,0 +1,28 @@
+//! The private side: an agent dials its gateways, tells them what the device offers, and connects visitors to local
+//! targets. It only ever dials out, and it runs unprivileged.
+//!
+//! What a gateway can reach is bounded by the agent's own list ([`settings`]): a gateway names a service, and only
+//! the agent knows the target.
+
+mod agent;
+mod connection;
+mod deliver;
+mod join;
+mod network;
+mod ports;
+mod proxy;
+mod quick;
+pub mod settings;
+mod state;
+mod status;
+mod target;
+mod tempo;
+
+pub use agent::{Agent, AgentError};
+pub use join::{JOIN_LIMIT, JoinError, JoinOptions, Joined, join, join_if_invited};
+pub use proxy::{ProxyError, ProxyRule};
+pub use settings::{GatewaySettings, Service, Settings, SettingsError};
+pub use state::{KnownSite, Membership, StateDir, StateError};
+pub use status::{GatewayStatus, LinkState, ServiceStatus, Status};
+pub use target::{Place, Target, TargetError};
+pub use tempo::Tempo;

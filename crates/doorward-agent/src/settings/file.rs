@@ -1,0 +1,152 @@
+//! The file as written, and its one conversion.
+
+use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings};
+use crate::proxy::ProxyRule;
+use crate::target::Target;
+use doorward_core::access::PolicyDocument;
+use doorward_core::names::Label;
+use doorward_core::service::{EntranceWish, Offer};
+use serde::Deserialize;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
+use toml::Spanned;
+
+/// What is wrong, and where (bytes).
+pub(super) struct Fault {
+    pub(super) at: Range<usize>,
+    pub(super) message: String,
+}
+
+impl Fault {
+    fn new(at: &Range<usize>, message: impl ToString) -> Self {
+        Self { at: at.clone(), message: message.to_string() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    #[serde(default)]
+    metered: bool,
+    proxy: Option<Spanned<String>>,
+    #[serde(default)]
+    gateway: Vec<Gateway>,
+    #[serde(default)]
+    service: Vec<ServiceTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Gateway {
+    name: Option<Spanned<Label>>,
+    services: Option<Vec<Spanned<Label>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ServiceTable {
+    name: Spanned<Label>,
+    title: Option<String>,
+    target: Spanned<String>,
+    #[serde(default)]
+    main: Option<Spanned<bool>>,
+    virtual_port: Option<Spanned<u16>>,
+    #[serde(default)]
+    entrances: Vec<EntranceWish>,
+    access: Option<Spanned<PolicyDocument>>,
+}
+
+/// All offers together travel in one control message (`doorward_tunnel::wire::CONTROL_LIMIT`).
+const MAX_OFFERS: usize = 400 * 1024;
+
+pub(super) fn parse(text: &str) -> Result<Settings, Fault> {
+    let file: File = toml::from_str(text)
+        .map_err(|error| Fault { at: error.span().unwrap_or(0..0), message: error.message().to_owned() })?;
+    let proxy = file
+        .proxy
+        .as_ref()
+        .map(|given| ProxyRule::parse(given.get_ref()).map_err(|why| Fault::new(&given.span(), why)));
+    let proxy = proxy.transpose()?;
+    let services = services(&file.service)?;
+    let gateways = gateways(file.gateway, &services)?;
+    let length: usize = services.iter().filter_map(|s| serde_json::to_string(&s.offer).ok()).map(|o| o.len()).sum();
+    if length > MAX_OFFERS {
+        return Err(Fault::new(&(0..0), "the services with their policies are too much for one gateway (400 KiB)"));
+    }
+    Ok(Settings { metered: file.metered, proxy, gateways, services })
+}
+
+fn services(tables: &[ServiceTable]) -> Result<Vec<Service>, Fault> {
+    let mut names = HashSet::new();
+    let mut has_main = false;
+    let mut ports = HashSet::new();
+    for table in tables {
+        if !names.insert(table.name.get_ref()) {
+            let message = format!("there are two services \"{}\"; give one another name", table.name.get_ref());
+            return Err(Fault::new(&table.name.span(), message));
+        }
+        if let Some(main) = table.main.as_ref().filter(|main| *main.get_ref()) {
+            if has_main {
+                return Err(Fault::new(&main.span(), "only one service can be the main one; take it off the others"));
+            }
+            has_main = true;
+        }
+        if let Some(port) = &table.virtual_port {
+            if *port.get_ref() == 0 {
+                return Err(Fault::new(&port.span(), "a virtual port is a number from 1 to 65535"));
+            }
+            if !ports.insert(*port.get_ref()) {
+                let message = format!("another service has the virtual port {} already; choose one", port.get_ref());
+                return Err(Fault::new(&port.span(), message));
+            }
+        }
+    }
+    tables.iter().map(|table| service(table, &mut ports)).collect()
+}
+
+fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fault> {
+    let target = Target::parse(table.target.get_ref()).map_err(|why| Fault::new(&table.target.span(), why))?;
+    if let Some(access) = &table.access {
+        access.get_ref().to_policy().map_err(|why| Fault::new(&access.span(), why))?;
+    }
+    let ssh = (table.name.get_ref().as_str() == "ssh").then_some(22);
+    let virtual_port = match &table.virtual_port {
+        Some(port) => Some(*port.get_ref()),
+        None => [ssh, target.port()].into_iter().flatten().find(|&port| ports.insert(port)),
+    };
+    let offer = Offer {
+        name: table.name.get_ref().clone(),
+        title: table.title.clone(),
+        kind: target.kind(),
+        virtual_port,
+        main: table.main.as_ref().is_some_and(|main| *main.get_ref()),
+        entrances: table.entrances.clone(),
+        access: table.access.as_ref().map(|access| access.get_ref().clone()).unwrap_or_default(),
+    };
+    Ok(Service { offer, target })
+}
+
+fn gateways(tables: Vec<Gateway>, services: &[Service]) -> Result<Vec<GatewaySettings>, Fault> {
+    let mut gateways: Vec<GatewaySettings> = Vec::new();
+    for table in tables {
+        let at = table.name.as_ref().map(Spanned::span).unwrap_or_default();
+        let name = match table.name {
+            Some(name) => name.into_inner(),
+            None => Label::parse(DEFAULT_GATEWAY).map_err(|why| Fault::new(&at, why))?,
+        };
+        if gateways.iter().any(|g| g.name == name) {
+            return Err(Fault::new(&at, format!("there are two gateways \"{name}\"; put their services together")));
+        }
+        if let Some(unknown) = table.services.iter().flatten().find(|n| !offers(services, n.get_ref())) {
+            let message = format!("there is no service \"{}\" in this file", unknown.get_ref());
+            return Err(Fault::new(&unknown.span(), message));
+        }
+        let allowed = table.services.map(|names| names.into_iter().map(Spanned::into_inner).collect::<BTreeSet<_>>());
+        gateways.push(GatewaySettings { name, services: allowed });
+    }
+    Ok(gateways)
+}
+
+fn offers(services: &[Service], name: &Label) -> bool {
+    services.iter().any(|s| s.offer.name == *name)
+}

@@ -1,0 +1,96 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Settings, String> {
+    Settings::parse(text, Path::new("agent.toml")).map_err(|error| error.to_string())
+}
+
+const WHOLE: &str = r#"
+metered = true
+proxy = "http://anna:hunter2@proxy:3128"
+
+[[gateway]]
+name = "home"
+services = ["octoprint", "cam"]
+
+[[service]]
+name = "octoprint"
+title = "Küche"
+target = "http://127.0.0.1:5000"
+main = true
+virtual-port = 80
+entrances = [{ tcp-port = 0 }, { host = "printer.example.org" }, { path = { prefix = "/zumi01/", strip = false } }]
+[service.access]
+who = "public"
+
+[[service]]
+name = "cam"
+target = "http+unix:/run/cam.sock"
+
+[[service]]
+name = "ssh"
+target = "tcp://127.0.0.1:2222"
+
+[[service]]
+name = "second"
+target = "http://127.0.0.1:80"
+"#;
+
+fn label(name: &str) -> Label {
+    Label::parse(name).unwrap()
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let settings = parse(WHOLE).unwrap();
+    assert!(settings.metered && settings.proxy.is_some());
+    let ports: Vec<_> = settings.services.iter().map(|s| s.offer.virtual_port).collect();
+    assert_eq!(ports, [Some(80), None, Some(22), None], "port 80 is taken by the first service");
+    assert_eq!(settings.services[0].offer.entrances.len(), 3);
+    let names = |gateway: &str| settings.services_for(&label(gateway)).map(|s| s.offer.name.to_string()).collect();
+    let (home, other): (Vec<_>, Vec<_>) = (names("home"), names("main"));
+    assert_eq!(home, ["octoprint", "cam"]);
+    assert_eq!(other.len(), 4);
+    assert!(settings.target(&label("home"), &label("ssh")).is_none());
+    assert!(settings.target(&label("main"), &label("ssh")).is_some());
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn an_empty_file_offers_nothing() {
+    assert!(parse("").unwrap().services.is_empty());
+}
+
+#[test]
+fn every_mistake_names_file_line_key_and_remedy() {
+    let service = "[[service]]\nname = \"a\"\ntarget = \"tcp://h:1\"\n";
+    let table: Vec<(String, &[&str])> = vec![
+        ("colour = 1".into(), &["agent.toml:1:1: colour: ", "unknown field", "expected one of"]),
+        ("metered = 3".into(), &["agent.toml:1:11: metered: ", "boolean"]),
+        ("[[service]]\nname = \"Küche\"\n".into(), &["agent.toml:2:8: name: ", "\"kueche\" would do"]),
+        ("[[service]]\nname = \"a\"\n".into(), &["agent.toml:1:", "target"]),
+        (format!("{service}{service}"), &["agent.toml:5:8: name: ", "two services \"a\""]),
+        (service.replace("tcp:", "https:"), &["agent.toml:3:10: target: ", "not supported yet"]),
+        (format!("{service}virtual-port = 0"), &["agent.toml:4:16: virtual-port: ", "1 to 65535"]),
+        (format!("{service}entrances = [{{ door = 1 }}]"), &["agent.toml:4:", "door"]),
+        (format!("{service}access = {{ who = \"password\" }}"), &["agent.toml:4:10: access: ", "doorward password"]),
+        (format!("{service}[service.access]\nfrom = [\"x\"]\n"), &["agent.toml:", "access.from"]),
+        (format!("{service}[service.access]\nwhom = \"x\"\n"), &["agent.toml:5:1: whom: ", "unknown field"]),
+        (format!("{service}[[gateway]]\nservices = [\"b\"]"), &["agent.toml:5:13: services: ", "no service \"b\""]),
+        ("[[gateway]]\n[[gateway]]".into(), &["agent.toml:", "two gateways \"main\""]),
+        ("proxy = \"socks5://u:hunter2@h:1\"".into(), &["agent.toml:1:9: proxy: ", "HTTP proxies"]),
+        ("a = ".into(), &["agent.toml:1:"]),
+    ];
+    for (text, wanted) in table {
+        let error = parse(&text).unwrap_err();
+        for part in wanted {
+            assert!(error.contains(part), "{text:?}: {error:?} lacks {part:?}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_told_from_an_unreadable_one() {
+    assert!(matches!(Settings::load(Path::new("/nonexistent/agent.toml")), Err(SettingsError::Missing { .. })));
+    assert!(matches!(Settings::load(Path::new("/")), Err(SettingsError::Unreadable { .. })));
+}

@@ -1,0 +1,175 @@
+//! What a service connects to. Known to the agent alone.
+
+use doorward_core::names::HostName;
+use doorward_core::service::ServiceKind;
+use doorward_core::site::Host;
+use std::fmt;
+use std::path::PathBuf;
+use thiserror::Error;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An HTTP server. The gateway speaks HTTP with the visitor; here it is bytes like any other.
+    Http(Place),
+    Tcp(Place),
+    Udp {
+        host: Host,
+        port: u16,
+    },
+}
+
+/// Where a byte stream is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Network { host: Host, port: u16 },
+    Socket(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("\"{given}\" is not a target: {why}")]
+pub struct TargetError {
+    given: String,
+    why: String,
+}
+
+const FORMS: &str =
+    "write http://host:port, tcp://host:port, udp://host:port, unix:/path/to/socket or http+unix:/path/to/socket";
+
+impl Target {
+    /// The form of `agent.toml`.
+    pub fn parse(given: &str) -> Result<Self, TargetError> {
+        let refuse = |why: &str| TargetError { given: given.chars().take(120).collect(), why: why.to_owned() };
+        if let Some(path) = given.strip_prefix("unix:") {
+            return socket(path).map(Self::Tcp).map_err(refuse);
+        }
+        if let Some(path) = given.strip_prefix("http+unix:") {
+            return socket(path).map(Self::Http).map_err(refuse);
+        }
+        let (scheme, rest) = given.split_once("://").ok_or_else(|| refuse(FORMS))?;
+        match scheme {
+            "http" => authority(rest, Some(80)).map(|(host, port)| Self::Http(Place::Network { host, port })),
+            "tcp" => authority(rest, None).map(|(host, port)| Self::Tcp(Place::Network { host, port })),
+            "udp" => authority(rest, None).map(|(host, port)| Self::Udp { host, port }),
+            "https" => Err("https:// targets are not supported yet; if the service also speaks plain HTTP, write \
+                            http://, or write tcp:// to pass its TLS through untouched"),
+            _ => Err(FORMS),
+        }
+        .map_err(refuse)
+    }
+
+    pub fn kind(&self) -> ServiceKind {
+        match self {
+            Self::Http(_) => ServiceKind::Http,
+            Self::Tcp(_) => ServiceKind::Tcp,
+            Self::Udp { .. } => ServiceKind::Udp,
+        }
+    }
+
+    /// The target's own port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Http(Place::Network { port, .. })
+            | Self::Tcp(Place::Network { port, .. })
+            | Self::Udp { port, .. } => Some(*port),
+            Self::Http(Place::Socket(_)) | Self::Tcp(Place::Socket(_)) => None,
+        }
+    }
+}
+
+fn socket(path: &str) -> Result<Place, &'static str> {
+    // unix(7): sun_path has 108 bytes with its NUL.
+    match path.strip_prefix("//").unwrap_or(path) {
+        path if !path.starts_with('/') => Err("the path of a socket starts with /"),
+        path if path.len() > 107 => Err("the path of a socket has at most 107 bytes"),
+        path => Ok(Place::Socket(PathBuf::from(path))),
+    }
+}
+
+/// `host:port`, the host as a name, an IPv4 address or an IPv6 address in brackets.
+fn authority(text: &str, default_port: Option<u16>) -> Result<(Host, u16), &'static str> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    if text.contains('/') || text.contains('?') {
+        return Err("a target has no path; visitors' paths reach it as they are");
+    }
+    if text.contains('@') {
+        return Err("a target has no user and password");
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => {
+            let port = port.parse().ok().filter(|&p| p != 0).ok_or("its port is not a number from 1 to 65535")?;
+            (host, port)
+        }
+        Some(_) | None => (text, default_port.ok_or("it needs a port, as in tcp://127.0.0.1:22")?),
+    };
+    if host.contains(':') && !host.starts_with('[') {
+        return Err("an IPv6 address stands in brackets, as in [::1]:8080");
+    }
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let host = match bare.parse() {
+        Ok(ip) => Host::Ip(ip),
+        Err(_) => Host::Name(HostName::parse(host).map_err(|e| e.why)?),
+    };
+    Ok((host, port))
+}
+
+impl TargetError {
+    pub(crate) fn new(given: &str, why: impl Into<String>) -> Self {
+        Self { given: given.chars().take(120).collect(), why: why.into() }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(Place::Network { host, port }) => write!(f, "http://{host}:{port}"),
+            Self::Tcp(Place::Network { host, port }) => write!(f, "tcp://{host}:{port}"),
+            Self::Udp { host, port } => write!(f, "udp://{host}:{port}"),
+            Self::Http(Place::Socket(path)) => write!(f, "http+unix:{}", path.display()),
+            Self::Tcp(Place::Socket(path)) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_keep_their_meaning_when_written_and_read_again() {
+        let table = [
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5000", ServiceKind::Http),
+            ("http://printer.local/", "http://printer.local:80", ServiceKind::Http),
+            ("tcp://[::1]:22", "tcp://[::1]:22", ServiceKind::Tcp),
+            ("udp://127.0.0.1:53", "udp://127.0.0.1:53", ServiceKind::Udp),
+            ("unix:/run/x.sock", "unix:/run/x.sock", ServiceKind::Tcp),
+            ("unix:///run/x.sock", "unix:/run/x.sock", ServiceKind::Tcp),
+            ("http+unix:/run/x.sock", "http+unix:/run/x.sock", ServiceKind::Http),
+        ];
+        for (given, canonical, kind) in table {
+            let target = Target::parse(given).unwrap();
+            assert_eq!(target.to_string(), canonical);
+            assert_eq!(target.kind(), kind);
+            assert_eq!(Target::parse(canonical).unwrap(), target);
+        }
+    }
+
+    #[test]
+    fn a_refused_target_says_what_would_do() {
+        let table = [
+            ("5000", "write http://host:port"),
+            ("ftp://host:21", "write http://host:port"),
+            ("https://127.0.0.1:443", "not supported yet"),
+            ("tcp://127.0.0.1", "needs a port"),
+            ("tcp://127.0.0.1:0", "1 to 65535"),
+            ("tcp://::1:22", "in brackets"),
+            ("http://a:80/path", "no path"),
+            ("http://user:pw@a:80", "no user"),
+            ("unix:run/x.sock", "starts with /"),
+            ("tcp://a b:22", "host name"),
+        ];
+        for (given, why) in table {
+            let error = Target::parse(given).unwrap_err().to_string();
+            assert!(error.contains(why) || why == "host name", "{given}: {error}");
+        }
+    }
+}

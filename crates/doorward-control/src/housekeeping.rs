@@ -1,0 +1,61 @@
+//! What has to be done now and then: the store learns who was seen, refusals are written down, old lines forgotten.
+
+use crate::store::{StoreError, words};
+use crate::{Control, audit, devices};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const EVERY: Duration = Duration::from_secs(60);
+/// Devices tend to leave together (their router restarts): one write for all of them.
+const GATHERING: Duration = Duration::from_secs(5);
+/// Until then a machine that lost the answer may ask again, and whoever comes too late learns why.
+const INVITES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+impl Control {
+    /// Runs until told to stop; spawn it once.
+    pub async fn keep_house(self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let is_last = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = tick.tick() => false,
+                () = self.gather_departures() => false,
+            };
+            if let Err(error) = self.keep_house_once(Timestamp::now()).await {
+                tracing::error!(%error, "housekeeping failed and is tried again in a minute");
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    async fn gather_departures(&self) {
+        self.presence().departure().await;
+        tokio::time::sleep(GATHERING).await;
+    }
+
+    /// One round of it.
+    pub async fn keep_house_once(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.flush_audit().await?;
+        let seen = self.presence().seen(now);
+        let to_store = seen.clone();
+        self.write(move |work| {
+            Box::pin(async move {
+                devices::store_last_seen(work, to_store).await?;
+                audit::prune(work, audit::MAX_ENTRIES).await?;
+                let kept = now.checked_sub(INVITES_KEPT).unwrap_or(Timestamp::MIN);
+                sqlx::query("DELETE FROM invites WHERE expires_at < $1")
+                    .bind(words::time(kept))
+                    .execute(work.connection())
+                    .await?;
+                Ok::<_, StoreError>(())
+            })
+        })
+        .await?;
+        self.presence().departures_stored(&seen);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! The state of a site: accounts, devices, services, policies, invites, audit. It rests in a store and is published as
+//! one immutable [`Snapshot`], by which everything is decided.
+//!
+//! Every change goes through a method of [`Control`]: one writer, one transaction, then the new snapshot, then its
+//! [`Change`]. If the store fails, changes are refused with the reason and the last snapshot keeps deciding.
+
+mod access;
+pub mod accounts;
+mod audit;
+mod changes;
+mod devices;
+mod enrol;
+mod housekeeping;
+mod invites;
+pub mod passwords;
+mod presence;
+mod services;
+mod settings;
+mod site;
+mod snapshot;
+mod store;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::Reservation;
+pub use audit::AuditEntry;
+pub use changes::{Change, Changes, News};
+pub use devices::DeviceEdit;
+pub use enrol::{EnrolError, Enrolment};
+pub use invites::{InviteRequest, InviteSummary};
+pub use presence::{
+    Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Presence, Reachability, ServiceFailure,
+};
+pub use services::{Reach, RegisterError, Registration};
+pub use settings::{ControlSettings, SiteSettings, WebFace};
+pub use site::{SiteKey, SiteKeys};
+pub use snapshot::{
+    AccessHome, Device, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord, Snapshot,
+};
+pub use store::{BackupError, OpenError, StoreError};
+
+use arc_swap::ArcSwap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Store;
+use thiserror::Error;
+use tokio::sync::broadcast;
+use tokio_util::task::TaskTracker;
+
+/// The handle on the state; cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) directory: PathBuf,
+    pub(crate) site: SiteSettings,
+    pub(crate) store: Store,
+    pub(crate) published: ArcSwap<Snapshot>,
+    pub(crate) changes: broadcast::Sender<Arc<Change>>,
+    pub(crate) presence: Presence,
+    pub(crate) refusals: audit::Refusals,
+    /// The changes under way. They end by themselves; [`Control::close`] waits for them.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Why an edit was refused.
+#[derive(Debug, Error)]
+pub enum EditError {
+    #[error("there is no {0}")]
+    Unknown(String),
+    /// Somebody else changed it meanwhile: read it again.
+    #[error("it was changed meanwhile; look at it again before changing it (its version is {current})")]
+    Stale { current: i64 },
+    #[error("{0}")]
+    Taken(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Control {
+    /// Opens the store in the directory, or makes a new one where there is none, and loads all of it.
+    pub async fn open(settings: ControlSettings) -> Result<Self, OpenError> {
+        let ControlSettings { directory, site, now } = settings;
+        let store = Store::open(&directory, &SiteKey::generate(), now).await?;
+        let unreadable =
+            |error: StoreError| OpenError::Unreadable { path: directory.join("doorward.db"), why: error.to_string() };
+        let presence = Presence::default();
+        let first = {
+            let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
+            presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
+            store::load::everything(&mut connection).await.map_err(unreadable)?
+        };
+        let control = Self(Arc::new(Shared {
+            directory: directory.clone(),
+            site,
+            store,
+            published: ArcSwap::from_pointee(first),
+            changes: Changes::channel(),
+            presence,
+            refusals: audit::Refusals::default(),
+            tasks: TaskTracker::new(),
+        }));
+        control.establish_owner(now).await.map_err(unreadable)?;
+        Ok(control)
+    }
+
+    /// What decides now. Lock-free; take it once per decision.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.published.load_full()
+    }
+
+    /// From now on. Subscribe first, then read the snapshot: nothing falls between.
+    pub fn changes(&self) -> Changes {
+        Changes::subscribe(&self.0.changes)
+    }
+
+    /// What gateways report; in memory only, never part of a decision.
+    pub fn presence(&self) -> &Presence {
+        &self.0.presence
+    }
+
+    pub fn site(&self) -> &SiteSettings {
+        &self.0.site
+    }
+
+    pub fn site_keys(&self) -> Arc<SiteKeys> {
+        self.snapshot().site_keys().clone()
+    }
+
+    /// Where visitors reach the service now.
+    pub fn reach(&self, record: &ServiceRecord) -> Vec<Reach> {
+        services::reach(&self.0.site, record)
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// A consistent copy of the store while everything runs, readable by its owner alone. It holds the site key.
+    /// `path` must not exist yet.
+    pub async fn backup_into(&self, path: &Path) -> Result<(), BackupError> {
+        self.0.store.backup_into(path).await
+    }
+
+    /// Waits for the changes under way and closes the store. Further changes are refused; the snapshot stays.
+    pub async fn close(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.store.close().await;
+    }
+
+    async fn establish_owner(&self, now: jiff::Timestamp) -> Result<(), StoreError> {
+        self.write(move |work| {
+            Box::pin(async move {
+                let site = work.shared.site.clone();
+                accounts::establish_owner(work, &site, now).await?;
+                work.refresh_grants().await
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,65 @@
+//! What the binary passes in, already validated.
+
+use doorward_core::names::{HostName, PathPrefix};
+use doorward_core::site::Host;
+use jiff::Timestamp;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct ControlSettings {
+    /// Made with mode 0700 if it does not exist.
+    pub directory: PathBuf,
+    pub site: SiteSettings,
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct SiteSettings {
+    /// Default host names are made below it. `None`: services get none.
+    pub domain: Option<HostName>,
+    /// How the web entrance looks from outside.
+    pub web: WebFace,
+    /// Where visitors reach raw ports; the domain unless said otherwise.
+    pub port_host: Option<Host>,
+    /// Ports to choose from where a device asks for any, and what the default account may ask for by number.
+    pub tcp_ports: RangeInclusive<u16>,
+    pub udp_ports: RangeInclusive<u16>,
+    /// Further host suffixes that the default account may use, beside the domain.
+    pub suffixes: Vec<HostName>,
+    /// The gateway's own names, which no service may take.
+    pub kept_hosts: Vec<HostName>,
+}
+
+/// Scheme and port of public URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebFace {
+    pub is_https: bool,
+    pub port: u16,
+}
+
+impl WebFace {
+    pub const HTTPS: Self = Self { is_https: true, port: 443 };
+
+    /// `https://printer1.example.org/`, with the port where it is not the scheme's own.
+    pub fn url(self, host: &HostName, prefix: Option<&PathPrefix>) -> String {
+        let (scheme, own_port) = if self.is_https { ("https", 443) } else { ("http", 80) };
+        let path = prefix.map_or("/", PathPrefix::as_str);
+        if self.port == own_port {
+            format!("{scheme}://{host}{path}")
+        } else {
+            format!("{scheme}://{host}:{}{path}", self.port)
+        }
+    }
+}
+
+impl SiteSettings {
+    /// What to write before `:port` for raw ports.
+    pub(crate) fn port_host(&self) -> String {
+        match (&self.port_host, &self.domain) {
+            (Some(host), _) => host.to_string(),
+            (None, Some(domain)) => domain.to_string(),
+            (None, None) => "localhost".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The published state: what every decision looks at. Immutable; its maps share structure with the snapshots before
+//! and after, so a change costs O(log n) however many services there are, and readers take no lock.
+
+mod draft;
+
+use crate::accounts::Grants;
+use crate::site::SiteKeys;
+use doorward_core::access::PolicyDocument;
+use doorward_core::names::{HostName, Label, PathPrefix};
+use doorward_core::service::{Service, ServiceKind, Standing, WebRoute};
+use doorward_core::{AccountId, DeviceId, ServiceId};
+use jiff::Timestamp;
+use rpds::HashTrieMapSync;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub struct Snapshot {
+    generation: u64,
+    site_keys: Arc<SiteKeys>,
+    grants: HashTrieMapSync<AccountId, Arc<Grants>>,
+    devices: HashTrieMapSync<DeviceId, Arc<DeviceRecord>>,
+    device_names: HashTrieMapSync<Label, DeviceId>,
+    keys: HashTrieMapSync<[u8; 32], (DeviceId, KeyState)>,
+    services: HashTrieMapSync<ServiceId, Arc<ServiceRecord>>,
+    services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
+    hosts: HashTrieMapSync<HostName, HostClaims>,
+    ports: HashTrieMapSync<(Protocol, u16), PortClaim>,
+}
+
+/// A registered private machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub id: DeviceId,
+    pub account: AccountId,
+    pub name: Label,
+    pub title: String,
+    pub joined_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
+    pub version: i64,
+}
+
+/// Whose key this is and whether it still counts.
+#[derive(Clone, Debug)]
+pub enum KeyStanding {
+    Active(Arc<Device>),
+    /// Another key took the device over.
+    Replaced,
+    Revoked,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    Active,
+    Replaced,
+    Revoked,
+}
+
+pub(crate) struct DeviceRecord {
+    pub(crate) device: Arc<Device>,
+    pub(crate) keys: Vec<([u8; 32], KeyState)>,
+}
+
+/// A service with all that belongs to it.
+#[derive(Clone, Debug)]
+pub struct ServiceRecord {
+    pub service: Arc<Service>,
+    pub virtual_port: Option<u16>,
+    pub is_main: bool,
+    /// The policy that decides, as a document.
+    pub access: PolicyDocument,
+    pub access_home: AccessHome,
+    /// What the device declared last; it decides unless the owner said otherwise.
+    pub(crate) offered_access: PolicyDocument,
+    pub hosts: Vec<HostReservation>,
+    pub ports: Vec<PortReservation>,
+    pub version: i64,
+}
+
+/// Where a policy is edited. One home per object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessHome {
+    /// The file or command on the device.
+    Device,
+    /// The gateway's store: an owner set it there.
+    Store,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Who chose a name or port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Given,
+    Wished,
+}
+
+impl Origin {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Wished => "wished",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostReservation {
+    pub host: HostName,
+    /// `None`: the whole host.
+    pub prefix: Option<PathPrefix>,
+    pub strip: bool,
+    pub origin: Origin,
+    /// Whether the device asks for it now. It stays reserved either way.
+    pub is_wanted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortReservation {
+    pub protocol: Protocol,
+    pub port: u16,
+    pub origin: Origin,
+    pub is_wanted: bool,
+}
+
+/// Every reservation on a host, routed or not.
+#[derive(Clone, Default)]
+struct HostClaims {
+    whole: Option<Claim>,
+    /// By prefix, with both slashes.
+    paths: HashTrieMapSync<String, Claim>,
+}
+
+#[derive(Clone, Debug)]
+struct Claim {
+    prefix: Option<PathPrefix>,
+    strip: bool,
+    service: ServiceId,
+    is_routed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PortClaim {
+    service: ServiceId,
+    is_routed: bool,
+}
+
+impl Snapshot {
+    /// Counts the changes since the start of this process.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Where a request leads: an exact host, and on it the longest prefix, else the service that has the whole host.
+    pub fn web(&self, host: &HostName, path: &str) -> Option<(Arc<Service>, WebRoute)> {
+        let claims = self.hosts.get(host)?;
+        let claim = claims.longest(path).or(claims.whole.as_ref().filter(|whole| whole.is_routed))?;
+        let route = WebRoute { service: claim.service, prefix: claim.prefix.clone(), strip: claim.strip };
+        Some((self.service(claim.service)?, route))
+    }
+
+    /// Whether any service has a route on this host (for certificates).
+    pub fn serves_host(&self, host: &HostName) -> bool {
+        self.hosts.get(host).is_some_and(|claims| claims.iter().any(|claim| claim.is_routed))
+    }
+
+    pub fn tcp(&self, port: u16) -> Option<Arc<Service>> {
+        self.port(Protocol::Tcp, port)
+    }
+
+    pub fn udp(&self, port: u16) -> Option<Arc<Service>> {
+        self.port(Protocol::Udp, port)
+    }
+
+    fn port(&self, protocol: Protocol, port: u16) -> Option<Arc<Service>> {
+        let claim = self.ports.get(&(protocol, port)).filter(|c| c.is_routed)?;
+        self.service(claim.service)
+    }
+
+    /// The TCP ports to listen on.
+    pub fn tcp_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ports_to_bind(Protocol::Tcp)
+    }
+
+    /// The UDP ports to listen on.
+    pub fn udp_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ports_to_bind(Protocol::Udp)
+    }
+
+    fn ports_to_bind(&self, protocol: Protocol) -> impl Iterator<Item = u16> + '_ {
+        self.ports.iter().filter(move |(key, claim)| key.0 == protocol && claim.is_routed).map(|(key, _)| key.1)
+    }
+
+    pub fn service(&self, id: ServiceId) -> Option<Arc<Service>> {
+        self.services.get(&id).map(|record| record.service.clone())
+    }
+
+    pub fn service_record(&self, id: ServiceId) -> Option<Arc<ServiceRecord>> {
+        self.services.get(&id).cloned()
+    }
+
+    pub fn service_of(&self, device: DeviceId, name: &Label) -> Option<Arc<Service>> {
+        self.record_of(device, name).map(|record| record.service.clone())
+    }
+
+    pub fn record_of(&self, device: DeviceId, name: &Label) -> Option<Arc<ServiceRecord>> {
+        let (_, id) = self.services_of.get(&device)?.iter().find(|(n, _)| n == name)?;
+        self.service_record(*id)
+    }
+
+    /// Everything a device offers or has offered.
+    pub fn services_of(&self, device: DeviceId) -> impl Iterator<Item = Arc<ServiceRecord>> + '_ {
+        let services = self.services_of.get(&device).map(|list| list.as_slice()).unwrap_or_default();
+        services.iter().filter_map(|(_, id)| self.service_record(*id))
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceRecord>> {
+        self.services.values()
+    }
+
+    pub fn device(&self, id: DeviceId) -> Option<Arc<Device>> {
+        self.devices.get(&id).map(|record| record.device.clone())
+    }
+
+    pub fn device_by_name(&self, name: &Label) -> Option<Arc<Device>> {
+        self.device(*self.device_names.get(name)?)
+    }
+
+    pub fn devices(&self) -> impl Iterator<Item = &Arc<Device>> {
+        self.devices.values().map(|record| &record.device)
+    }
+
+    pub fn device_by_key(&self, key: &[u8; 32]) -> KeyStanding {
+        let Some(&(device, state)) = self.keys.get(key) else { return KeyStanding::Unknown };
+        match (state, self.device(device)) {
+            (KeyState::Active, Some(device)) if device.revoked_at.is_none() => KeyStanding::Active(device),
+            (KeyState::Replaced, _) => KeyStanding::Replaced,
+            (KeyState::Active | KeyState::Revoked, _) => KeyStanding::Revoked,
+        }
+    }
+
+    pub fn site_keys(&self) -> &Arc<SiteKeys> {
+        &self.site_keys
+    }
+}
+
+impl HostClaims {
+    /// The routed claim with the longest prefix of `path`: one look per part of the path, however many claims there
+    /// are. `/zumi01` alone counts as under `/zumi01/`.
+    fn longest(&self, path: &str) -> Option<&Claim> {
+        let mut end = path.len();
+        loop {
+            // A prefix is 200 characters and two slashes at most.
+            let claim = match path.get(..end) {
+                Some(part) if part.len() <= 201 => self.paths.get(&format!("{}/", part.trim_end_matches('/'))),
+                Some(_) | None => None,
+            };
+            if let Some(claim) = claim.filter(|claim| claim.is_routed) {
+                return Some(claim);
+            }
+            end = path.get(..end)?.rfind('/')?;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Claim> {
+        self.whole.iter().chain(self.paths.values())
+    }
+
+    fn get(&self, prefix: Option<&PathPrefix>) -> Option<&Claim> {
+        match prefix {
+            None => self.whole.as_ref(),
+            Some(prefix) => self.paths.get(prefix.as_str()),
+        }
+    }
+}
+
+impl ServiceRecord {
+    /// A web name leads to an http service for as long as it is wanted. That it was withdrawn is for `decide` to say.
+    pub fn routes_host(&self, host: &HostReservation) -> bool {
+        match self.service.kind {
+            ServiceKind::Http => host.is_wanted,
+            ServiceKind::Tcp | ServiceKind::Udp => false,
+        }
+    }
+
+    /// A port is listened on only while its service is offered.
+    pub fn routes_port(&self, port: &PortReservation) -> bool {
+        let makes_sense = match self.service.kind {
+            ServiceKind::Http => false,
+            ServiceKind::Tcp => port.protocol == Protocol::Tcp,
+            ServiceKind::Udp => port.protocol == Protocol::Udp,
+        };
+        makes_sense && port.is_wanted && self.service.standing == Standing::Offered
+    }
+}

@@ -1,0 +1,143 @@
+//! The next snapshot in the making: what the one writer needs beyond what everybody sees.
+
+use super::{Claim, DeviceRecord, HostClaims, HostReservation, KeyState, PortClaim, Protocol, ServiceRecord, Snapshot};
+use crate::accounts::Grants;
+use crate::site::SiteKeys;
+use doorward_core::names::{HostName, PathPrefix};
+use doorward_core::{AccountId, DeviceId, ServiceId};
+use rpds::HashTrieMapSync;
+use std::sync::Arc;
+
+impl Snapshot {
+    pub(crate) fn new(site_keys: SiteKeys) -> Self {
+        Self {
+            generation: 0,
+            site_keys: Arc::new(site_keys),
+            grants: HashTrieMapSync::new_sync(),
+            devices: HashTrieMapSync::new_sync(),
+            device_names: HashTrieMapSync::new_sync(),
+            keys: HashTrieMapSync::new_sync(),
+            services: HashTrieMapSync::new_sync(),
+            services_of: HashTrieMapSync::new_sync(),
+            hosts: HashTrieMapSync::new_sync(),
+            ports: HashTrieMapSync::new_sync(),
+        }
+    }
+
+    pub(crate) fn advance(&mut self) {
+        self.generation += 1;
+    }
+
+    pub(crate) fn key(&self, key: &[u8; 32]) -> Option<(DeviceId, KeyState)> {
+        self.keys.get(key).copied()
+    }
+
+    pub(crate) fn grants(&self, account: AccountId) -> Arc<Grants> {
+        self.grants.get(&account).cloned().unwrap_or_default()
+    }
+
+    /// Who holds exactly this name, routed or not.
+    pub(crate) fn host_holder(&self, host: &HostName, prefix: Option<&PathPrefix>) -> Option<ServiceId> {
+        self.hosts.get(host)?.get(prefix).map(|claim| claim.service)
+    }
+
+    /// Who holds anything on this host.
+    pub(crate) fn holders_on(&self, host: &HostName) -> impl Iterator<Item = Arc<ServiceRecord>> + '_ {
+        let claims = self.hosts.get(host).into_iter().flat_map(HostClaims::iter);
+        claims.filter_map(|claim| self.service_record(claim.service))
+    }
+
+    pub(crate) fn port_holder(&self, protocol: Protocol, port: u16) -> Option<ServiceId> {
+        self.ports.get(&(protocol, port)).map(|c| c.service)
+    }
+
+    pub(crate) fn put_site_keys(&mut self, keys: SiteKeys) {
+        self.site_keys = Arc::new(keys);
+    }
+
+    pub(crate) fn put_grants(&mut self, account: AccountId, grants: Grants) {
+        self.grants.insert_mut(account, Arc::new(grants));
+    }
+
+    pub(crate) fn put_device(&mut self, record: DeviceRecord) {
+        let id = record.device.id;
+        if let Some(old) = self.devices.get(&id).cloned()
+            && self.device_names.get(&old.device.name) == Some(&id)
+        {
+            self.device_names.remove_mut(&old.device.name);
+        }
+        self.device_names.insert_mut(record.device.name.clone(), id);
+        for (key, state) in &record.keys {
+            self.keys.insert_mut(*key, (id, *state));
+        }
+        self.devices.insert_mut(id, Arc::new(record));
+    }
+
+    pub(crate) fn put_service(&mut self, record: ServiceRecord) {
+        let (id, device) = (record.service.id, record.service.device);
+        self.take_claims(id);
+        for host in &record.hosts {
+            let claim = Claim {
+                prefix: host.prefix.clone(),
+                strip: host.strip,
+                service: id,
+                is_routed: record.routes_host(host),
+            };
+            let mut claims = self.hosts.get(&host.host).cloned().unwrap_or_default();
+            match &host.prefix {
+                None => claims.whole = Some(claim),
+                Some(prefix) => claims.paths.insert_mut(prefix.as_str().to_owned(), claim),
+            }
+            self.hosts.insert_mut(host.host.clone(), claims);
+        }
+        for port in &record.ports {
+            let claim = PortClaim { service: id, is_routed: record.routes_port(port) };
+            self.ports.insert_mut((port.protocol, port.port), claim);
+        }
+        let list = self.services_of.get(&device).map(|list| list.as_slice()).unwrap_or_default();
+        if !list.iter().any(|(_, known)| *known == id) {
+            let mut list = list.to_vec();
+            list.push((record.service.name.clone(), id));
+            list.sort();
+            self.services_of.insert_mut(device, Arc::new(list));
+        }
+        self.services.insert_mut(id, Arc::new(record));
+    }
+
+    pub(crate) fn remove_service(&mut self, id: ServiceId) {
+        self.take_claims(id);
+        let Some(old) = self.services.get(&id).cloned() else { return };
+        let device = old.service.device;
+        let mut list = self.services_of.get(&device).map(|list| list.to_vec()).unwrap_or_default();
+        list.retain(|(_, known)| *known != id);
+        self.services_of.insert_mut(device, Arc::new(list));
+        self.services.remove_mut(&id);
+    }
+
+    fn take_claims(&mut self, id: ServiceId) {
+        let Some(old) = self.services.get(&id).cloned() else { return };
+        for host in &old.hosts {
+            if self.host_holder(&host.host, host.prefix.as_ref()) == Some(id) {
+                self.take_host_claim(host);
+            }
+        }
+        for port in &old.ports {
+            if self.port_holder(port.protocol, port.port) == Some(id) {
+                self.ports.remove_mut(&(port.protocol, port.port));
+            }
+        }
+    }
+
+    fn take_host_claim(&mut self, host: &HostReservation) {
+        let mut claims = self.hosts.get(&host.host).cloned().unwrap_or_default();
+        match &host.prefix {
+            None => claims.whole = None,
+            Some(prefix) => drop(claims.paths.remove_mut(prefix.as_str())),
+        }
+        if claims.iter().next().is_none() {
+            self.hosts.remove_mut(&host.host);
+        } else {
+            self.hosts.insert_mut(host.host.clone(), claims);
+        }
+    }
+}

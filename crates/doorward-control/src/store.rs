@@ -1,0 +1,294 @@
+//! Where the state rests: one SQLite file in a directory of its own.
+//!
+//! A store is made whole under another name and then renamed, so a `doorward.db` that exists is complete: one that is
+//! empty, damaged, foreign or newer is refused, never started over (promise 11). A commit is on disk before it counts
+//! (`synchronous=FULL`): a lost commit would bring a revoked key or a used invite back.
+
+pub(crate) mod load;
+pub(crate) mod words;
+
+use crate::site::{self, KeyState, SiteKey};
+use jiff::Timestamp;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::OwnedMutexGuard;
+
+pub(crate) struct Store {
+    options: Mutex<SqliteConnectOptions>,
+    readers: SqlitePool,
+    /// The one writer's seat. Whoever holds it may write and publish; readers of the snapshot never ask for it.
+    seat: Arc<tokio::sync::Mutex<Seat>>,
+    _lock: File,
+}
+
+pub(crate) enum Seat {
+    Ready(SqliteConnection),
+    /// After a failed write: its connection, with whatever was half done, was thrown away.
+    Empty,
+    Closed,
+}
+
+/// Why the state could not be opened. Nothing is served then.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("another `doorward serve` uses {} (it holds the lock {})", directory.display(), lock.display())]
+    InUse { directory: PathBuf, lock: PathBuf },
+    #[error("the store {} cannot be read: {why}. Restore it from a backup, or move it away to start over", path.display())]
+    Unreadable { path: PathBuf, why: String },
+    #[error("the store {} was written by a newer Doorward (its schema is {found}, this one knows {known}): update this one", path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+}
+
+/// Why a change was refused or a list could not be read. The last snapshot keeps deciding.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("the disk with the store is full: free some space, nothing was changed")]
+    Full(#[source] sqlx::Error),
+    #[error("the store is busy with other changes: try again")]
+    Busy,
+    #[error("the gateway is stopping: nothing was changed")]
+    Closed,
+    #[error("the store holds something that this Doorward does not understand: {0}")]
+    Strange(String),
+    #[error("the store failed, nothing was changed: {0}")]
+    Failed(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        // SQLite's extended codes carry the primary code in the low byte (sqlite.org/rescode.html): 13 SQLITE_FULL,
+        // 5 SQLITE_BUSY.
+        let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<i32>().ok());
+        match code.map(|c| c & 0xff) {
+            Some(13) => Self::Full(error),
+            Some(5) => Self::Busy,
+            Some(_) | None => Self::Failed(error),
+        }
+    }
+}
+
+const DATABASE: &str = "doorward.db";
+const UNFINISHED: &str = "doorward.db.new";
+const LOCK: &str = "doorward.lock";
+/// How long a change waits for those before it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn migrator() -> Migrator {
+    let first = include_str!("../migrations/0001_first.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(1, "first".into(), MigrationType::Simple, first, false)])
+}
+
+impl Store {
+    /// Opens the store in `directory`, or makes one if there is none; a new one starts with `site_key`.
+    pub(crate) async fn open(directory: &Path, site_key: &SiteKey, now: Timestamp) -> Result<Self, OpenError> {
+        let lock = prepare(directory)?;
+        let path = directory.join(DATABASE);
+        let refuse = |why: String| OpenError::Unreadable { path: path.clone(), why };
+        let found = path.try_exists().map_err(|source| OpenError::Directory { path: path.clone(), source })?;
+        if found {
+            examine_file(&path)?;
+        } else if directory.join("doorward.db-wal").exists() {
+            return Err(refuse("the file is missing, though its write-ahead log is there".into()));
+        } else {
+            create(directory, site_key, now).await?;
+        }
+        examine_content(&path).await.map_err(refuse)?;
+        let options = options(&path).journal_mode(SqliteJournalMode::Wal);
+        let mut writer = options.connect().await.map_err(|e| refuse(e.to_string()))?;
+        migrator().run(&mut writer).await.map_err(|e| migration_error(&path, e))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(PATIENCE)
+            .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        let seat = Arc::new(tokio::sync::Mutex::new(Seat::Ready(writer)));
+        Ok(Self { options: Mutex::new(options), readers, seat, _lock: lock })
+    }
+
+    /// For lists: sees what was committed.
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Waits for the writer's seat, with a transaction begun in it.
+    pub(crate) async fn sit_down(&self) -> Result<(OwnedMutexGuard<Seat>, SqliteConnection), StoreError> {
+        let waiting = tokio::time::timeout(PATIENCE, self.seat.clone().lock_owned());
+        let mut seat = waiting.await.map_err(|_| StoreError::Busy)?;
+        let mut connection = match std::mem::replace(&mut *seat, Seat::Empty) {
+            Seat::Ready(connection) => connection,
+            Seat::Empty => self.connect_options().connect().await?,
+            Seat::Closed => {
+                *seat = Seat::Closed;
+                return Err(StoreError::Closed);
+            }
+        };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+        Ok((seat, connection))
+    }
+
+    fn connect_options(&self) -> SqliteConnectOptions {
+        self.options.lock().expect("nothing panics while it holds this lock").clone()
+    }
+
+    /// A consistent copy while everything runs, with mode 0600. `path` must not exist yet.
+    pub(crate) async fn backup_into(&self, path: &Path) -> Result<(), BackupError> {
+        let refuse = |source| BackupError::Target { path: path.to_owned(), source };
+        let text = path.to_str().ok_or_else(|| refuse(io::ErrorKind::InvalidFilename.into()))?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
+        // SQLite accepts an existing file if it is empty (sqlite.org/lang_vacuum.html), and keeps its mode.
+        if let Err(error) = vacuum_into(self.connect_options(), text).await {
+            // The copy is useless; that it cannot be removed either changes nothing about the answer.
+            let _ = std::fs::remove_file(path);
+            return Err(StoreError::from(error).into());
+        }
+        File::open(path).and_then(|file| file.sync_all()).map_err(refuse)
+    }
+
+    /// Waits for the change under way, then closes the file.
+    pub(crate) async fn close(&self) {
+        let mut seat = self.seat.lock().await;
+        if let Seat::Ready(connection) = std::mem::replace(&mut *seat, Seat::Closed)
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the store was not closed cleanly; it recovers at the next start");
+        }
+        self.readers.close().await;
+    }
+
+    /// Lets the file grow no further than `pages`, as a full disk would.
+    #[cfg(test)]
+    pub(crate) async fn limit_pages(&self, pages: u32) {
+        let options = self.connect_options().pragma("max_page_count", pages.to_string());
+        *self.options.lock().unwrap() = options;
+        *self.seat.lock().await = Seat::Empty;
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum BackupError {
+    #[error("cannot write the backup {}: {source}", path.display())]
+    Target { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The directory, private to its owner, and the lock that keeps a second gateway out.
+fn prepare(directory: &Path) -> Result<File, OpenError> {
+    let refuse = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Directory { path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(refuse(directory))?;
+    let mode = std::fs::metadata(directory).map_err(refuse(directory))?.permissions().mode();
+    if mode & 0o022 != 0 {
+        let why = "others can write to it: give it to one user alone (chmod 700) or name another";
+        return Err(refuse(directory)(io::Error::other(why)));
+    }
+    let path = directory.join(LOCK);
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = lock.map_err(refuse(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: directory.to_owned(), lock: path }),
+        Err(TryLockError::Error(source)) => Err(refuse(&path)(source)),
+    }
+}
+
+async fn vacuum_into(options: SqliteConnectOptions, path: &str) -> Result<(), sqlx::Error> {
+    let mut connection = options.connect().await?;
+    sqlx::query("VACUUM INTO $1").bind(path).execute(&mut connection).await?;
+    connection.close().await
+}
+
+/// SQLite would take an empty file for a new database.
+fn examine_file(path: &Path) -> Result<(), OpenError> {
+    let refuse = |why: String| OpenError::Unreadable { path: path.to_owned(), why };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| refuse(e.to_string()))?;
+    let metadata = file.metadata().map_err(|e| refuse(e.to_string()))?;
+    if !metadata.is_file() {
+        return Err(refuse("it is not a file".into()));
+    }
+    if metadata.len() == 0 {
+        return Err(refuse("it is empty".into()));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others could read the store with its keys; its mode is 0600 from now on");
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(|e| refuse(e.to_string()))?;
+    }
+    Ok(())
+}
+
+async fn create(directory: &Path, site_key: &SiteKey, now: Timestamp) -> Result<(), OpenError> {
+    let unfinished = directory.join(UNFINISHED);
+    let refuse = |source| OpenError::Directory { path: unfinished.clone(), source };
+    for leftover in [UNFINISHED, "doorward.db.new-wal", "doorward.db.new-shm", "doorward.db.new-journal"] {
+        match std::fs::remove_file(directory.join(leftover)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(refuse(error)),
+        }
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(refuse)?;
+    let database = |error: sqlx::Error| refuse(io::Error::other(error));
+    // Without a write-ahead log: all of it is in the one file that gets renamed.
+    let options = options(&unfinished).journal_mode(SqliteJournalMode::Delete);
+    let mut connection = options.connect().await.map_err(database)?;
+    migrator().run(&mut connection).await.map_err(|e| refuse(io::Error::other(e)))?;
+    site::insert(&mut connection, site_key, KeyState::Active, now).await.map_err(database)?;
+    connection.close().await.map_err(database)?;
+    File::open(&unfinished).and_then(|file| file.sync_all()).map_err(refuse)?;
+    std::fs::rename(&unfinished, directory.join(DATABASE)).map_err(refuse)?;
+    File::open(directory).and_then(|file| file.sync_all()).map_err(refuse)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .disable_statement_logging()
+}
+
+/// Whether the file is whole and ours; changes nothing in one that is not.
+async fn examine_content(path: &Path) -> Result<(), String> {
+    let mut connection = options(path).connect().await.map_err(|e| e.to_string())?;
+    let health = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await;
+    let health: String = health.map_err(|e| e.to_string())?;
+    if health != "ok" {
+        return Err(health);
+    }
+    require_ours(&mut connection).await.map_err(|_| "it is not a store of Doorward".to_owned())?;
+    connection.close().await.map_err(|e| e.to_string())
+}
+
+/// A store that we made has migrations and a site key; without them it would quietly become a new one.
+async fn require_ours(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let _: i64 = sqlx::query_scalar("SELECT version FROM _sqlx_migrations LIMIT 1").fetch_one(&mut *connection).await?;
+    let _: String = sqlx::query_scalar("SELECT fingerprint FROM site_keys WHERE state = 'active'")
+        .fetch_one(&mut *connection)
+        .await?;
+    Ok(())
+}
+
+fn migration_error(path: &Path, error: MigrateError) -> OpenError {
+    let known = migrator().iter().map(|m| m.version).max().unwrap_or(0);
+    match error {
+        MigrateError::VersionMissing(found) if found > known => {
+            OpenError::Newer { path: path.to_owned(), found, known }
+        }
+        other => OpenError::Unreadable { path: path.to_owned(), why: other.to_string() },
+    }
+}

@@ -1,0 +1,148 @@
+//! One change of the state, from the writer's seat to the published snapshot.
+//!
+//! The draft follows the store row by row within the transaction; it is published after the commit and before the
+//! next writer sits down, so store and snapshot change in the same order. A change runs to its end even if whoever
+//! asked for it hangs up: the store is never ahead of the decisions.
+
+use crate::changes::Change;
+use crate::snapshot::Snapshot;
+use crate::store::{Seat, StoreError, load};
+use crate::{Control, Shared, accounts, site};
+use doorward_core::{DeviceId, ServiceId};
+use sqlx::sqlite::SqliteConnection;
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
+
+pub(crate) type Steps<'w, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'w>>;
+
+pub(crate) struct Work {
+    pub(crate) draft: Snapshot,
+    pub(crate) shared: Arc<Shared>,
+    connection: SqliteConnection,
+    seat: OwnedMutexGuard<Seat>,
+    services: BTreeSet<ServiceId>,
+    devices: BTreeSet<DeviceId>,
+    are_site_keys_new: bool,
+    are_grants_new: bool,
+}
+
+impl Control {
+    /// Runs `steps` in one transaction. Their error rolls everything back.
+    pub(crate) async fn write<T, E, F>(&self, steps: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work) -> Steps<'w, T, E> + Send + 'static,
+    {
+        let shared = self.0.clone();
+        let task = self.0.tasks.spawn(async move {
+            let mut work = Work::begin(shared).await?;
+            match steps(&mut work).await {
+                Ok(value) => work.commit().await.map(|()| value).map_err(E::from),
+                Err(error) => {
+                    work.abandon().await;
+                    Err(error)
+                }
+            }
+        });
+        match task.await {
+            Ok(outcome) => outcome,
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(StoreError::Closed.into()),
+            },
+        }
+    }
+}
+
+impl Work {
+    async fn begin(shared: Arc<Shared>) -> Result<Self, StoreError> {
+        let (seat, connection) = shared.store.sit_down().await?;
+        Ok(Self {
+            draft: Snapshot::clone(&shared.published.load()),
+            shared,
+            connection,
+            seat,
+            services: BTreeSet::new(),
+            devices: BTreeSet::new(),
+            are_site_keys_new: false,
+            are_grants_new: false,
+        })
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    pub(crate) async fn refresh_device(&mut self, id: DeviceId) -> Result<(), StoreError> {
+        self.draft.put_device(load::device(&mut self.connection, id).await?);
+        self.devices.insert(id);
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_service(&mut self, id: ServiceId) -> Result<(), StoreError> {
+        match load::service(&mut self.connection, id).await? {
+            Some(record) => self.draft.put_service(record),
+            None => self.draft.remove_service(id),
+        }
+        self.services.insert(id);
+        Ok(())
+    }
+
+    /// A device's name and standing are part of each of its services.
+    pub(crate) async fn refresh_services_of(&mut self, device: DeviceId) -> Result<(), StoreError> {
+        let ids: Vec<_> = self.draft.services_of(device).map(|record| record.service.id).collect();
+        for id in ids {
+            self.refresh_service(id).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_site_keys(&mut self) -> Result<(), StoreError> {
+        self.draft.put_site_keys(site::load(&mut self.connection).await?);
+        self.are_site_keys_new = true;
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_grants(&mut self) -> Result<(), StoreError> {
+        for (account, grants) in accounts::load(&mut self.connection).await? {
+            self.draft.put_grants(account, grants);
+        }
+        self.are_grants_new = true;
+        Ok(())
+    }
+
+    /// The next id of this kind; never given twice, whatever was deleted.
+    pub(crate) async fn next_id(&mut self, kind: &'static str) -> Result<i64, StoreError> {
+        let next = sqlx::query_scalar("UPDATE ids SET next = next + 1 WHERE kind = $1 RETURNING next - 1");
+        Ok(next.bind(kind).fetch_one(&mut self.connection).await?)
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        *self.seat = Seat::Ready(self.connection);
+        if self.services.is_empty() && self.devices.is_empty() && !self.are_site_keys_new && !self.are_grants_new {
+            return Ok(());
+        }
+        self.draft.advance();
+        let change = Change {
+            generation: self.draft.generation(),
+            services: self.services.into_iter().collect(),
+            devices: self.devices.into_iter().collect(),
+            site_keys: self.are_site_keys_new,
+        };
+        self.shared.published.store(Arc::new(self.draft));
+        // Nobody listening is fine: whoever subscribes later starts from the snapshot.
+        let _ = self.shared.changes.send(Arc::new(change));
+        Ok(())
+    }
+
+    /// Takes everything back. A connection that cannot even do that is thrown away.
+    async fn abandon(mut self) {
+        if sqlx::query("ROLLBACK").execute(&mut self.connection).await.is_ok() {
+            *self.seat = Seat::Ready(self.connection);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What every answer has in common: no caching, errors that say what to do next, versions for edits.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, RequestExt};
+use doorward_control::{EditError, StoreError};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{StatusCode, Uri};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// An error as people read it: `{"error": {"what": …, "remedy": …}}`.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    what: String,
+    remedy: &'static str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, what: impl Into<String>, remedy: &'static str) -> Self {
+        Self { status, what: what.into(), remedy }
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, what, "correct the request and send it again")
+    }
+
+    pub(crate) fn unknown(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, what, "list what there is with `doorward devices` or `doorward services`")
+    }
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'p> {
+    error: ProblemText<'p>,
+}
+
+#[derive(Serialize)]
+struct ProblemText<'p> {
+    what: &'p str,
+    remedy: &'p str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody { error: ProblemText { what: &self.what, remedy: self.remedy } };
+        (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(error: EditError) -> Self {
+        let what = error.to_string();
+        match error {
+            EditError::Unknown(_) => Self::unknown(what),
+            EditError::Stale { .. } => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                what,
+                "read it again, then repeat the change if it still fits",
+            ),
+            EditError::Taken(_) => Self::new(StatusCode::CONFLICT, what, "choose another name"),
+            EditError::Invalid(_) => Self::invalid(what),
+            EditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let (status, remedy) = match &error {
+            StoreError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "free some space on the gateway's disk"),
+            StoreError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
+            StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "wait until the gateway runs again"),
+            StoreError::Strange(_) | StoreError::Failed(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "look at the gateway's log and its disk, then try again")
+            }
+        };
+        Self::new(status, error.to_string(), remedy)
+    }
+}
+
+/// Nothing here may be kept by a browser or proxy, or be shown inside somebody else's page.
+pub(crate) async fn harden(mut response: Response) -> Response {
+    let fixed = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+pub(crate) async fn unknown_path(uri: Uri) -> Problem {
+    let what = format!("there is nothing at {}", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, what, "look the path up in the API's description")
+}
+
+pub(crate) async fn unknown_method() -> Problem {
+    let what = "this cannot be done here with this method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, what, "look the method up in the API's description")
+}
+
+/// A JSON body. Unknown keys are refused by the type itself and named in the answer.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes: Bytes = request.extract().await.map_err(|_| {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request's body cannot be read or is too large",
+                "send less",
+            )
+        })?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text).map(Self).map_err(|e| Problem::invalid(format!("the request's body: {e}")))
+    }
+}
+
+/// The named parts of the path.
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named)).map_err(|e| Problem::invalid(e.body_text()))
+    }
+}
+
+/// The query after `?`.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(asked)| Self(asked)).map_err(|e| Problem::invalid(e.body_text()))
+    }
+}
+
+/// The version that the caller saw (`If-Match: "3"`, RFC 9110 13.1.1). Without one, whatever is there gets changed.
+pub(crate) struct Seen(pub(crate) Option<i64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Seen {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        seen(&parts.headers).map(Self)
+    }
+}
+
+fn seen(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return if headers.contains_key(header::IF_MATCH) { Err(bad_version()) } else { Ok(None) };
+    };
+    let text = value.to_str().map_err(|_| bad_version())?.trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.trim_matches('"').parse().map(Some).map_err(|_| bad_version())
+}
+
+fn bad_version() -> Problem {
+    Problem::invalid("If-Match takes one version, as \"3\", the one that the object carried")
+}
+
+/// An object with its version as ETag.
+pub(crate) struct Versioned<T>(pub(crate) i64, pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Versioned<T> {
+    fn into_response(self) -> Response {
+        ([(header::ETAG, format!("\"{}\"", self.0))], Json(self.1)).into_response()
+    }
+}

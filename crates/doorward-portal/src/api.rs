@@ -1,0 +1,46 @@
+//! The REST API. Keys are in kebab-case, times in RFC 3339, unknown keys are refused.
+
+mod audit;
+pub(crate) mod devices;
+mod invites;
+pub(crate) mod services;
+mod site;
+pub(crate) mod status;
+
+use crate::PortalState;
+use crate::answer::Problem;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, patch, post, put};
+use doorward_control::{Device, Snapshot};
+use doorward_core::names::Label;
+use std::sync::Arc;
+
+const MAX_BODY: usize = 64 * 1024;
+
+pub(crate) fn routes() -> Router<PortalState> {
+    Router::new()
+        .route("/status", get(status::show))
+        .route("/devices", get(devices::list))
+        .route("/devices/{name}", patch(devices::edit))
+        .route("/devices/{name}/revoke", post(devices::revoke))
+        .route("/devices/{name}/replace", post(devices::replace))
+        .route("/invites", get(invites::list).post(invites::create))
+        .route("/invites/{id}", delete(invites::revoke))
+        .route("/services", get(services::list))
+        .route("/services/{device}/{service}/access", put(services::set_access).delete(services::give_access_back))
+        .route("/reservations/hosts/{host}", delete(services::release_host))
+        .route("/reservations/ports/{protocol}/{port}", delete(services::release_port))
+        .route("/reservations/services/{device}/{service}", delete(services::release_service))
+        .route("/audit", get(audit::list))
+        .route("/site-key/successor", post(site::prepare_successor))
+        .route("/site-key/activate", post(site::activate_successor))
+        .route("/backup", post(site::backup))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+/// A device by the name in a path.
+fn device_named(snapshot: &Snapshot, name: &str) -> Result<Arc<Device>, Problem> {
+    let found = Label::parse(name).ok().and_then(|label| snapshot.device_by_name(&label));
+    found.ok_or_else(|| Problem::unknown(format!("there is no device \"{name}\"")))
+}

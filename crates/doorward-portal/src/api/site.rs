@@ -1,0 +1,46 @@
+use crate::answer::{Body, Problem};
+use crate::{BackupRequest, PortalState};
+use axum::Json;
+use axum::extract::State;
+use doorward_core::Secret;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct KeyBody {
+    fingerprint: String,
+}
+
+/// Agents learn it over their links; once all have, it may take over.
+pub(crate) async fn prepare_successor(State(state): State<PortalState>) -> Result<Json<KeyBody>, Problem> {
+    let fingerprint = state.control.prepare_successor((state.clock)()).await?.to_string();
+    Ok(Json(KeyBody { fingerprint }))
+}
+
+pub(crate) async fn activate_successor(State(state): State<PortalState>) -> Result<Json<KeyBody>, Problem> {
+    let fingerprint = state.control.activate_successor((state.clock)()).await?.to_string();
+    Ok(Json(KeyBody { fingerprint }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackupBody {
+    path: PathBuf,
+    passphrase: Option<String>,
+}
+
+pub(crate) async fn backup(
+    State(state): State<PortalState>,
+    Body(body): Body<BackupBody>,
+) -> Result<StatusCode, Problem> {
+    if !body.path.is_absolute() {
+        return Err(Problem::invalid("path: write it from the root on; it is a file on the gateway's machine"));
+    }
+    let request = BackupRequest { path: body.path, passphrase: body.passphrase.map(Secret::new) };
+    let made = (state.backup)(request).await;
+    let remedy = "choose a path that does not exist yet, on a disk with room for it";
+    made.map_err(|what| Problem::new(StatusCode::CONFLICT, what, remedy))?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,78 @@
+use crate::PortalState;
+use axum::Json;
+use axum::extract::State;
+use doorward_control::{PortState, Protocol, Reachability};
+use doorward_core::service::Standing;
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Status {
+    release: &'static str,
+    domain: Option<String>,
+    site_key: String,
+    site_key_successor: Option<String>,
+    addresses: Vec<String>,
+    devices: usize,
+    devices_online: usize,
+    services: usize,
+    ports: Vec<PortStatus>,
+    /// Counts the changes since the gateway started.
+    generation: u64,
+}
+
+/// A public port that the gateway is to listen on.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PortStatus {
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+    pub(crate) service: Option<String>,
+    /// `null` until the gateway tried.
+    pub(crate) state: Option<PortState>,
+    /// `null` until somebody outside looked.
+    pub(crate) reachability: Option<Reachability>,
+}
+
+pub(crate) async fn show(State(state): State<PortalState>) -> Json<Status> {
+    let snapshot = state.control.snapshot();
+    let presence = state.control.presence();
+    let keys = snapshot.site_keys();
+    Json(Status {
+        release: state.release,
+        domain: state.control.site().domain.as_ref().map(ToString::to_string),
+        site_key: keys.active.fingerprint.to_string(),
+        site_key_successor: keys.successor.as_ref().map(|key| key.fingerprint.to_string()),
+        addresses: state.addresses.borrow().iter().map(ToString::to_string).collect(),
+        devices: snapshot.devices().filter(|d| d.revoked_at.is_none()).count(),
+        devices_online: snapshot.devices().filter(|d| presence.is_online(d.id)).count(),
+        services: snapshot.services().filter(|r| r.service.standing == Standing::Offered).count(),
+        ports: ports(&state),
+        generation: snapshot.generation(),
+    })
+}
+
+/// What should be listened on, and what the gateway reports besides (its own ports), in order.
+pub(crate) fn ports(state: &PortalState) -> Vec<PortStatus> {
+    let snapshot = state.control.snapshot();
+    let (mut states, mut seen) = (state.control.presence().ports(), state.control.presence().reachability());
+    let tcp = snapshot.tcp_ports().map(|port| (Protocol::Tcp, port));
+    let udp = snapshot.udp_ports().map(|port| (Protocol::Udp, port));
+    let mut all: Vec<_> = tcp.chain(udp).chain(states.keys().copied()).chain(seen.keys().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    let describe = |(protocol, port)| {
+        let service = match protocol {
+            Protocol::Tcp => snapshot.tcp(port),
+            Protocol::Udp => snapshot.udp(port),
+        };
+        PortStatus {
+            protocol,
+            port,
+            service: service.map(|s| s.path()),
+            state: states.remove(&(protocol, port)),
+            reachability: seen.remove(&(protocol, port)),
+        }
+    };
+    all.into_iter().map(describe).collect()
+}

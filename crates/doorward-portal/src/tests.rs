@@ -1,0 +1,4 @@
+mod api;
+mod loopback;
+mod page;
+mod support;

@@ -1,0 +1,113 @@
+use crate::{BackupHook, PortalState};
+use axum::Router;
+use axum::body::Body;
+use doorward_control::{Control, ControlSettings, Device, Enrolment, InviteRequest, SiteSettings, WebFace, accounts};
+use doorward_core::names::HostName;
+use doorward_core::service::Offer;
+use doorward_core::site::Address;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+pub(crate) struct Portal {
+    pub(crate) state: PortalState,
+    pub(crate) addresses: watch::Sender<Vec<Address>>,
+    _directory: TempDir,
+}
+
+pub(crate) fn noon() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+impl Portal {
+    pub(crate) async fn open() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let site = SiteSettings {
+            domain: Some(HostName::parse("example.org").unwrap()),
+            web: WebFace::HTTPS,
+            port_host: None,
+            tcp_ports: 20000..=20009,
+            udp_ports: 30000..=30009,
+            suffixes: Vec::new(),
+            kept_hosts: Vec::new(),
+        };
+        let settings = ControlSettings { directory: directory.path().join("data"), site, now: noon() };
+        let control = Control::open(settings).await.unwrap();
+        let (addresses, listening) = watch::channel(vec![Address::parse("gw.example.org").unwrap()]);
+        let backup: BackupHook = Arc::new({
+            let control = control.clone();
+            move |request| {
+                let control = control.clone();
+                Box::pin(async move { control.backup_into(&request.path).await.map_err(|e| e.to_string()) })
+            }
+        });
+        let state = PortalState { control, addresses: listening, release: "0.0.0", backup, clock: noon };
+        Self { state, addresses, _directory: directory }
+    }
+
+    pub(crate) async fn join(&self, key: u8, name: &str) -> Arc<Device> {
+        let control = &self.state.control;
+        let (_, secret) = control.create_invite(accounts::OWNER, InviteRequest::default(), noon()).await.unwrap();
+        let source = "192.0.2.7".parse().unwrap();
+        let enrolment = Enrolment { secret, key: [key; 32], suggested_name: name.to_owned(), source };
+        control.enrol(enrolment, noon()).await.unwrap()
+    }
+
+    pub(crate) async fn offer(&self, device: &Device, offers: &[&str]) {
+        let offers: Vec<Offer> = offers.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        for registration in self.state.control.register(device.id, offers, noon()).await.unwrap() {
+            assert_eq!(registration.problems, Vec::<String>::new());
+        }
+    }
+
+    /// A request of the owner.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.ask_seeing(method, path, body, None).await
+    }
+
+    pub(crate) async fn ask_seeing(&self, method: &str, path: &str, body: &str, version: Option<i64>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        send(crate::owner(self.state.clone()), request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) response: Response<()>,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.response.headers().get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
+    }
+
+    /// What the error says, having checked its form.
+    pub(crate) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        let body = self.json();
+        assert!(!body["error"]["remedy"].as_str().unwrap().is_empty());
+        body["error"]["what"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) async fn send(router: Router, request: Request<Body>) -> Answer {
+    let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let answer = Answer { status: head.status, response: Response::from_parts(head, ()), text };
+    assert_eq!(answer.header("cache-control"), "no-store");
+    answer
+}

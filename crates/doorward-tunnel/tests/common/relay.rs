@@ -1,0 +1,85 @@
+//! A piece of network between agent and gateway, UDP and TCP on one port, that can be broken.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+pub struct Relay {
+    pub port: SocketAddr,
+    tcp_ends: watch::Sender<usize>,
+    udp_passes: watch::Sender<bool>,
+    _tasks: AbortOnDropHandle<()>,
+}
+
+impl Relay {
+    pub async fn before(gateway: SocketAddr) -> Self {
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, Arc::new(udp));
+            }
+        };
+        let port = tcp.local_addr().unwrap();
+        let (tcp_ends, ends) = watch::channel(0);
+        let (udp_passes, passes) = watch::channel(true);
+        let tasks = async move { tokio::join!(pass_tcp(tcp, gateway, ends), pass_udp(udp, gateway, passes)).0 };
+        Self { port, tcp_ends, udp_passes, _tasks: AbortOnDropHandle::new(tokio::spawn(tasks)) }
+    }
+
+    /// Ends every TCP connection, as the kernel of a machine does whose process died.
+    pub fn end_tcp(&self) {
+        self.tcp_ends.send_modify(|count| *count += 1);
+    }
+
+    pub fn drop_udp(&self) {
+        self.udp_passes.send_replace(false);
+    }
+}
+
+async fn pass_tcp(listener: TcpListener, gateway: SocketAddr, ends: watch::Receiver<usize>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut ends = ends.clone();
+        ends.mark_unchanged();
+        tasks.spawn(async move {
+            let mut far = TcpStream::connect(gateway).await.unwrap();
+            tokio::select! {
+                _ = copy_bidirectional(&mut near, &mut far) => {}
+                _ = ends.changed() => {}
+            }
+        });
+    }
+}
+
+async fn pass_udp(socket: Arc<UdpSocket>, gateway: SocketAddr, passes: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    let mut ways = HashMap::<SocketAddr, Arc<UdpSocket>>::new();
+    let mut packet = vec![0; 65_536];
+    loop {
+        let (n, agent) = socket.recv_from(&mut packet).await.unwrap();
+        if !*passes.borrow() {
+            continue;
+        }
+        if !ways.contains_key(&agent) {
+            let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            way.connect(gateway).await.unwrap();
+            ways.insert(agent, way.clone());
+            let (socket, passes) = (socket.clone(), passes.clone());
+            tasks.spawn(async move {
+                let mut packet = vec![0; 65_536];
+                while let Ok(n) = way.recv(&mut packet).await {
+                    if *passes.borrow() {
+                        let _ = socket.send_to(&packet[..n], agent).await;
+                    }
+                }
+            });
+        }
+        let _ = ways[&agent].send(&packet[..n]).await;
+    }
+}

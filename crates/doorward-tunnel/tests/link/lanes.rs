@@ -1,0 +1,72 @@
+//! How many connections the stream carriers use for visits.
+
+use crate::common::{Link, echoes, request};
+use crate::over_carrier;
+use doorward_core::site::Carrier;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+over_carrier!(tls Tls visits_after_each_other_share_lanes lanes_serve_many_visits_at_once_and_again
+    visits_that_were_given_up_are_not_waited_for refused_visits_cost_no_lanes);
+over_carrier!(websocket WebSocket visits_after_each_other_share_lanes lanes_serve_many_visits_at_once_and_again
+    visits_that_were_given_up_are_not_waited_for refused_visits_cost_no_lanes);
+over_carrier!(memory Memory visits_after_each_other_share_lanes lanes_serve_many_visits_at_once_and_again
+    visits_that_were_given_up_are_not_waited_for refused_visits_cost_no_lanes);
+
+async fn visits_after_each_other_share_lanes(carrier: Carrier) {
+    let mut link = Link::stand(carrier).await;
+    let _echo = link.echo();
+    for n in 0..30 {
+        echoes(&link.near, &[n; 2000]).await.unwrap();
+    }
+    let connections = link.gateway.connections();
+    // The control connection, one lane, one spare; one more where an echo's lane came home late.
+    assert!((3..=5).contains(&connections), "{connections} connections for 30 visits");
+}
+
+async fn lanes_serve_many_visits_at_once_and_again(carrier: Carrier) {
+    let mut link = Link::stand(carrier).await;
+    let _echo = link.echo();
+    for round in 1..=3 {
+        let mut visitors = JoinSet::new();
+        for _ in 0..20 {
+            let near = link.near.clone();
+            visitors.spawn(async move { echoes(&near, &[1; 2000]).await.unwrap() });
+        }
+        while let Some(done) = visitors.join_next().await {
+            done.unwrap();
+        }
+        let connections = link.gateway.connections();
+        assert!(connections <= 30, "{connections} connections after round {round} of 20 visits");
+    }
+}
+
+async fn visits_that_were_given_up_are_not_waited_for(carrier: Carrier) {
+    let mut link = Link::stand(carrier).await;
+    for _ in 0..50 {
+        // Long enough to ask for a lane, too short to get one.
+        let _ = timeout(Duration::ZERO, link.near.open(&request("tree"))).await;
+    }
+    let _echo = link.echo();
+    for n in 0..20 {
+        echoes(&link.near, &[n; 100]).await.unwrap();
+    }
+    let connections = link.gateway.connections();
+    assert!(connections <= 10, "{connections} connections: the visitors that left are still counted");
+}
+
+async fn refused_visits_cost_no_lanes(carrier: Carrier) {
+    let mut link = Link::stand(carrier).await;
+    let request = request("tree");
+    for _ in 0..30 {
+        let refusing = async {
+            let visit = link.visits.recv().await.unwrap();
+            visit.fail(doorward_core::hop::HopFailure::TargetRefused, "").await;
+        };
+        let (opened, ()) = tokio::join!(link.near.open(&request), refusing);
+        assert!(opened.is_err());
+    }
+    let connections = link.gateway.connections();
+    assert!((3..=5).contains(&connections), "{connections} connections for 30 refusals");
+}

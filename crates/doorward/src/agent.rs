@@ -1,0 +1,170 @@
+//! `doorward agent`, `doorward join` and the quick forms `doorward http|tcp|udp`.
+
+pub mod local;
+pub mod quick;
+
+use crate::{invite, shutdown};
+use anyhow::{Context, bail};
+use doorward_agent::settings::DEFAULT_GATEWAY;
+use doorward_agent::{Agent, JoinOptions, Joined, ProxyRule, Service, Settings, StateDir, join, join_if_invited};
+use doorward_core::names::Label;
+use local::Extra;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// What the gateway's lists show for this program.
+pub const SOFTWARE: &str = concat!("doorward ", env!("CARGO_PKG_VERSION"));
+
+/// Where an agent finds what is its own.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub state: PathBuf,
+    /// `agent.toml`; `None`: the usual place, which may be empty.
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct JoinWish {
+    pub gateway: Option<String>,
+    pub name: Option<String>,
+    pub invite: Option<PathBuf>,
+    pub replace: bool,
+}
+
+pub async fn run_join(places: &Places, wish: JoinWish) -> anyhow::Result<Joined> {
+    let gateway = Label::parse(wish.gateway.as_deref().unwrap_or(DEFAULT_GATEWAY)).context("--gateway")?;
+    let read = invite::read(wish.invite.as_deref())?;
+    let mut options = JoinOptions::new(gateway, StateDir::new(&places.state), SOFTWARE);
+    options.suggested_name = wish.name;
+    options.replace = wish.replace;
+    options.proxy = environment_proxy()?;
+    Ok(join(&read, options).await?)
+}
+
+/// Runs the configured services until told to stop. `invite_file`: joins first if no gateway was joined yet.
+pub async fn run(places: Places, invite_file: Option<&Path>, quick: Option<Service>) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let agent = start(&places, invite_file, quick, stop.clone()).await?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::select! {
+        () = shutdown::requested() => info!("stopping"),
+        ended = agent.ended => return ended.map_err(Into::into).and_then(|ended| ended),
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    stop.cancel();
+    Ok(())
+}
+
+/// A running agent.
+pub struct Running {
+    pub status: watch::Receiver<doorward_agent::Status>,
+    pub ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+pub async fn start(
+    places: &Places,
+    invite_file: Option<&Path>,
+    quick: Option<Service>,
+    stop: CancellationToken,
+) -> anyhow::Result<Running> {
+    let state = StateDir::new(&places.state);
+    let lock = local::lock(&places.state)?;
+    let proxy = environment_proxy()?;
+    if let Some(file) = invite_file {
+        let gateway = Label::parse(DEFAULT_GATEWAY)?;
+        let mut options = JoinOptions::new(gateway, state.clone(), SOFTWARE);
+        options.proxy = proxy.clone();
+        join_if_invited(options, file).await?;
+    }
+    let file = SettingsFile::find(places.config.clone());
+    let extra = Extra::new(file.read()?, quick);
+    let agent = Agent::new(state, SOFTWARE, extra.settings()).with_proxy(proxy);
+    let status = agent.status();
+    let mut helpers = JoinSet::new();
+    helpers.spawn(file.follow(extra.clone()));
+    helpers.spawn(local::serve(places.state.clone(), extra, agent.status())?);
+    let ended = tokio::spawn(async move {
+        let _lock = lock;
+        let _helpers = helpers;
+        agent.run(stop).await.map_err(Into::into)
+    });
+    Ok(Running { status, ended })
+}
+
+/// The proxy of the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY).
+fn environment_proxy() -> anyhow::Result<Option<ProxyRule>> {
+    Ok(ProxyRule::from_environment(|name| std::env::var(name).ok()).transpose()?)
+}
+
+/// `agent.toml`, followed as it changes.
+#[derive(Clone, Debug)]
+struct SettingsFile {
+    path: PathBuf,
+    /// A file that was named must exist; the usual one need not.
+    is_named: bool,
+}
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+impl SettingsFile {
+    fn find(named: Option<PathBuf>) -> Self {
+        match named {
+            Some(path) => Self { path, is_named: true },
+            None => Self { path: crate::paths::configuration("agent.toml"), is_named: false },
+        }
+    }
+
+    fn read(&self) -> anyhow::Result<Settings> {
+        if !self.is_named && !self.path.exists() {
+            return Ok(Settings::default());
+        }
+        Ok(Settings::load(&self.path)?)
+    }
+
+    /// Takes changes over, at SIGHUP and by itself. What cannot be read changes nothing.
+    async fn follow(self, extra: Extra) {
+        let mut before = self.changed_at();
+        let hang_up = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+        let Ok(mut hang_up) = hang_up else { return error!("SIGHUP cannot be listened for") };
+        loop {
+            let is_asked = tokio::select! {
+                _ = hang_up.recv() => true,
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+            };
+            let now = self.changed_at();
+            if !is_asked && now == before {
+                continue;
+            }
+            before = now;
+            match self.read() {
+                Ok(settings) => {
+                    info!(file = %self.path.display(), "the settings were read again");
+                    extra.replace(settings);
+                }
+                Err(error) => warn!("the settings stay as they were: {error:#}"),
+            }
+        }
+    }
+
+    fn changed_at(&self) -> Option<(SystemTime, u64)> {
+        let metadata = std::fs::metadata(&self.path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+}
+
+/// Refuses to go on where no gateway was joined.
+pub fn require_membership(state: &Path) -> anyhow::Result<()> {
+    if StateDir::new(state).gateways()?.is_empty() {
+        bail!("this device has not joined a gateway yet: get an invite there with `doorward invite`, then `doorward join`");
+    }
+    Ok(())
+}
+
+pub(crate) fn share(settings: Settings) -> Arc<Settings> {
+    Arc::new(settings)
+}

@@ -1,0 +1,152 @@
+//! `doorward http 5000 --name printer1`: one service, now, for as long as the command runs. Never public by itself.
+
+use super::local::{self, Answer};
+use super::{Places, require_membership};
+use crate::{invite, password, shutdown};
+use anyhow::{Context, bail};
+use doorward_agent::{Service, Target};
+use doorward_core::Secret;
+use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::names::Label;
+use doorward_core::service::{EntranceWish, ServiceKind};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub kind: ServiceKind,
+    /// `5000`, `host:5000`, a URL or a socket's path.
+    pub target: String,
+    pub name: Option<String>,
+    pub is_public: bool,
+    pub from: Vec<String>,
+    /// The public port of a tcp or udp service; 0: the gateway chooses.
+    pub port: Option<u16>,
+}
+
+/// A service and what its visitors must be told.
+pub struct Prepared {
+    pub service: Service,
+    pub password: Option<Secret<String>>,
+}
+
+impl Wish {
+    pub fn prepare(self) -> anyhow::Result<Prepared> {
+        let target = Target::parse_short(self.kind, &self.target)?;
+        let name = match &self.name {
+            Some(name) => Label::parse(name).context("--name")?,
+            None => self.default_name(&target)?,
+        };
+        let from = (!self.from.is_empty()).then(|| self.from.clone());
+        let needs_password = self.kind == ServiceKind::Http && !self.is_public;
+        if self.kind != ServiceKind::Http && !self.is_public && from.is_none() {
+            bail!(
+                "a raw {kind} port has no password: say who may use it. For everybody:\n\n    \
+                 doorward {kind} {} --public\n\nor for some networks only:\n\n    doorward {kind} {} --from 192.0.2.0/24",
+                self.target,
+                self.target,
+                kind = self.kind
+            );
+        }
+        let secret = needs_password.then(password::generate);
+        let mut access = match &secret {
+            Some(secret) => password::policy(password::USER, secret),
+            None => PolicyDocument { who: WhoDocument::Public, ..PolicyDocument::default() },
+        };
+        access.from = from;
+        access.to_policy().context("--from")?;
+        let mut service = Service::new(name, target, access);
+        match self.kind {
+            ServiceKind::Http => {}
+            ServiceKind::Tcp => service.offer.entrances.push(EntranceWish::TcpPort(self.port.unwrap_or(0))),
+            ServiceKind::Udp => service.offer.entrances.push(EntranceWish::UdpPort(self.port.unwrap_or(0))),
+        }
+        Ok(Prepared { service, password: secret })
+    }
+
+    fn default_name(&self, target: &Target) -> anyhow::Result<Label> {
+        let name = match target.port() {
+            Some(22) => "ssh".to_owned(),
+            Some(port) => format!("{}-{port}", self.kind),
+            None => self.kind.to_string(),
+        };
+        Ok(Label::parse(&name)?)
+    }
+}
+
+/// Offers the service until the command is ended: through the agent that runs here, or as one.
+pub async fn run(places: Places, wish: Wish) -> anyhow::Result<()> {
+    require_membership(&places.state)?;
+    let Prepared { service, password } = wish.prepare()?;
+    let mut teller = Teller { password, told: None };
+    if let Some(mut lent) = local::lend(&places.state, &service).await? {
+        loop {
+            tokio::select! {
+                () = shutdown::requested() => return Ok(()),
+                news = lent.next() => match news? {
+                    Some(answer) => teller.tell(&answer)?,
+                    None => bail!("the agent that offered this service stopped"),
+                },
+            }
+        }
+    }
+    let name = service.offer.name.clone();
+    let stop = CancellationToken::new();
+    let mut agent = super::start(&places, None, Some(service), stop.clone()).await?;
+    loop {
+        let answer = Answer::about(&agent.status.borrow_and_update(), &name);
+        teller.tell(&answer)?;
+        tokio::select! {
+            () = shutdown::requested() => break,
+            changed = agent.status.changed() => if changed.is_err() { break },
+        }
+    }
+    stop.cancel();
+    agent.ended.await?
+}
+
+/// Says each thing once.
+struct Teller {
+    password: Option<Secret<String>>,
+    told: Option<Answer>,
+}
+
+impl Teller {
+    fn tell(&mut self, answer: &Answer) -> anyhow::Result<()> {
+        if let Some(why) = &answer.refused {
+            bail!("{why}");
+        }
+        if self.told.as_ref() == Some(answer) {
+            return Ok(());
+        }
+        if let Some(waiting) = &answer.waiting {
+            eprintln!("… {waiting}");
+        }
+        for problem in &answer.problems {
+            eprintln!("problem: {problem}");
+        }
+        for note in &answer.notes {
+            eprintln!("note: {note}");
+        }
+        let before = self.told.as_ref().map(|told| told.reached_by.clone()).unwrap_or_default();
+        if !answer.reached_by.is_empty() && before != answer.reached_by {
+            self.announce(&answer.reached_by);
+        }
+        self.told = Some(answer.clone());
+        Ok(())
+    }
+
+    fn announce(&mut self, reached_by: &[String]) {
+        println!("Reached by:");
+        for url in reached_by {
+            println!("  {url}");
+        }
+        // Once: it stays valid, but it need not be on every screen.
+        if let Some(password) = self.password.take() {
+            println!("\n  user      {}\n  password  {}", password::USER, password.expose());
+        }
+        if let Some(code) = reached_by.first().filter(|url| url.starts_with("http")).and_then(|url| invite::qr_code(url)) {
+            println!("\n{code}");
+        }
+        println!("Ctrl-C ends it.");
+    }
+}

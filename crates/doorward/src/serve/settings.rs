@@ -1,0 +1,312 @@
+//! `gateway.toml`: read, checked and turned into what each part wants, in one conversion. Flags of `doorward serve`
+//! win over the file. Unknown keys are refused.
+
+use crate::paths;
+use anyhow::{Context, bail};
+use doorward_control::{SiteSettings, WebFace};
+use doorward_core::access::Networks;
+use doorward_core::names::HostName;
+use doorward_core::site::{Address, Host};
+use doorward_gateway::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
+use serde::Deserialize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The file as written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct File {
+    /// Services get names below it.
+    pub domain: Option<HostName>,
+    /// How agents reach this gateway; told to them over every link and in every invite.
+    pub addresses: Option<Vec<Address>>,
+    #[serde(default)]
+    pub listen: Listen,
+    pub certificate: Option<Certificate>,
+    /// Proxies in front, whose forwarded headers count.
+    #[serde(default)]
+    pub proxies: Vec<String>,
+    #[serde(default)]
+    pub ports: Ports,
+    /// How long visits may take to finish when the gateway stops.
+    pub drain_seconds: Option<u64>,
+    #[serde(default)]
+    pub limits: LimitsFile,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Listen {
+    pub https: Option<Vec<SocketAddr>>,
+    #[serde(default)]
+    pub http: Vec<SocketAddr>,
+    pub quic: Option<Vec<SocketAddr>>,
+    /// Where the ports of tcp and udp services are opened.
+    pub ports: Option<Vec<IpAddr>>,
+    /// Metrics, health and the start page; loopback only.
+    pub operations: Option<SocketAddr>,
+    /// The port that visitors see, where something in front maps it.
+    pub public_port: Option<u16>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    pub chain: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The public ports that devices may be given or ask for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    pub tcp: Option<String>,
+    pub udp: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LimitsFile {
+    pub connections: Option<usize>,
+    pub connections_per_source: Option<usize>,
+    pub handshakes: Option<usize>,
+    pub handshakes_per_source: Option<usize>,
+    pub udp_flow_idle_seconds: Option<u64>,
+}
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    pub directory: PathBuf,
+    pub site: SiteSettings,
+    pub gateway: GatewaySettings,
+    pub operations: SocketAddr,
+    pub drain: Duration,
+    /// What the owner should know about how this came out.
+    pub notes: Vec<String>,
+}
+
+/// The ports from which services are given theirs.
+const PORT_POOL: RangeInclusive<u16> = 20_000..=20_999;
+const OPERATIONS_PORT: u16 = 9180;
+const DRAIN: Duration = Duration::from_secs(30);
+
+impl File {
+    /// Reads `path`, or the usual place if none is named. A file that is named must exist.
+    pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let usual = paths::configuration("gateway.toml");
+        let path = match path {
+            Some(path) => path,
+            None if usual.exists() => &usual,
+            None => return Ok(Self::default()),
+        };
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> anyhow::Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
+        })
+    }
+
+    pub fn into_settings(self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
+        let mut notes = Vec::new();
+        let Listening { https, quic } = self.listening(&mut notes);
+        let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
+        let is_https = !https.is_empty() || self.listen.public_port.is_some();
+        let domain = self.domain.clone().unwrap_or(localhost());
+        let addresses = match self.addresses.clone() {
+            Some(addresses) => addresses,
+            None => self.guess_addresses(web_port, quic.first().map(SocketAddr::port), &mut notes),
+        };
+        let tcp_ports = port_range(self.ports.tcp.as_deref()).context("ports.tcp")?;
+        let udp_ports = port_range(self.ports.udp.as_deref()).context("ports.udp")?;
+        let operations = self.listen.operations.unwrap_or((Ipv4Addr::LOCALHOST, OPERATIONS_PORT).into());
+        if !operations.ip().is_loopback() {
+            bail!("listen.operations: {operations} is not a loopback address; metrics and health stay on this machine");
+        }
+        let face_port = if is_https { web_port } else { self.listen.http.first().map_or(80, SocketAddr::port) };
+        let port_host = addresses.first().and_then(|address| address.endpoints().into_iter().next()).map(|e| e.host);
+        let certificate = match self.certificate {
+            Some(Certificate { chain, key }) => CertificateSource::Files { chain, key },
+            None => CertificateSource::Own { names: vec![domain.to_string(), format!("*.{domain}")] },
+        };
+        let proxies = Networks::parse(&self.proxies).context("proxies")?;
+        Ok(ServeSettings {
+            directory,
+            site: SiteSettings {
+                suffixes: Vec::new(),
+                kept_hosts: Vec::new(),
+                domain: Some(domain),
+                web: WebFace { is_https, port: face_port },
+                port_host,
+                tcp_ports,
+                udp_ports,
+            },
+            gateway: GatewaySettings {
+                https,
+                http: self.listen.http,
+                quic,
+                port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
+                addresses,
+                certificate,
+                proxies,
+                limits: self.limits.limits(),
+                flows: self.limits.flows(),
+            },
+            operations,
+            drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
+            notes,
+        })
+    }
+
+    /// Where HTTPS and QUIC listen: 443, or high ports for those who may not open that.
+    fn listening(&self, notes: &mut Vec<String>) -> Listening {
+        let everywhere = |port| EVERYWHERE.map(|ip| SocketAddr::new(ip, port)).to_vec();
+        let needs_default = self.listen.https.is_none() || self.listen.quic.is_none();
+        let port = if needs_default && !may_open(443) {
+            notes.push(
+                "port 443 is not to be had for this user, so 8443 serves. To get 443: run as root, or \
+                 `sysctl net.ipv4.ip_unprivileged_port_start=443`, or `setcap cap_net_bind_service=+ep` on the binary"
+                    .to_owned(),
+            );
+            8443
+        } else {
+            443
+        };
+        Listening {
+            https: self.listen.https.clone().unwrap_or(everywhere(port)),
+            quic: self.listen.quic.clone().unwrap_or(everywhere(port)),
+        }
+    }
+
+    fn guess_addresses(&self, tcp: u16, quic: Option<u16>, notes: &mut Vec<String>) -> Vec<Address> {
+        let hosts: Vec<Host> = match &self.domain {
+            Some(domain) => vec![Host::Name(domain.clone())],
+            None => own_addresses().into_iter().map(Host::Ip).collect(),
+        };
+        if self.domain.is_none() {
+            let list = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            notes.push(format!(
+                "no domain was given: agents are told to dial {list}, and names end in .localhost, which only this \
+                 machine finds. `doorward serve --domain example.org` gives every service a name of its own"
+            ));
+        }
+        let same_port = quic == Some(tcp);
+        let address = |host: Host| match quic {
+            Some(_) if same_port => vec![Address::any(host, tcp)],
+            Some(quic) => vec![
+                Address::one(doorward_core::site::Carrier::Quic, host.clone(), quic),
+                Address::one(doorward_core::site::Carrier::Tls, host.clone(), tcp),
+                Address::one(doorward_core::site::Carrier::WebSocket, host, tcp),
+            ],
+            None => vec![
+                Address::one(doorward_core::site::Carrier::Tls, host.clone(), tcp),
+                Address::one(doorward_core::site::Carrier::WebSocket, host, tcp),
+            ],
+        };
+        hosts.into_iter().flat_map(address).collect()
+    }
+}
+
+struct Listening {
+    https: Vec<SocketAddr>,
+    quic: Vec<SocketAddr>,
+}
+
+fn localhost() -> HostName {
+    HostName::parse("localhost").expect("a constant name")
+}
+
+fn may_open(port: u16) -> bool {
+    match std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// The addresses that this machine speaks from, as the routing table tells; no packet is sent.
+fn own_addresses() -> Vec<IpAddr> {
+    let towards = |from: &str, to: &str| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    };
+    // Documentation addresses (RFC 5737, RFC 3849) take the default route.
+    let found = [towards("0.0.0.0:0", "192.0.2.1:9"), towards("[::]:0", "[2001:db8::1]:9")];
+    let ips: Vec<_> = found.into_iter().flatten().collect();
+    if ips.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { ips }
+}
+
+fn port_range(given: Option<&str>) -> anyhow::Result<RangeInclusive<u16>> {
+    let Some(given) = given else { return Ok(PORT_POOL) };
+    let range = match given.split_once('-') {
+        Some((first, last)) => first.trim().parse().ok().zip(last.trim().parse().ok()),
+        None => given.trim().parse().ok().map(|port| (port, port)),
+    };
+    match range {
+        Some((first, last)) if first > 0 && first <= last => Ok(first..=last),
+        Some(_) | None => bail!("\"{given}\" is not a range of ports: write it as \"20000-20999\""),
+    }
+}
+
+impl LimitsFile {
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            connections: self.connections.unwrap_or(usual.connections),
+            connections_per_source: self.connections_per_source.unwrap_or(usual.connections_per_source),
+            handshakes: self.handshakes.unwrap_or(usual.handshakes),
+            handshakes_per_source: self.handshakes_per_source.unwrap_or(usual.handshakes_per_source),
+        }
+    }
+
+    fn flows(&self) -> FlowSettings {
+        let usual = FlowSettings::default();
+        FlowSettings { idle: self.udp_flow_idle_seconds.map_or(usual.idle, Duration::from_secs), ..usual }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<File> {
+        File::parse(text, Path::new("gateway.toml"))
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = read("domain = \"example.org\"\n\n[listen]\nhtps = []\n").unwrap_err().to_string();
+        assert!(error.starts_with("gateway.toml:4: ") && error.contains("htps"), "{error}");
+        let error = read("domain = \"a b\"\n").unwrap_err().to_string();
+        assert!(error.starts_with("gateway.toml:1: ") && error.contains("a b"), "{error}");
+    }
+
+    #[test]
+    fn a_domain_gives_names_and_the_address_of_the_gateway() {
+        let file = read("domain = \"example.org\"\n[listen]\nhttps = [\"0.0.0.0:443\"]\nquic = [\"0.0.0.0:443\"]\n").unwrap();
+        let settings = file.into_settings("/tmp/x".into()).unwrap();
+        assert_eq!(settings.gateway.addresses, [Address::parse("example.org:443").unwrap()]);
+        assert_eq!(settings.site.web, WebFace { is_https: true, port: 443 });
+        assert!(settings.notes.is_empty(), "{:?}", settings.notes);
+    }
+
+    #[test]
+    fn metrics_stay_on_this_machine() {
+        let file = read("[listen]\noperations = \"0.0.0.0:9180\"\n").unwrap();
+        assert!(file.into_settings("/tmp/x".into()).unwrap_err().to_string().contains("loopback"));
+    }
+
+    #[test]
+    fn ranges_of_ports_are_checked() {
+        assert_eq!(port_range(Some("20000 - 20010")).unwrap(), 20_000..=20_010);
+        for bad in ["", "x", "5-1", "0-5", "1-70000"] {
+            assert!(port_range(Some(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A laboratory: gateway, agents, targets and visitors in one process, on loopback and port 0, joined by real invites
+//! over real links. Every wait in it has a limit.
+
+mod device;
+mod log;
+pub mod target;
+pub mod visitor;
+
+pub use device::LabDevice;
+
+use doorward::serve::{self, settings};
+use doorward_agent::{Service, Target};
+use doorward_control::{Control, InviteRequest, Protocol};
+use doorward_core::access::PolicyDocument;
+use doorward_core::invite::Invite;
+use doorward_core::names::{HostName, Label};
+use doorward_core::service::EntranceWish;
+use doorward_core::site::{Address, Carrier, Host};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Long enough for a busy machine; a test that waits this long has failed.
+pub const LIMIT: Duration = Duration::from_secs(20);
+pub const DOMAIN: &str = "gw.test";
+
+pub struct Lab {
+    pub gateway: serve::Running,
+    pub directory: TempDir,
+    shape: Shape,
+}
+
+/// What a lab is made of, where it differs from the usual.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub carriers: Vec<Carrier>,
+    pub limits: settings::LimitsFile,
+    pub proxies: Vec<String>,
+    pub udp_idle_seconds: Option<u64>,
+    /// Ports that were bound once and must be the same again after a restart.
+    https: u16,
+    http: u16,
+    quic: u16,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            carriers: vec![Carrier::Quic, Carrier::Tls, Carrier::WebSocket],
+            limits: settings::LimitsFile::default(),
+            proxies: Vec::new(),
+            udp_idle_seconds: None,
+            https: 0,
+            http: 0,
+            quic: 0,
+        }
+    }
+}
+
+impl Shape {
+    pub fn over(carriers: &[Carrier]) -> Self {
+        Self { carriers: carriers.to_vec(), ..Self::default() }
+    }
+}
+
+impl Lab {
+    pub async fn start() -> Self {
+        Self::of(Shape::default()).await
+    }
+
+    pub async fn of(shape: Shape) -> Self {
+        log::watch();
+        let directory = tempfile::tempdir().unwrap();
+        let gateway = start_gateway(&directory.path().join("gateway"), &shape).await;
+        let mut lab = Self { gateway, directory, shape };
+        let bound = lab.gateway.gateway.bound().clone();
+        lab.shape.https = bound.https[0].port();
+        lab.shape.http = bound.http[0].port();
+        lab.shape.quic = bound.quic[0].port();
+        lab
+    }
+
+    /// Stops the gateway and starts it again on its store and ports.
+    pub async fn restart_gateway(self) -> Self {
+        let Self { gateway, directory, shape } = self;
+        gateway.stop().await;
+        let gateway = start_gateway(&directory.path().join("gateway"), &shape).await;
+        Self { gateway, directory, shape }
+    }
+
+    pub fn control(&self) -> &Control {
+        &self.gateway.control
+    }
+
+    pub fn http(&self) -> SocketAddr {
+        self.gateway.gateway.bound().http[0]
+    }
+
+    pub fn https(&self) -> SocketAddr {
+        self.gateway.gateway.bound().https[0]
+    }
+
+    pub async fn invite(&self, request: InviteRequest) -> Invite {
+        self.gateway.invite(request).await.unwrap()
+    }
+
+    /// A device that has joined and offers these services, all of them registered.
+    pub async fn device(&self, name: &str, services: Vec<Service>) -> LabDevice {
+        let invite = self.invite(InviteRequest::default()).await;
+        LabDevice::join(self.directory.path(), name, &invite, services).await
+    }
+
+    /// The public port of a service.
+    pub fn port(&self, device: &str, service: &str, protocol: Protocol) -> SocketAddr {
+        let record = self.record(device, service);
+        let port = record.ports.iter().find(|p| p.protocol == protocol).expect("the service has a public port");
+        SocketAddr::new(LOOPBACK, port.port)
+    }
+
+    pub fn record(&self, device: &str, service: &str) -> std::sync::Arc<doorward_control::ServiceRecord> {
+        let snapshot = self.control().snapshot();
+        let device = snapshot.device_by_name(&Label::parse(device).unwrap()).expect("the device has joined");
+        snapshot.record_of(device.id, &Label::parse(service).unwrap()).expect("the service is registered")
+    }
+
+    pub async fn set_access(&self, device: &str, service: &str, policy: PolicyDocument) {
+        let record = self.record(device, service);
+        let (device, name, now) = (record.service.device, record.service.name.clone(), jiff::Timestamp::now());
+        self.control().set_access(device, &name, Some(policy), None, now).await.unwrap();
+    }
+}
+
+async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
+    let at = |port| SocketAddr::new(LOOPBACK, port);
+    let addresses = shape.carriers.iter().map(|carrier| Address::one(*carrier, Host::Ip(LOOPBACK), 0)).collect();
+    let file = settings::File {
+        domain: Some(HostName::parse(DOMAIN).unwrap()),
+        addresses: Some(addresses),
+        listen: settings::Listen {
+            https: Some(vec![at(shape.https)]),
+            http: vec![at(shape.http)],
+            quic: Some(vec![at(shape.quic)]),
+            ports: Some(vec![LOOPBACK]),
+            operations: Some(at(0)),
+            public_port: None,
+        },
+        limits: settings::LimitsFile { udp_flow_idle_seconds: shape.udp_idle_seconds, ..shape.limits },
+        proxies: shape.proxies.clone(),
+        drain_seconds: Some(1),
+        ports: settings::Ports { tcp: Some(target::free_ports()), udp: Some(target::free_ports()) },
+        ..settings::File::default()
+    };
+    serve::start(file.into_settings(directory.to_owned()).unwrap()).await.unwrap()
+}
+
+/// A service for a lab: public unless the policy says otherwise.
+pub fn service(name: &str, target: &str) -> Service {
+    let mut service =
+        Service::new(Label::parse(name).unwrap(), Target::parse(target).unwrap(), PolicyDocument::public());
+    match service.target {
+        Target::Http(_) => {}
+        Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
+        Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
+    }
+    service
+}
+
+/// Waits for a condition; returns how long it took.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while started.elapsed() < LIMIT {
+        if condition().await {
+            return started.elapsed();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: not within {LIMIT:?}");
+}

@@ -1,0 +1,81 @@
+//! Local services that devices offer in the lab.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+
+/// Ends with its owner.
+pub struct Target {
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Sends back what comes, half-closes included.
+pub async fn echo() -> Target {
+    let listener = TcpListener::bind((crate::LOOPBACK, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = socket.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                let _ = writer.shutdown().await;
+            });
+        }
+    });
+    Target { address, task }
+}
+
+/// Says one line to whoever connects, and ends.
+pub async fn says(line: &'static str) -> Target {
+    let listener = TcpListener::bind((crate::LOOPBACK, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            tokio::spawn(async move {
+                let _ = socket.write_all(line.as_bytes()).await;
+                let _ = socket.shutdown().await;
+                let mut rest = Vec::new();
+                let _ = socket.read_to_end(&mut rest).await;
+            });
+        }
+    });
+    Target { address, task }
+}
+
+/// Sends each packet back.
+pub async fn udp_echo() -> Target {
+    let socket = UdpSocket::bind((crate::LOOPBACK, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+            let _ = socket.send_to(&buffer[..length], peer).await;
+        }
+    });
+    Target { address, task }
+}
+
+/// An address where nothing listens.
+pub fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind((crate::LOOPBACK, 0)).unwrap().local_addr().unwrap()
+}
+
+/// A range of public ports for one lab, apart from those of other labs in this process and, by its id, in others.
+pub(crate) fn free_ports() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 40).unwrap_or(0);
+    let first = 10_000 + process * 500 + NEXT.fetch_add(10, Ordering::Relaxed) % 500;
+    format!("{first}-{}", first + 9)
+}

@@ -1,0 +1,25 @@
+//! What the fuzz targets do with an input. `fuzz/` runs these functions with inputs that it makes up; the test of this
+//! package runs them with every input that is kept in `fuzz/corpus/`.
+//!
+//! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
+
+mod script;
+mod wire;
+mod words;
+
+pub use wire::{datagram, lane_stream, message_decode, read_frame};
+pub use words::{address, authority, invite, offer, policy, schedule};
+
+/// Every target under the name of its folder in `fuzz/corpus/`.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("address", address),
+    ("authority", authority),
+    ("datagram", datagram),
+    ("invite", invite),
+    ("lane_stream", lane_stream),
+    ("message_decode", message_decode),
+    ("offer", offer),
+    ("policy", policy),
+    ("read_frame", read_frame),
+    ("schedule", schedule),
+];
