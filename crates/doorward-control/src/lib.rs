@@ -35,7 +35,7 @@ pub use presence::{
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
-pub use site::{SiteKey, SiteKeys};
+pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
     AccessHome, Device, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord, Snapshot,
 };
@@ -77,6 +77,9 @@ pub enum EditError {
     Taken(String),
     #[error("{0}")]
     Invalid(String),
+    /// Something must happen first.
+    #[error("{0}")]
+    TooEarly(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

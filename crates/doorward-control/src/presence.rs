@@ -4,7 +4,7 @@
 
 use crate::snapshot::Protocol;
 use doorward_core::hop::HopFailure;
-use doorward_core::site::Carrier;
+use doorward_core::site::{Carrier, Fingerprint};
 use doorward_core::{DeviceId, ServiceId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,8 @@ struct World {
     ports: BTreeMap<(Protocol, u16), PortState>,
     reachability: BTreeMap<(Protocol, u16), Reachability>,
     failures: HashMap<ServiceId, ServiceFailure>,
+    /// The successor of the site key that a device said it has on its disk.
+    successors: HashMap<DeviceId, Fingerprint>,
 }
 
 #[derive(Debug)]
@@ -205,6 +207,15 @@ impl Presence {
 
     pub fn service_failure(&self, service: ServiceId) -> Option<ServiceFailure> {
         self.world().failures.get(&service).cloned()
+    }
+
+    /// Devices say so again with every link, so that nothing need be kept over a restart.
+    pub fn successor_stored(&self, device: DeviceId, successor: Fingerprint) {
+        self.update(|world| world.successors.insert(device, successor));
+    }
+
+    pub(crate) fn has_successor(&self, device: DeviceId, successor: Fingerprint) -> bool {
+        self.world().successors.get(&device) == Some(&successor)
     }
 
     /// Rings after every report; for pages. The number itself means nothing.

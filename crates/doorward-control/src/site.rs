@@ -1,9 +1,10 @@
 //! The site key: what agents pin. A successor is announced over the links before it takes over, so that rotating the
 //! key, or moving the gateway, visits no device.
 
+use crate::snapshot::{Device, Snapshot};
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use crate::{Control, EditError};
+use crate::{Control, EditError, Presence};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use doorward_core::Secret;
@@ -27,6 +28,14 @@ pub struct SiteKeys {
     pub active: Arc<SiteKey>,
     /// Announced to agents, not yet in use.
     pub successor: Option<Arc<SiteKey>>,
+}
+
+/// Whether devices that would be locked out by a new site key hold it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    OnceStored,
+    /// Devices that do not know the new key must join anew.
+    Anyway,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +86,13 @@ impl Control {
     }
 
     /// Puts the successor in the place of the active key.
-    pub async fn activate_successor(&self, now: Timestamp) -> Result<Fingerprint, EditError> {
-        self.write(move |work| Box::pin(activate(work, now))).await
+    pub async fn activate_successor(&self, how: Activation, now: Timestamp) -> Result<Fingerprint, EditError> {
+        self.write(move |work| Box::pin(activate(work, how, now))).await
+    }
+
+    /// The devices that are not known to have stored the successor, by name; none where none is prepared.
+    pub fn devices_without_successor(&self) -> Vec<Arc<Device>> {
+        without_successor(&self.snapshot(), self.presence())
     }
 }
 
@@ -92,10 +106,28 @@ async fn prepare(work: &mut Work, now: Timestamp) -> Result<Fingerprint, EditErr
     Ok(key.fingerprint)
 }
 
-async fn activate(work: &mut Work, now: Timestamp) -> Result<Fingerprint, EditError> {
+fn without_successor(snapshot: &Snapshot, presence: &Presence) -> Vec<Arc<Device>> {
+    let Some(successor) = &snapshot.site_keys().successor else { return Vec::new() };
+    let lacks = |device: &&Arc<Device>| {
+        device.revoked_at.is_none() && !presence.has_successor(device.id, successor.fingerprint)
+    };
+    let mut devices: Vec<_> = snapshot.devices().filter(lacks).cloned().collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    devices
+}
+
+async fn activate(work: &mut Work, how: Activation, now: Timestamp) -> Result<Fingerprint, EditError> {
     let Some(successor) = work.draft.site_keys().successor.clone() else {
         return Err(EditError::Invalid("no successor of the site key is prepared: prepare one first".into()));
     };
+    let lacking = without_successor(&work.draft, &work.shared.presence);
+    if how == Activation::OnceStored && !lacking.is_empty() {
+        let names: Vec<_> = lacking.iter().map(|device| device.name.as_str()).collect();
+        return Err(EditError::TooEarly(format!(
+            "the new site key is not known to be stored by {}: with it in use they could not come back by themselves",
+            names.join(", ")
+        )));
+    }
     let old = work.draft.site_keys().active.fingerprint;
     for (key, state) in [(old, KeyState::Retired), (successor.fingerprint, KeyState::Active)] {
         sqlx::query("UPDATE site_keys SET state = $1 WHERE fingerprint = $2")

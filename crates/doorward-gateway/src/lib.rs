@@ -26,6 +26,7 @@ use doorward_tunnel::{Acceptor, MemoryDialer, MemoryListener, memory};
 use hyper_util::server::graceful::GracefulShutdown;
 use links::Links;
 use links::agent::Reception;
+use listen::ports::Ports;
 use listen::strangers::Strangers;
 use listen::web::WebEntrance;
 use listen::{listen_tcp, ports, quic};
@@ -139,7 +140,8 @@ impl Gateway {
         }
         let (memory, memory_links) = memory();
         listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
-        listeners.spawn(ports::keep(admission, settings.port_ips, visits.clone()));
+        let ports = Ports { admission, strangers, ips: settings.port_ips, tasks: visits.clone() };
+        listeners.spawn(ports::keep(ports));
         listeners.spawn(clock::watch(control.clone(), live.clone()));
         let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
         listeners.spawn(follower.follow(opened.quic));

@@ -4,7 +4,6 @@ use doorward_control::Control;
 use doorward_core::DeviceId;
 use doorward_core::site::{Address, Host};
 use doorward_tunnel::messages::{CheckPorts, Site};
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,6 @@ pub(crate) struct SiteVoice {
     control: Control,
     addresses: Vec<Address>,
     web_ports: Vec<u16>,
-    stored: Mutex<HashMap<DeviceId, u64>>,
     last_check: Mutex<Option<Instant>>,
 }
 
@@ -22,7 +20,7 @@ const MAX_CHECKED: usize = 32;
 
 impl SiteVoice {
     pub(crate) fn new(control: Control, addresses: Vec<Address>, web_ports: Vec<u16>) -> Self {
-        Self { control, addresses, web_ports, stored: Mutex::default(), last_check: Mutex::default() }
+        Self { control, addresses, web_ports, last_check: Mutex::default() }
     }
 
     /// The site as it is now. The revision names the content: equal content, equal number.
@@ -39,9 +37,13 @@ impl SiteVoice {
         Site { addresses, keys, revision }
     }
 
-    /// A device has this revision on its disk.
+    /// A device has this revision on its disk. Of an older one nothing follows: it was told of the newer one since.
     pub(crate) fn stored(&self, device: DeviceId, revision: u64) {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(device, revision);
+        if let Some(successor) = &self.control.site_keys().successor
+            && revision == self.site().revision
+        {
+            self.control.presence().successor_stored(device, successor.fingerprint);
+        }
     }
 
     /// Which ports an agent outside should try now, if it is time again.

@@ -63,6 +63,11 @@ impl From<EditError> for Problem {
             ),
             EditError::Taken(_) => Self::new(StatusCode::CONFLICT, what, "choose another name"),
             EditError::Invalid(_) => Self::invalid(what),
+            EditError::TooEarly(_) => Self::new(
+                StatusCode::CONFLICT,
+                what,
+                "bring them online and wait for a moment, or say \"anyway\" (`--force`) and let them join anew",
+            ),
             EditError::Store(error) => error.into(),
         }
     }

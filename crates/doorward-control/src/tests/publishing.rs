@@ -5,7 +5,7 @@ use doorward_core::access::PolicyDocument;
 use std::sync::Arc;
 
 async fn next(changes: &mut crate::Changes) -> Arc<Change> {
-    match changes.next().await {
+    match next_news(changes).await {
         Some(News::Change(change)) => change,
         other => panic!("{other:?}"),
     }
@@ -46,8 +46,8 @@ async fn whoever_falls_behind_is_told_to_look_at_everything() {
         let access = if n % 2 == 0 { PolicyDocument::default() } else { PolicyDocument::public() };
         site.control.set_access(device.id, &label("a"), Some(access), None, noon()).await.unwrap();
     }
-    assert_eq!(changes.next().await, Some(News::Lagged));
-    assert!(matches!(changes.next().await, Some(News::Change(_))), "and hears what follows");
+    assert_eq!(next_news(&mut changes).await, Some(News::Lagged));
+    assert!(matches!(next_news(&mut changes).await, Some(News::Change(_))), "and hears what follows");
 }
 
 #[tokio::test]
@@ -90,6 +90,6 @@ async fn a_change_runs_to_its_end_though_its_caller_hangs_up() {
     });
     tokio::task::yield_now().await;
     caller.abort();
-    let change = tokio::time::timeout(std::time::Duration::from_secs(10), next(&mut changes)).await.unwrap();
+    let change = next(&mut changes).await;
     assert_eq!(change.devices, [device]);
 }

@@ -1,6 +1,7 @@
 use crate::accounts::OWNER;
 use crate::{
-    Control, ControlSettings, Device, Enrolment, InviteRequest, OpenError, Registration, SiteSettings, WebFace,
+    Changes, Control, ControlSettings, Device, Enrolment, InviteRequest, News, OpenError, Registration, SiteSettings,
+    WebFace,
 };
 use doorward_core::Secret;
 use doorward_core::access::PolicyDocument;
@@ -9,6 +10,7 @@ use doorward_core::service::{EntranceWish, Offer, PathWish, ServiceKind};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A state in a directory of its own.
@@ -129,4 +131,8 @@ pub(crate) fn on_path(name: &str, prefix: &str) -> Offer {
 
 pub(crate) fn reached_by(registration: &Registration) -> Vec<String> {
     registration.reached_by.iter().map(ToString::to_string).collect()
+}
+
+pub(crate) async fn next_news(changes: &mut Changes) -> Option<News> {
+    tokio::time::timeout(Duration::from_secs(10), changes.next()).await.expect("no news within 10 s")
 }

@@ -2,12 +2,14 @@
 //! again what was taken. Wanted versus present, at every change and every few seconds.
 
 use crate::admit::Admission;
+use crate::listen::strangers::Strangers;
 use crate::listen::{listen_tcp, tcp, udp};
 use crate::tasks::Tasks;
 use doorward_control::{PortState, Protocol};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,13 +20,21 @@ const RETRY: Duration = Duration::from_secs(5);
 
 type Port = (Protocol, u16);
 
-pub(crate) async fn keep(admission: Admission, ips: Vec<IpAddr>, tasks: Tasks) {
-    let mut changes = admission.control.changes();
+/// What every port is opened with.
+pub(crate) struct Ports {
+    pub(crate) admission: Admission,
+    pub(crate) strangers: Arc<Strangers>,
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) tasks: Tasks,
+}
+
+pub(crate) async fn keep(ports: Ports) {
+    let mut changes = ports.admission.control.changes();
     // Dropping a guard ends the listener; the visits that it let in have tasks of their own.
     let mut open: HashMap<Port, DropGuard> = HashMap::new();
     let mut failed: HashMap<Port, String> = HashMap::new();
     loop {
-        reconcile(&admission, &ips, &tasks, &mut open, &mut failed);
+        reconcile(&ports, &mut open, &mut failed);
         tokio::select! {
             news = changes.next() => if news.is_none() { return },
             () = tokio::time::sleep(RETRY), if !failed.is_empty() => {}
@@ -32,13 +42,8 @@ pub(crate) async fn keep(admission: Admission, ips: Vec<IpAddr>, tasks: Tasks) {
     }
 }
 
-fn reconcile(
-    admission: &Admission,
-    ips: &[IpAddr],
-    tasks: &Tasks,
-    open: &mut HashMap<Port, DropGuard>,
-    failed: &mut HashMap<Port, String>,
-) {
+fn reconcile(ports: &Ports, open: &mut HashMap<Port, DropGuard>, failed: &mut HashMap<Port, String>) {
+    let admission = &ports.admission;
     let snapshot = admission.control.snapshot();
     let tcp = snapshot.tcp_ports().map(|port| (Protocol::Tcp, port));
     let wanted: std::collections::HashSet<Port> =
@@ -57,7 +62,7 @@ fn reconcile(
         if open.contains_key(&port) {
             continue;
         }
-        match open_port(admission, ips, tasks, port) {
+        match open_port(ports, port) {
             Ok(guard) => {
                 info!(protocol = port.0.word(), port = port.1, "listening");
                 presence.port_state(port.0, port.1, PortState::Bound);
@@ -76,16 +81,16 @@ fn reconcile(
 }
 
 /// Listens on every address, or on none.
-fn open_port(admission: &Admission, ips: &[IpAddr], tasks: &Tasks, port: Port) -> io::Result<DropGuard> {
+fn open_port(ports: &Ports, port: Port) -> io::Result<DropGuard> {
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
     let mut bound = 0;
-    for ip in ips {
+    for ip in &ports.ips {
         let address = SocketAddr::new(*ip, port.1);
-        let (admission, tasks, stop) = (admission.clone(), tasks.clone(), stop.clone());
+        let (admission, tasks, stop) = (ports.admission.clone(), ports.tasks.clone(), stop.clone());
         let opened = match port.0 {
             Protocol::Tcp => listen_tcp(address).map(|listener| {
-                let serving = tcp::serve(listener, port.1, admission, tasks.clone());
+                let serving = tcp::serve(listener, port.1, admission, ports.strangers.clone(), tasks.clone());
                 tasks.spawn(async move { stop.run_until_cancelled(serving).await.unwrap_or(()) });
             }),
             Protocol::Udp => bind_udp(address).map(|socket| {
@@ -97,7 +102,7 @@ fn open_port(admission: &Admission, ips: &[IpAddr], tasks: &Tasks, port: Port) -
             Ok(()) => bound += 1,
             // A machine without this address family listens on the other.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && ips.len() > 1 => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && ports.ips.len() > 1 => {}
             Err(error) => return Err(error),
         }
     }

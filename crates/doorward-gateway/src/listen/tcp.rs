@@ -3,26 +3,35 @@
 use crate::admit::{Admission, Admitted};
 use crate::listen::accept;
 use crate::listen::socket::VisitorSocket;
+use crate::listen::strangers::{Place, Strangers};
 use crate::tasks::Tasks;
 use doorward_core::access::Visitor;
 use doorward_core::service::Entrance;
 use doorward_tunnel::Duplex;
 use doorward_tunnel::splice::{Traffic, splice};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::info;
 
-pub(crate) async fn serve(listener: TcpListener, port: u16, admission: Admission, tasks: Tasks) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    port: u16,
+    admission: Admission,
+    strangers: Arc<Strangers>,
+    tasks: Tasks,
+) {
     loop {
         let (socket, peer) = accept(&listener).await;
-        let admission = admission.clone();
-        tasks.spawn(visit(socket, peer, port, admission));
+        let Some(places) = strangers.enter(peer.ip()) else { continue };
+        tasks.spawn(visit(socket, peer, port, admission.clone(), places));
     }
 }
 
-async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admission) {
+async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admission, places: (Place, Place)) {
+    let (_place, opening) = places;
     let mut socket = VisitorSocket::new(socket);
     let visitor = Visitor::new(peer.ip(), Entrance::TcpPort(port));
     let service = admission.control.snapshot().tcp(port);
@@ -34,6 +43,7 @@ async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admiss
         opened = admission.open(&admitted) => opened,
         () = cut => return socket.abort(),
     };
+    drop(opening);
     match stream {
         Ok(stream) => pass(socket, stream, &admitted, peer).await,
         Err(_) => socket.abort(),

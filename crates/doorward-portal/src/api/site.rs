@@ -2,6 +2,7 @@ use crate::answer::{Body, Problem};
 use crate::{BackupRequest, PortalState};
 use axum::Json;
 use axum::extract::State;
+use doorward_control::Activation;
 use doorward_core::Secret;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,20 @@ pub(crate) async fn prepare_successor(State(state): State<PortalState>) -> Resul
     Ok(Json(KeyBody { fingerprint }))
 }
 
-pub(crate) async fn activate_successor(State(state): State<PortalState>) -> Result<Json<KeyBody>, Problem> {
-    let fingerprint = state.control.activate_successor((state.clock)()).await?.to_string();
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActivationBody {
+    /// Even if some devices do not know the new key; they must join anew.
+    #[serde(default)]
+    anyway: bool,
+}
+
+pub(crate) async fn activate_successor(
+    State(state): State<PortalState>,
+    Body(body): Body<ActivationBody>,
+) -> Result<Json<KeyBody>, Problem> {
+    let how = if body.anyway { Activation::Anyway } else { Activation::OnceStored };
+    let fingerprint = state.control.activate_successor(how, (state.clock)()).await?.to_string();
     Ok(Json(KeyBody { fingerprint }))
 }
 

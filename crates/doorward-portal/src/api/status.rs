@@ -2,6 +2,7 @@ use crate::PortalState;
 use axum::Json;
 use axum::extract::State;
 use doorward_control::{PortState, Protocol, Reachability};
+use doorward_core::names::Label;
 use doorward_core::service::Standing;
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ pub(crate) struct Status {
     domain: Option<String>,
     site_key: String,
     site_key_successor: Option<String>,
+    /// Devices that are not known to have stored the successor.
+    site_key_awaited: Vec<Label>,
     addresses: Vec<String>,
     devices: usize,
     devices_online: usize,
@@ -38,11 +41,13 @@ pub(crate) async fn show(State(state): State<PortalState>) -> Json<Status> {
     let snapshot = state.control.snapshot();
     let presence = state.control.presence();
     let keys = snapshot.site_keys();
+    let awaited = state.control.devices_without_successor();
     Json(Status {
         release: state.release,
         domain: state.control.site().domain.as_ref().map(ToString::to_string),
         site_key: keys.active.fingerprint.to_string(),
         site_key_successor: keys.successor.as_ref().map(|key| key.fingerprint.to_string()),
+        site_key_awaited: awaited.iter().map(|device| device.name.clone()).collect(),
         addresses: state.addresses.borrow().iter().map(ToString::to_string).collect(),
         devices: snapshot.devices().filter(|d| d.revoked_at.is_none()).count(),
         devices_online: snapshot.devices().filter(|d| presence.is_online(d.id)).count(),

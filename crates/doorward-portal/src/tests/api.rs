@@ -148,7 +148,9 @@ async fn status_audit_site_key_and_backup_answer() {
         (&1.into(), &1.into(), &20000.into())
     );
     let successor = portal.ask("POST", "/api/v1/site-key/successor", "").await.json();
-    assert_eq!(portal.ask("POST", "/api/v1/site-key/activate", "").await.json(), successor);
+    assert!(portal.ask("POST", "/api/v1/site-key/activate", "").await.problem(409).contains("zumi01"));
+    assert_eq!(portal.ask("GET", "/api/v1/status", "").await.json()["site-key-awaited"][0], "zumi01");
+    assert_eq!(portal.ask("POST", "/api/v1/site-key/activate", r#"{"anyway": true}"#).await.json(), successor);
     assert_eq!(portal.ask("GET", "/api/v1/status", "").await.json()["site-key"], successor["fingerprint"]);
     portal.ask("POST", "/api/v1/site-key/activate", "").await.problem(400);
     let audit = portal.ask("GET", "/api/v1/audit?limit=2", "").await.json();
