@@ -87,6 +87,7 @@ const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
 const LANE_LIMIT: Duration = Duration::from_secs(10);
 /// Where no sentinel lane can be had (TCP blocked), it is tried for again this often.
 const SENTINEL_PAUSE: Duration = Duration::from_secs(60);
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// In doubt, an answer is wanted within this, or a few round trips.
 const DOUBT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -224,7 +225,7 @@ async fn watch(link: &AgentLink, rhythm: Rhythm) {
     loop {
         let limit = tokio::select! {
             () = sleep(rhythm.ping_every) => rhythm.answer_within,
-            () = link.doubt.notified() => DOUBT_LIMIT,
+            () = link.doubt.notified() => DOUBT_LIMIT.max(link.vitals.round_trip() * 4),
         };
         if !link.vitals.probe(limit).await {
             return;
@@ -323,8 +324,12 @@ impl Lanes {
         loop {
             if let Ok(mut pipe) = self.dial().await {
                 let _ = read_frame(&mut pipe, 0).await;
-                link.doubt();
             }
+            // A dial that failed says as much: the process may have gone before the sentinel stood.
+            link.doubt();
+            // The last packets of a dying process may have passed for an answer.
+            sleep(SECOND_LOOK).await;
+            link.doubt();
             sleep(SENTINEL_PAUSE).await;
         }
     }

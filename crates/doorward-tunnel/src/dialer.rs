@@ -60,6 +60,8 @@ pub struct Established {
 
 /// A better-liked carrier starts this much before the next.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// Between the addresses of one name.
+const STAGGER: Duration = Duration::from_millis(60);
 const FIRST_ATTEMPTS_LIMIT: Duration = Duration::from_secs(4);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
@@ -93,12 +95,12 @@ impl Dialer {
         }
     }
 
-    /// What was tried so far and why it failed last, one entry for each endpoint.
-    pub fn last_errors(&self) -> Vec<(String, String)> {
+    /// What was tried so far and why it failed last: a line for each endpoint.
+    pub fn last_errors(&self) -> Vec<String> {
         match &self.means {
             Means::Network { ways, .. } => {
                 let errors = ways.last_errors.lock().unwrap_or_else(PoisonError::into_inner);
-                errors.iter().map(|(endpoint, error)| (endpoint.clone(), error.clone())).collect()
+                errors.values().cloned().collect()
             }
             Means::Memory(_) => Vec::new(),
         }
@@ -202,14 +204,30 @@ impl Ways {
             let carried = Carried::Pipe(self.dial_pipe(&endpoint, ([0, 0, 0, 0], 0).into()).await.map_err(context)?);
             return Ok(Established { carried, route });
         }
+        let addresses = resolve(&endpoint).await.map_err(context)?;
+        self.attempt_all(&endpoint, addresses).await.map_err(context)
+    }
+
+    /// Tries the addresses of a name almost at once: one that leads nowhere (an IPv6 route that ends somewhere) must
+    /// not hold up the others (RFC 8305, section 5).
+    async fn attempt_all(self: Arc<Self>, endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> io::Result<Established> {
+        let mut attempts = JoinSet::new();
+        for (rank, address) in (0..).zip(addresses) {
+            let (ways, endpoint) = (self.clone(), endpoint.clone());
+            attempts.spawn(async move {
+                sleep(STAGGER * rank).await;
+                ways.attempt_at(&endpoint, address).await
+            });
+        }
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in resolve(&endpoint).await.map_err(context)? {
-            match self.clone().attempt_at(&endpoint, address).await {
-                Ok(established) => return Ok(established),
-                Err(error) => last = error,
+        while let Some(done) = attempts.join_next().await {
+            match done {
+                Ok(Ok(established)) => return Ok(established),
+                Ok(Err(error)) => last = error,
+                Err(_) => {}
             }
         }
-        Err(context(last))
+        Err(last)
     }
 
     async fn attempt_at(self: Arc<Self>, endpoint: &Endpoint, address: SocketAddr) -> io::Result<Established> {

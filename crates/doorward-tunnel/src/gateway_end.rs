@@ -321,22 +321,6 @@ pub(crate) struct LanePool {
     gone: CancellationToken,
 }
 
-/// An open that waits for a lane, counted for as long as somebody wants it.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Kept ready beyond what is in use, so that the next visit need not wait for a handshake.
 const SPARE_LANES: usize = 1;
 const MAX_IDLE_LANES: usize = 32;
@@ -383,6 +367,7 @@ impl LanePool {
                 None => {}
             }
         }
+        Err(OpenError::new(HopFailure::DeviceOffline))
     }
 
     async fn take(&self) -> Option<Pipe> {
@@ -480,5 +465,52 @@ impl LaneDoors {
         drop(links);
         pool.arrived(channel.pipe);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{Channel, Introduction};
+
+    fn arrival(doors: &Arc<LaneDoors>) -> (Arrival, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(4096);
+        let introduction =
+            Introduction { instance: [3; 16], epoch: 5, join: None, software: String::new(), metered: false };
+        let arrival = Arrival {
+            claims: Claims { device_key: [1; 32], capability: 1, introduction },
+            carrier: Carrier::Memory,
+            peer: ([127, 0, 0, 1], 0).into(),
+            channel: Channel { pipe: Box::new(near), exporter: [2; 32] },
+            quic: None,
+            doors: doors.clone(),
+        };
+        (arrival, far)
+    }
+
+    #[tokio::test]
+    async fn no_link_leaves_a_door_open_however_it_ends() {
+        let doors = Arc::new(LaneDoors::default());
+        let open_doors = || doors.links.lock().unwrap().len();
+        let name = Label::parse("pi").unwrap();
+
+        let (unheard, far) = arrival(&doors);
+        drop(far);
+        assert!(unheard.welcome(&name, Site::default()).await.is_err());
+        assert_eq!(open_doors(), 0, "the welcome did not arrive");
+
+        let (never_run, _far) = arrival(&doors);
+        let standing = never_run.welcome(&name, Site::default()).await.unwrap();
+        assert_eq!(open_doors(), 1);
+        drop(standing);
+        assert_eq!(open_doors(), 0, "its driver never ran");
+
+        let (aborted, _far) = arrival(&doors);
+        let standing = aborted.welcome(&name, Site::default()).await.unwrap();
+        assert!(timeout(Duration::from_millis(1), standing.driver).await.is_err());
+        assert_eq!(open_doors(), 0, "its driver was dropped");
+        let request = OpenRequest { service: name, remaining: None, source: [127, 0, 0, 1].into() };
+        let opened = timeout(Duration::from_secs(1), standing.link.open(&request)).await.unwrap();
+        assert_eq!(opened.err().unwrap().hop, HopFailure::DeviceOffline);
     }
 }

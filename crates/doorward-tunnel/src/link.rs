@@ -142,6 +142,14 @@ impl Vitals {
         }
     }
 
+    /// As far as it is measured.
+    pub(crate) fn round_trip(&self) -> Duration {
+        match self {
+            Self::Quic(connection) => connection.rtt(),
+            Self::Control { .. } => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn ping(&self) {
         match self {
             Self::Quic(connection) => udp::ping(connection),

@@ -95,6 +95,8 @@ pub(crate) fn unspecified_like(ip: IpAddr) -> SocketAddr {
 }
 
 pub(crate) async fn connect(address: SocketAddr, config: ClientConfig) -> io::Result<Connected> {
+    // Where no route leads there the kernel says so at once; quinn would go on sending.
+    std::net::UdpSocket::bind(unspecified_like(address.ip()))?.connect(address)?;
     let mut endpoint_config = EndpointConfig::default();
     // One connection per socket needs no connection id: eight bytes less in every packet.
     endpoint_config.cid_generator(|| Box::new(quinn_proto::RandomConnectionIdGenerator::new(0)));

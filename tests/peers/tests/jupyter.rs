@@ -1,0 +1,79 @@
+//! A real Jupyter behind two NATs: the teacher's robot. The configuration is the one that teachers copy from tutorials.
+
+use anyhow::{Result, ensure};
+use doorward_peers::{SOON, Site, until_served};
+use doorward_world::{Conditions, Node, Process, Program, Shape, World};
+use std::path::Path;
+use std::time::Duration;
+
+const AGENT: &str = r#"
+[[service]]
+name = "jupyter"
+title = "Jupyter"
+target = "http://127.0.0.1:8888"
+main = true
+[service.access]
+who = "public"
+
+[[service]]
+name = "lab"
+target = "http://127.0.0.1:8889"
+entrances = [{ path = { prefix = "/zumi01/" } }]
+[service.access]
+who = "public"
+"#;
+
+fn start_jupyter(node: &Node, folder: &Path, port: u16, base_url: &str) -> Result<Process> {
+    let home = folder.join(format!("jupyter-{port}"));
+    std::fs::create_dir_all(&home)?;
+    let config = home.join("jupyter_notebook_config.py");
+    let lines = [
+        "c.NotebookApp.allow_remote_access = True".to_owned(),
+        "c.NotebookApp.token = ''".to_owned(),
+        "c.NotebookApp.open_browser = False".to_owned(),
+        format!("c.NotebookApp.port = {port}"),
+        format!("c.NotebookApp.base_url = '{base_url}'"),
+    ];
+    std::fs::write(&config, lines.join("\n"))?;
+    let program = Program::new("jupyter-notebook")
+        .args(["--allow-root", "--config"])
+        .args([&config])
+        .in_folder(&home)
+        .env("HOME", &home)
+        .env("JUPYTER_RUNTIME_DIR", home.join("runtime"));
+    let mut jupyter = node.spawn(&program)?;
+    jupyter.wait_for_line("is running at", SOON)?;
+    Ok(jupyter)
+}
+
+/// Runs code in a kernel as a browser would.
+fn kernel(visitor: &Node, arguments: &[&str]) -> Result<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/kernel.py");
+    let program = Program::new("/usr/bin/python3").args([&script]).args(arguments);
+    Ok(visitor.run_program(&program, SOON)?.ok()?.trim().to_owned())
+}
+
+#[test]
+fn a_kernel_behind_two_nats_keeps_its_state_over_a_cut_of_twenty_seconds() -> Result<()> {
+    let slow = Conditions::new().delay(Duration::from_millis(25));
+    let world = World::build(Shape::home().behind_carrier_nat().over_line(slow))?;
+    world.point("zumi01.gateway.example", &doorward_world::addresses::GATEWAY)?;
+    let site = Site::start(&world, "zumi01", "domain = \"gateway.example\"\n", AGENT)?;
+    let _by_host = start_jupyter(&world.device, site.folder.path(), 8888, "/")?;
+    let _by_path = start_jupyter(&world.device, site.folder.path(), 8889, "/zumi01/")?;
+    for url in ["https://zumi01.gateway.example/", "https://gateway.example/zumi01/"] {
+        until_served(&world.visitor, &format!("{url}tree"), 200)?;
+        let id = kernel(&world.visitor, &["start", url])?;
+        let said = kernel(&world.visitor, &["run", url, &id, "x = 41; print(x + 1)"])?;
+        ensure!(said == "42", "{url}: the kernel said {said:?}");
+
+        let cut = world.line()?.cut()?;
+        std::thread::sleep(Duration::from_secs(20));
+        cut.mend()?;
+        let back = until_served(&world.visitor, &format!("{url}tree"), 200)?;
+        println!("peers: jupyter served again {:.2} s after a cut of 20 s", back.as_secs_f32());
+        let said = kernel(&world.visitor, &["run", url, &id, "print(x + 2)"])?;
+        ensure!(said == "43", "{url}: after the cut the kernel said {said:?}");
+    }
+    Ok(())
+}
