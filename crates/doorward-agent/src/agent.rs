@@ -8,6 +8,7 @@ use crate::state::{Membership, StateDir, StateError};
 use crate::status::{Entry, Status};
 use crate::tempo::Tempo;
 use doorward_core::names::Label;
+use doorward_tunnel::MemoryDialer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Agent {
     settings: watch::Receiver<Arc<Settings>>,
     tempo: Tempo,
     proxy: Option<ProxyRule>,
+    memory: Option<MemoryDialer>,
     status: watch::Sender<Status>,
 }
 
@@ -49,13 +51,19 @@ impl Agent {
     /// New settings are sent through `settings` and take effect at once.
     pub fn new(state: StateDir, software: impl Into<String>, settings: watch::Receiver<Arc<Settings>>) -> Self {
         let (tempo, status) = (Tempo::default(), watch::Sender::default());
-        Self { state, software: software.into(), settings, tempo, proxy: None, status }
+        Self { state, software: software.into(), settings, tempo, proxy: None, memory: None, status }
     }
 
     /// The proxy of the environment, for when the settings name none.
     #[must_use]
     pub fn with_proxy(self, proxy: Option<ProxyRule>) -> Self {
         Self { proxy, ..self }
+    }
+
+    /// For a gateway's built-in agent: its one gateway runs in this very process.
+    #[must_use]
+    pub fn over_memory(self, dialer: MemoryDialer) -> Self {
+        Self { memory: Some(dialer), ..self }
     }
 
     #[must_use]
@@ -76,12 +84,20 @@ impl Agent {
         let (network_changes, network) = watch::channel(0);
         let mut watching = JoinSet::new();
         watching.spawn(watch_network(network_changes));
-        let shared = Arc::new(Shared::new(&self.state, &self.software, &self.tempo, self.proxy.clone(), network));
+        let shared = Arc::new(Shared::new(
+            &self.state,
+            &self.software,
+            &self.tempo,
+            self.proxy.clone(),
+            self.memory.clone(),
+            network,
+        ));
         let mut tasks = JoinSet::new();
         let mut running = HashMap::new();
         self.warn_of_strangers(&memberships);
         self.reconcile(memberships, &shared, &mut tasks, &mut running);
         let mut look = Instant::now() + self.tempo.rescan;
+        let mut told = None;
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -90,7 +106,11 @@ impl Agent {
                     look = Instant::now() + self.tempo.rescan;
                     match self.memberships() {
                         Ok(memberships) => self.reconcile(memberships, &shared, &mut tasks, &mut running),
-                        Err(error) => warn!("{error}"),
+                        Err(error) if told.as_ref() == Some(&error.to_string()) => {}
+                        Err(error) => {
+                            warn!("{error}");
+                            told = Some(error.to_string());
+                        }
                     }
                 }
             }

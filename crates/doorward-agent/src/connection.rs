@@ -8,14 +8,14 @@ use crate::deliver::MAX_VISITS;
 use crate::join::read_site;
 use crate::proxy::ProxyRule;
 use crate::settings::Settings;
-use crate::state::{KnownSite, Membership, StateDir};
+use crate::state::{KnownSite, Membership, StateDir, StateError};
 use crate::status::{Entry, LinkState};
 use crate::tempo::{Tempo, jitter};
 use doorward_core::names::Label;
 use doorward_core::site::Carrier;
 use doorward_tunnel::identity::DeviceKey;
 use doorward_tunnel::messages::{Refusal, Refused, Site};
-use doorward_tunnel::{AgentStanding, Destination, Dialer, Established, HandshakeError, Introduction};
+use doorward_tunnel::{AgentStanding, Destination, Dialer, Established, HandshakeError, Introduction, MemoryDialer};
 use hold::Outcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     tempo: Tempo,
     /// Of the environment.
     proxy: Option<ProxyRule>,
+    /// The gateway runs in this very process.
+    memory: Option<MemoryDialer>,
     /// Changes of the network, counted.
     network: watch::Receiver<u64>,
     /// Tells this process from another machine with the same key.
@@ -48,6 +50,7 @@ impl Shared {
         software: &str,
         tempo: &Tempo,
         proxy: Option<ProxyRule>,
+        memory: Option<MemoryDialer>,
         network: watch::Receiver<u64>,
     ) -> Self {
         Self {
@@ -55,6 +58,7 @@ impl Shared {
             software: software.to_owned(),
             tempo: tempo.clone(),
             proxy,
+            memory,
             network,
             instance: rand::random(),
             epoch: AtomicU64::new(0),
@@ -132,7 +136,7 @@ impl Connection {
                 Some(standing) => standing,
                 None => tokio::select! {
                     standing = self.connect() => standing,
-                    () = stop.cancelled() => return self.visits.drain(Duration::ZERO).await,
+                    () = stop.cancelled() => return self.visits.drain(self.shared.tempo.drain).await,
                 },
             };
             let stood = Instant::now();
@@ -149,7 +153,7 @@ impl Connection {
             self.status.set_state(LinkState::Connecting { since: Instant::now() });
             tokio::select! {
                 () = sleep(jitter(pause)) => {}
-                () = stop.cancelled() => return self.visits.drain(Duration::ZERO).await,
+                () = stop.cancelled() => return self.visits.drain(self.shared.tempo.drain).await,
             }
         }
     }
@@ -212,6 +216,9 @@ impl Connection {
     }
 
     fn dialer(&self) -> Option<Dialer> {
+        if let Some(memory) = &self.shared.memory {
+            return Some(Dialer::memory(memory.clone()));
+        }
         let settings = self.settings.borrow();
         let rule = settings.proxy.as_ref().or(self.shared.proxy.as_ref());
         let destination = Destination {
@@ -273,11 +280,13 @@ impl Connection {
             return true;
         }
         self.site = site.clone();
-        let (state, gateway) = (self.shared.state.clone(), self.gateway.clone());
-        let storing = tokio::task::spawn_blocking(move || state.store_site(&gateway, &site));
+        let (state, gateway, key) = (self.shared.state.clone(), self.gateway.clone(), self.key.public());
+        let storing = tokio::task::spawn_blocking(move || state.update_site(&gateway, key, &site));
         let stored = storing.await;
-        if let Ok(Err(error)) = &stored {
-            warn!("{error}");
+        match &stored {
+            Ok(Err(error @ StateError::Replaced { .. })) => debug!("{error}"),
+            Ok(Err(error)) => warn!("{error}"),
+            Ok(Ok(())) | Err(_) => {}
         }
         self.is_stored = matches!(stored, Ok(Ok(())));
         self.is_stored

@@ -11,15 +11,16 @@ use doorward_core::hop::HopFailure;
 use doorward_core::names::Label;
 use doorward_tunnel::splice::{End, Traffic, splice};
 use doorward_tunnel::{Duplex, Visit};
+use std::collections::HashMap;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 /// Visits at once, over all gateways.
 pub(crate) const MAX_VISITS: usize = 2048;
@@ -34,6 +35,7 @@ pub(crate) struct Deliverer {
     pub(crate) gateway: Label,
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) troubles: Arc<Troubles>,
     /// Ends all that runs.
     pub(crate) cut: CancellationToken,
     /// Takes no more.
@@ -84,15 +86,15 @@ impl Deliverer {
             let detail = "the device's own list has no such service for this gateway";
             return refuse(visit, Failure::new(HopFailure::AgentRefused, detail)).await;
         };
-        let cut = self.until_cut(&service, &target, deadline);
+        let cut = self.clone().until_cut(&service, &target, deadline);
         match &target {
             Target::Http(Place::Network { host, port }) | Target::Tcp(Place::Network { host, port }) => {
-                bridge(visit, tcp::connect(host, *port), &target, cut).await;
+                bridge(visit, tcp::connect(host, *port), &target, &self.troubles, cut).await;
             }
             Target::Http(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
-                bridge(visit, unix::connect(path), &target, cut).await;
+                bridge(visit, unix::connect(path), &target, &self.troubles, cut).await;
             }
-            Target::Udp { host, port } => udp::deliver(visit, host, *port, &target, cut).await,
+            Target::Udp { host, port } => udp::deliver(visit, (host, *port), &target, &self.troubles, cut).await,
         }
     }
 
@@ -125,6 +127,7 @@ async fn bridge<S: Duplex>(
     visit: Visit,
     connecting: impl Future<Output = Result<S, Failure>>,
     target: &Target,
+    troubles: &Troubles,
     cut: impl Future<Output = ()>,
 ) {
     tokio::pin!(cut);
@@ -139,8 +142,12 @@ async fn bridge<S: Duplex>(
     };
     let near = match connected {
         Ok(near) => near,
-        Err(failure) => return report(visit, target, failure).await,
+        Err(failure) => {
+            troubles.note(&service, target, &failure);
+            return refuse(visit, failure).await;
+        }
     };
+    troubles.clear(&service);
     let Ok(Ok(stream)) = timeout(ANSWER_LIMIT, visit.accept()).await else { return };
     let traffic = Traffic::default();
     let end = splice(near, stream, &traffic.down, &traffic.up, cut).await;
@@ -172,9 +179,24 @@ fn connect_failure(error: &io::Error) -> Failure {
     Failure::new(hop, error.to_string())
 }
 
-async fn report(visit: Visit, target: &Target, failure: Failure) {
-    info!(service = %visit.service, %target, "a visitor was not connected: {} ({})", failure.hop, failure.detail);
-    refuse(visit, failure).await;
+/// Services that cannot be connected at present. Each is logged once, however many visitors find out.
+#[derive(Default)]
+pub(crate) struct Troubles(Mutex<HashMap<Label, HopFailure>>);
+
+impl Troubles {
+    fn note(&self, service: &Label, target: &Target, failure: &Failure) {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.insert(service.clone(), failure.hop) != Some(failure.hop) {
+            warn!(%service, %target, "visitors cannot be connected: {} ({})", failure.hop, failure.detail);
+        }
+    }
+
+    fn clear(&self, service: &Label) {
+        let had = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(service);
+        if had.is_some() {
+            info!(%service, "visitors are connected again");
+        }
+    }
 }
 
 async fn refuse(visit: Visit, failure: Failure) {

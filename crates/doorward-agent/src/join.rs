@@ -9,7 +9,7 @@ use doorward_core::names::{Label, NameError};
 use doorward_core::site::{Address, Fingerprint};
 use doorward_tunnel::identity::DeviceKey;
 use doorward_tunnel::messages::{Join, Leaving, Refusal, Site, Welcome};
-use doorward_tunnel::{AgentStanding, Destination, Dialer, HandshakeError, Introduction};
+use doorward_tunnel::{AgentStanding, Destination, Dialer, HandshakeError, Introduction, MemoryDialer};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct JoinOptions {
     pub limit: Option<Duration>,
     /// Whether a gateway that was joined under this name already may be forgotten.
     pub replace: bool,
+    /// The gateway runs in this very process.
+    pub memory: Option<MemoryDialer>,
 }
 
 /// How long `doorward join` tries.
@@ -59,15 +61,23 @@ pub enum JoinError {
     #[error("the gateway refuses: {message}")]
     Refused { reason: Refusal, message: String, retry_after: Duration },
     #[error("no gateway could be reached within {} s. Tried:\n{}", .after.as_secs(), list(.tried))]
-    Unreachable { after: Duration, tried: Vec<(String, String)> },
+    Unreachable { after: Duration, tried: Vec<String> },
     #[error("the gateway named this device in a way that this version does not understand: {0}")]
     Name(#[from] NameError),
     #[error("the invite cannot be used: {0}")]
     Dialer(io::Error),
 }
 
-fn list(tried: &[(String, String)]) -> String {
-    let lines: Vec<_> = tried.iter().map(|(endpoint, error)| format!("  {endpoint}: {error}")).collect();
+/// What rustls says of a site key that is not the pinned one.
+const NOT_PINNED: &str = "UnknownIssuer";
+
+fn list(tried: &[String]) -> String {
+    let mut lines: Vec<_> = tried.iter().map(|error| format!("  {error}")).collect();
+    if tried.iter().any(|error| error.contains(NOT_PINNED)) {
+        let advice = "What answers there is not the gateway that made this invite, or it has lost its site key: ask its \
+                      owner for a new invite.";
+        lines.push(advice.to_owned());
+    }
     lines.join("\n")
 }
 
@@ -75,7 +85,7 @@ impl JoinOptions {
     pub fn new(gateway: Label, state: StateDir, software: impl Into<String>) -> Self {
         let software = software.into();
         let limit = Some(JOIN_LIMIT);
-        Self { gateway, suggested_name: None, state, software, proxy: None, limit, replace: false }
+        Self { gateway, suggested_name: None, state, software, proxy: None, limit, replace: false, memory: None }
     }
 }
 
@@ -136,7 +146,10 @@ async fn enrol(invite: &Invite, options: &JoinOptions, key: &DeviceKey) -> Resul
         proxy: options.proxy.as_ref().and_then(|rule| rule.for_addresses(&invite.addresses)),
         metered: false,
     };
-    let dialer = Dialer::new(&destination).map_err(JoinError::Dialer)?;
+    let dialer = match &options.memory {
+        Some(memory) => Dialer::memory(memory.clone()),
+        None => Dialer::new(&destination).map_err(JoinError::Dialer)?,
+    };
     let mut broken = None;
     let trying = ask_until_answered(&dialer, invite, options, key, &mut broken);
     let Some(limit) = options.limit else { return trying.await };
@@ -144,7 +157,7 @@ async fn enrol(invite: &Invite, options: &JoinOptions, key: &DeviceKey) -> Resul
         Ok(answer) => answer,
         Err(_) => {
             let mut tried = dialer.last_errors();
-            tried.extend(broken.map(|error| ("after connecting".to_owned(), error)));
+            tried.extend(broken.map(|error| format!("after connecting: {error}")));
             Err(JoinError::Unreachable { after: limit, tried })
         }
     }

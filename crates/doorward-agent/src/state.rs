@@ -56,6 +56,8 @@ pub enum StateError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{} is damaged ({why}): bring it back from a backup, or remove {} and join again", .file.display(), .file.parent().unwrap_or(.file).display())]
     Damaged { file: PathBuf, why: String },
+    #[error("{} belongs to another key now: the gateway was joined anew, or left", .folder.display())]
+    Replaced { folder: PathBuf },
 }
 
 const KEY: &str = "device.key";
@@ -151,7 +153,17 @@ impl StateDir {
         self.store_site(gateway, site)
     }
 
-    pub(crate) fn store_site(&self, gateway: &Label, site: &KnownSite) -> Result<(), StateError> {
+    /// What a running agent learns, unless the gateway was joined anew or left behind its back.
+    pub(crate) fn update_site(&self, gateway: &Label, key: [u8; 32], site: &KnownSite) -> Result<(), StateError> {
+        let folder = self.folder(gateway);
+        let is_ours = read_key(&folder.join(KEY))?.is_some_and(|stored| stored.public() == key);
+        if !is_ours || !folder.join(SITE).exists() {
+            return Err(StateError::Replaced { folder });
+        }
+        self.store_site(gateway, site)
+    }
+
+    fn store_site(&self, gateway: &Label, site: &KnownSite) -> Result<(), StateError> {
         let file = self.folder(gateway).join(SITE);
         let unwritable = |source| StateError::Unwritable { path: file.clone(), source };
         let text = serde_json::to_vec_pretty(site).map_err(|e| unwritable(e.into()))?;

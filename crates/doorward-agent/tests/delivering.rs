@@ -151,7 +151,8 @@ async fn a_deadline_cuts_a_visitor_who_never_stops_sending() {
         let asked = Instant::now();
         let mut stream = link.open_for("tcp", Some(remaining)).await.unwrap();
         let _target = soon("the connection", accepted).await.unwrap();
-        let flooding = async { while stream.write_all(&[0; 64 * 1024]).await.is_ok() {} };
+        let flood = vec![0; 64 * 1024];
+        let flooding = async { while stream.write_all(&flood).await.is_ok() {} };
         soon("the cut", flooding).await;
         let after = asked.elapsed();
         assert!(after >= remaining && after < remaining + Duration::from_secs(1), "{carrier:?}: {after:?}");

@@ -7,7 +7,9 @@ use crate::{invite, shutdown};
 use anyhow::{Context, bail};
 use doorward_agent::settings::DEFAULT_GATEWAY;
 use doorward_agent::{Agent, JoinOptions, Joined, ProxyRule, Service, Settings, StateDir, join, join_if_invited};
+use doorward_core::invite::Invite;
 use doorward_core::names::Label;
+use doorward_tunnel::MemoryDialer;
 use local::Extra;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,10 +48,24 @@ pub async fn run_join(places: &Places, wish: JoinWish) -> anyhow::Result<Joined>
     Ok(join(&read, options).await?)
 }
 
+/// The built-in agent's way in.
+pub async fn join_over_memory(
+    places: &Places,
+    invite: &Invite,
+    name: Option<String>,
+    dialer: MemoryDialer,
+) -> anyhow::Result<Joined> {
+    let gateway = Label::parse(DEFAULT_GATEWAY)?;
+    let mut options = JoinOptions::new(gateway, StateDir::new(&places.state), SOFTWARE);
+    options.suggested_name = name;
+    options.memory = Some(dialer);
+    Ok(join(invite, options).await?)
+}
+
 /// Runs the configured services until told to stop. `invite_file`: joins first if no gateway was joined yet.
 pub async fn run(places: Places, invite_file: Option<&Path>, quick: Option<Service>) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let agent = start(&places, invite_file, quick, stop.clone()).await?;
+    let agent = start(&places, Start { invite_file, quick, memory: None }, stop.clone()).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         () = shutdown::requested() => info!("stopping"),
@@ -66,24 +82,32 @@ pub struct Running {
     pub ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
-pub async fn start(
-    places: &Places,
-    invite_file: Option<&Path>,
-    quick: Option<Service>,
-    stop: CancellationToken,
-) -> anyhow::Result<Running> {
+/// How an agent is started, beside its places.
+#[derive(Clone, Debug, Default)]
+pub struct Start<'a> {
+    /// Joins with the invite in it first, if no gateway was joined yet.
+    pub invite_file: Option<&'a Path>,
+    pub quick: Option<Service>,
+    /// The gateway runs in this very process.
+    pub memory: Option<MemoryDialer>,
+}
+
+pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> anyhow::Result<Running> {
     let state = StateDir::new(&places.state);
     let lock = local::lock(&places.state)?;
     let proxy = environment_proxy()?;
-    if let Some(file) = invite_file {
+    if let Some(file) = how.invite_file {
         let gateway = Label::parse(DEFAULT_GATEWAY)?;
         let mut options = JoinOptions::new(gateway, state.clone(), SOFTWARE);
         options.proxy = proxy.clone();
         join_if_invited(options, file).await?;
     }
     let file = SettingsFile::find(places.config.clone());
-    let extra = Extra::new(file.read()?, quick);
-    let agent = Agent::new(state, SOFTWARE, extra.settings()).with_proxy(proxy);
+    let extra = Extra::new(file.read()?, how.quick);
+    let mut agent = Agent::new(state, SOFTWARE, extra.settings()).with_proxy(proxy);
+    if let Some(memory) = how.memory {
+        agent = agent.over_memory(memory);
+    }
     let status = agent.status();
     let mut helpers = JoinSet::new();
     helpers.spawn(file.follow(extra.clone()));
@@ -97,8 +121,13 @@ pub async fn start(
 }
 
 /// The proxy of the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY).
-fn environment_proxy() -> anyhow::Result<Option<ProxyRule>> {
+pub(crate) fn environment_proxy() -> anyhow::Result<Option<ProxyRule>> {
     Ok(ProxyRule::from_environment(|name| std::env::var(name).ok()).transpose()?)
+}
+
+/// `agent.toml` as it is now.
+pub(crate) fn read_settings(places: &Places) -> anyhow::Result<Settings> {
+    SettingsFile::find(places.config.clone()).read()
 }
 
 /// `agent.toml`, followed as it changes.
@@ -157,10 +186,16 @@ impl SettingsFile {
     }
 }
 
+pub fn has_joined(state: &Path) -> anyhow::Result<bool> {
+    Ok(!StateDir::new(state).gateways()?.is_empty())
+}
+
 /// Refuses to go on where no gateway was joined.
 pub fn require_membership(state: &Path) -> anyhow::Result<()> {
-    if StateDir::new(state).gateways()?.is_empty() {
-        bail!("this device has not joined a gateway yet: get an invite there with `doorward invite`, then `doorward join`");
+    if !has_joined(state)? {
+        bail!(
+            "this device has not joined a gateway yet: get an invite there with `doorward invite`, then `doorward join`"
+        );
     }
     Ok(())
 }

@@ -1,14 +1,24 @@
 //! The command line, with examples.
 
-use crate::agent::quick::Wish;
-use crate::agent::{self, JoinWish, Places};
+mod access;
+mod device;
+mod doctor;
+mod install;
+mod owner;
+mod upkeep;
+
 use crate::serve::settings::File;
 use crate::{demo, logging, paths, serve};
 use clap::{Args, Parser, Subcommand};
+use device::{AgentArgs, JoinArgs, QuickArgs};
+use doctor::DoctorArgs;
 use doorward_core::names::HostName;
 use doorward_core::service::ServiceKind;
 use doorward_core::site::Address;
+use install::{InstallArgs, WhatArgs};
+use owner::OwnerCommand;
 use std::path::PathBuf;
+use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
 /// Opens the private devices behind your NAT to exactly the people you choose, for exactly as long as you say.
 #[derive(Debug, Parser)]
@@ -29,31 +39,77 @@ Examples:
   doorward demo                          see it work, here and now
   doorward serve --domain example.org    on a machine that everybody can reach
   doorward join                          on a device: paste the invite that serve printed
-  doorward http 5000 --name printer1     on that device: open a web page on port 5000";
+  doorward http 5000 --name printer1     on that device: open a web page on port 5000
+  doorward services                      on the gateway's machine: what is reached where, and by whom";
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+enum Command {
     /// Runs gateway, agent and a sample device on this machine, to look at.
-    #[command(after_help = "Examples:\n  doorward demo\n  doorward demo http://127.0.0.1:8888     a real service instead of the sample\n  doorward demo tcp://127.0.0.1:22")]
+    #[command(
+        after_help = "Examples:\n  doorward demo\n  doorward demo http://127.0.0.1:8888     a real service instead of the sample\n  doorward demo tcp://127.0.0.1:22"
+    )]
     Demo {
         /// A local service, as http://HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT or unix:/PATH.
         target: Option<String>,
     },
     /// Runs the gateway that visitors and agents reach.
+    #[command(
+        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443 --data /srv/doorward"
+    )]
     Serve(ServeArgs),
     /// Enrols this device with a gateway.
-    #[command(after_help = "The invite is asked for, or read from FILE, from stdin (-) or from $DOORWARD_INVITE; never from the\ncommand line, where every user of this machine could read it.\n\nExamples:\n  doorward join\n  doorward join invite.txt --name printer1")]
+    #[command(
+        after_help = "The invite is asked for, or read from FILE, from stdin (-) or from $DOORWARD_INVITE; never from the\ncommand line, where every user of this machine could read it.\n\nExamples:\n  doorward join\n  doorward join invite.txt --name printer1"
+    )]
     Join(JoinArgs),
     /// Runs the services of agent.toml, and whatever else is offered here.
+    #[command(
+        after_help = "Examples:\n  doorward agent\n  doorward agent --config ./agent.toml\n  doorward agent --invite-file /boot/doorward-invite.txt     on an image that is copied to many cards"
+    )]
     Agent(AgentArgs),
     /// Offers a web service from this device, while the command runs.
-    #[command(after_help = "A password is made and shown once, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name printer1\n  doorward http 192.168.3.90:80 --name printer2 --public\n  doorward http /run/app.sock")]
+    #[command(
+        after_help = "A password is made and shown once, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name printer1\n  doorward http 192.168.3.90:80 --name printer2 --public\n  doorward http /run/app.sock"
+    )]
     Http(QuickArgs),
     /// Offers a TCP service on a public port, while the command runs.
-    #[command(after_help = "Examples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005")]
+    #[command(
+        after_help = "Examples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
+    )]
     Tcp(QuickArgs),
     /// Offers a UDP service on a public port, while the command runs.
+    #[command(
+        after_help = "Examples:\n  doorward udp 51820 --public\n  doorward udp 192.168.3.1:5060 --from 192.0.2.0/24 --port 20007"
+    )]
     Udp(QuickArgs),
+    /// Has the agent or the gateway start with the machine.
+    #[command(after_help = install::EXAMPLES)]
+    Install(InstallArgs),
+    /// Stops and removes what `install` wrote.
+    #[command(after_help = install::UNINSTALL_EXAMPLES)]
+    Uninstall(WhatArgs),
+    #[command(flatten)]
+    Owner(OwnerCommand),
+    /// Writes everything that the gateway keeps into one file, protected by a passphrase.
+    #[command(after_help = upkeep::BACKUP_EXAMPLES)]
+    Backup(BackupArgs),
+    /// Makes the data directory of a gateway from a backup.
+    #[command(after_help = upkeep::RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
+    /// Says of every hop whether it is fine, and if not, what to do.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Hashes a password for agent.toml.
+    #[command(after_help = upkeep::PASSWORD_EXAMPLES)]
+    Password,
+    /// Prints completions for a shell.
+    #[command(
+        after_help = "Examples:\n  doorward completions bash > /etc/bash_completion.d/doorward\n  doorward completions zsh > ~/.zfunc/_doorward\n  doorward completions fish > ~/.config/fish/completions/doorward.fish"
+    )]
+    Completions(CompletionsArgs),
+    /// Prints the man page, or writes one for each command.
+    #[command(after_help = "Examples:\n  doorward man | man -l -\n  doorward man /usr/local/share/man/man1")]
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -72,62 +128,6 @@ pub struct ServeArgs {
     config: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub struct StateArgs {
-    /// Where the agent keeps its keys.
-    #[arg(long, value_name = "DIRECTORY")]
-    state: Option<PathBuf>,
-    /// agent.toml, if it is not in the usual place.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct JoinArgs {
-    /// A file with the invite; - is stdin.
-    invite: Option<PathBuf>,
-    /// What to call this device; its host name unless said.
-    #[arg(long)]
-    name: Option<String>,
-    /// What to call the gateway here, where there are several.
-    #[arg(long, value_name = "NAME")]
-    gateway: Option<String>,
-    /// Forget the gateway that was joined under this name before.
-    #[arg(long)]
-    replace: bool,
-    #[command(flatten)]
-    state: StateArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct AgentArgs {
-    /// Join with the invite in this file first, if no gateway was joined yet (for images that are copied).
-    #[arg(long, value_name = "FILE")]
-    invite_file: Option<PathBuf>,
-    #[command(flatten)]
-    state: StateArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct QuickArgs {
-    /// A port here, HOST:PORT in the local network, a URL or a socket's path.
-    target: String,
-    /// The service's name; with the device's name it makes the address.
-    #[arg(long)]
-    name: Option<String>,
-    /// Everybody may use it.
-    #[arg(long)]
-    public: bool,
-    /// Only from this network, as 192.0.2.0/24; may be repeated.
-    #[arg(long, value_name = "NETWORK")]
-    from: Vec<String>,
-    /// The public port (tcp and udp); the gateway chooses one otherwise.
-    #[arg(long)]
-    port: Option<u16>,
-    #[command(flatten)]
-    state: StateArgs,
-}
-
 impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         logging::start(&self.log, self.log_format)?;
@@ -135,13 +135,19 @@ impl Cli {
             Command::Demo { target } => demo::run(target.as_deref()).await,
             Command::Serve(args) => args.run().await,
             Command::Join(args) => args.run().await,
-            Command::Agent(args) => {
-                let places = args.state.places();
-                agent::run(places, args.invite_file.as_deref(), None).await
-            }
+            Command::Agent(args) => args.run().await,
             Command::Http(args) => args.run(ServiceKind::Http).await,
             Command::Tcp(args) => args.run(ServiceKind::Tcp).await,
             Command::Udp(args) => args.run(ServiceKind::Udp).await,
+            Command::Install(args) => args.run().await,
+            Command::Uninstall(args) => args.uninstall().await,
+            Command::Owner(command) => command.run().await,
+            Command::Backup(args) => args.run().await,
+            Command::Restore(args) => args.run().await,
+            Command::Doctor(args) => args.run().await,
+            Command::Password => upkeep::hash_password().await,
+            Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }
@@ -155,36 +161,5 @@ impl ServeArgs {
         }
         let settings = file.into_settings(self.data.unwrap_or_else(paths::gateway_directory))?;
         serve::run(settings).await
-    }
-}
-
-impl StateArgs {
-    fn places(self) -> Places {
-        Places { state: self.state.unwrap_or_else(paths::agent_directory), config: self.config }
-    }
-}
-
-impl JoinArgs {
-    async fn run(self) -> anyhow::Result<()> {
-        let wish = JoinWish { gateway: self.gateway, name: self.name, invite: self.invite, replace: self.replace };
-        let joined = agent::run_join(&self.state.places(), wish).await?;
-        println!("Joined. The gateway calls this device \"{}\".", joined.device_name);
-        println!("\nNext, one of:\n  doorward http 5000 --name printer1     open something now");
-        println!("  doorward install agent                 run the services of agent.toml at every start");
-        Ok(())
-    }
-}
-
-impl QuickArgs {
-    async fn run(self, kind: ServiceKind) -> anyhow::Result<()> {
-        let wish = Wish {
-            kind,
-            target: self.target,
-            name: self.name,
-            is_public: self.public,
-            from: self.from,
-            port: self.port,
-        };
-        agent::quick::run(self.state.places(), wish).await
     }
 }

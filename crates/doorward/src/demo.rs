@@ -151,6 +151,7 @@ fn settings_for(directory: std::path::PathBuf, http_port: u16) -> anyhow::Result
 
 /// The wished port, or any other if somebody has it.
 fn free_port(wished: u16) -> anyhow::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind((LOOPBACK, wished)).or_else(|_| std::net::TcpListener::bind((LOOPBACK, 0)));
+    let listener =
+        std::net::TcpListener::bind((LOOPBACK, wished)).or_else(|_| std::net::TcpListener::bind((LOOPBACK, 0)));
     Ok(listener.context("no loopback port is free")?.local_addr()?)
 }

@@ -1,13 +1,19 @@
 //! The parts put together: what the commands of the `doorward` binary do, callable from tests.
 
+pub mod admin;
 pub mod agent;
 pub mod backup;
 pub mod cli;
 pub mod demo;
+pub mod doctor;
+pub mod generate;
+pub mod install;
 pub mod invite;
 pub mod logging;
 pub mod operations;
-pub mod paths;
 pub mod password;
+pub mod paths;
+pub mod restore;
 pub mod serve;
 pub mod shutdown;
+pub mod terminal;

@@ -17,8 +17,9 @@ pub enum Format {
 
 /// Starts logging for this process. `levels` that cannot be read are an error, not silence.
 pub fn start(levels: &str, format: Format) -> anyhow::Result<()> {
-    let filter = Targets::from_str(levels)
-        .map_err(|error| anyhow::anyhow!("--log {levels}: {error}; write a level, as \"info\", or \"info,doorward_tunnel=debug\""))?;
+    let filter = Targets::from_str(levels).map_err(|error| {
+        anyhow::anyhow!("--log {levels}: {error}; write a level, as \"info\", or \"info,doorward_tunnel=debug\"")
+    })?;
     let text = || fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let layer = match format {
         Format::Text => text().with_target(false).compact().with_filter(filter).boxed(),

@@ -1,5 +1,6 @@
 use clap::Parser;
 use doorward::cli::Cli;
+use doorward::terminal::story;
 use std::process::ExitCode;
 
 #[tokio::main]
@@ -9,7 +10,7 @@ async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("doorward: {error:#}");
+            eprintln!("doorward: {}", story(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,8 @@
 //! Where things are kept unless said otherwise (XDG Base Directory Specification; file-hierarchy(7) for root).
 
 use std::env;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The gateway's data directory.
 pub fn gateway_directory() -> PathBuf {
@@ -40,4 +41,18 @@ fn home() -> PathBuf {
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// The user to whom something belongs; its number if that has no name here.
+pub fn owner_of(path: &Path) -> String {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return "another user".to_owned() };
+    let id = metadata.uid().to_string();
+    // passwd(5): name:password:UID:…
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
 }

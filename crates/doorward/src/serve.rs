@@ -2,6 +2,7 @@
 
 pub mod settings;
 
+use crate::agent::{self, Places, Start};
 use crate::{invite, operations, shutdown};
 use anyhow::Context;
 use doorward_control::{Control, ControlSettings, InviteRequest, accounts};
@@ -23,20 +24,28 @@ pub struct Running {
     pub addresses: Vec<Address>,
     operations: operations::Operations,
     house: JoinHandle<()>,
+    built_in: Option<agent::Running>,
     stop: CancellationToken,
     drain: std::time::Duration,
 }
 
+/// Where the built-in agent keeps its key, in the data directory.
+const BUILT_IN_STATE: &str = "built-in";
+
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, gateway, operations, drain, notes: _ } = settings;
+    let ServeSettings { directory, site, gateway, operations, built_in, drain, notes: _ } = settings;
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
     let gateway = Gateway::start(gateway, control.clone()).await?;
     let addresses = gateway.addresses().to_vec();
     let operations = operations::start(&control, &addresses, operations).await?;
     let stop = CancellationToken::new();
     let house = tokio::spawn(control.clone().keep_house(stop.clone()));
-    Ok(Running { control, gateway, addresses, operations, house, stop, drain })
+    let mut running = Running { control, gateway, addresses, operations, house, built_in: None, stop, drain };
+    if let Some(built_in) = built_in {
+        running.built_in = Some(running.start_built_in(built_in).await.context("built-in")?);
+    }
+    Ok(running)
 }
 
 impl Running {
@@ -48,11 +57,25 @@ impl Running {
         Ok(Invite { addresses: self.addresses.clone(), site, secret })
     }
 
+    /// The built-in agent joins as every device does, only without a network between.
+    async fn start_built_in(&self, built_in: settings::BuiltIn) -> anyhow::Result<agent::Running> {
+        let dialer = self.gateway.memory_dialer();
+        let places = Places { state: self.control.directory().join(BUILT_IN_STATE), config: Some(built_in.config) };
+        if !agent::has_joined(&places.state)? {
+            let invite = self.invite(InviteRequest::default()).await?;
+            agent::join_over_memory(&places, &invite, built_in.name, dialer.clone()).await?;
+        }
+        agent::start(&places, Start { memory: Some(dialer), ..Start::default() }, self.stop.child_token()).await
+    }
+
     /// Lets visits finish, then ends all.
     pub async fn stop(self) {
         self.gateway.drain(self.drain).await;
         self.operations.stop();
         self.stop.cancel();
+        if let Some(built_in) = self.built_in {
+            let _ = built_in.ended.await;
+        }
         let _ = self.house.await;
         self.control.close().await;
     }
@@ -73,9 +96,8 @@ pub async fn run(settings: ServeSettings) -> anyhow::Result<()> {
 
 async fn greet(running: &Running, notes: &[String]) -> anyhow::Result<()> {
     let bound = running.gateway.bound();
-    let list = |addresses: &[std::net::SocketAddr]| {
-        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     println!("Doorward serves.");
     println!("  data        {}", running.control.directory().display());
     println!("  site key    {}", running.control.site_keys().active.fingerprint);

@@ -27,7 +27,7 @@ const CUT_LIMIT: Duration = Duration::from_secs(1);
 impl Visits {
     pub(super) fn new(gateway: Label, settings: watch::Receiver<Arc<Settings>>, slots: Arc<Semaphore>) -> Self {
         let (cut, draining) = (CancellationToken::new(), CancellationToken::new());
-        let deliverer = Deliverer { gateway, settings, slots, cut, draining };
+        let deliverer = Deliverer { gateway, settings, slots, troubles: Arc::default(), cut, draining };
         Self { deliverer, running: JoinSet::new(), retired: JoinSet::new() }
     }
 

@@ -1,7 +1,7 @@
 //! UDP targets: one connected socket for each flow.
 
 use super::tcp::resolve;
-use super::{ANSWER_LIMIT, CONNECT_LIMIT, Failure, connect_failure, out_of_time, refuse, report, too_slow};
+use super::{ANSWER_LIMIT, CONNECT_LIMIT, Failure, Troubles, connect_failure, out_of_time, refuse, too_slow};
 use crate::target::Target;
 use bytes::{Bytes, BytesMut};
 use doorward_core::hop::HopFailure;
@@ -23,7 +23,13 @@ const MAX_PACKET: usize = 65_535;
 /// Several large packets, counted as the kernel does, with its own overhead (socket(7)).
 const SOCKET_BUFFER: usize = 1024 * 1024;
 
-pub(super) async fn deliver(visit: Visit, host: &Host, port: u16, target: &Target, cut: impl Future<Output = ()>) {
+pub(super) async fn deliver(
+    visit: Visit,
+    (host, port): (&Host, u16),
+    target: &Target,
+    troubles: &Troubles,
+    cut: impl Future<Output = ()>,
+) {
     tokio::pin!(cut);
     if !visit.is_flow() {
         return refuse(visit, Failure::new(HopFailure::AgentRefused, "the service takes UDP only")).await;
@@ -36,8 +42,12 @@ pub(super) async fn deliver(visit: Visit, host: &Host, port: u16, target: &Targe
     };
     let socket = match connected {
         Ok(socket) => socket,
-        Err(failure) => return report(visit, target, failure).await,
+        Err(failure) => {
+            troubles.note(&service, target, &failure);
+            return refuse(visit, failure).await;
+        }
     };
+    troubles.clear(&service);
     let Ok(Ok(flow)) = timeout(ANSWER_LIMIT, visit.accept_flow()).await else { return };
     let from_target = PacketQueue::default();
     let idle = if port == 53 { IDLE_DNS } else { IDLE };

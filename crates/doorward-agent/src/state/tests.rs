@@ -109,3 +109,18 @@ fn a_directory_that_cannot_be_written_is_named_with_a_remedy() {
         assert!(!StateError::Unwritable { path: "/x".into(), source }.to_string().ends_with(": "));
     }
 }
+
+#[test]
+fn an_agent_that_was_replaced_behind_its_back_writes_nothing() {
+    let (_folder, state) = scratch();
+    let main = label("main");
+    let old = join(&state, &main);
+    let told = KnownSite { revision: 4, ..site() };
+    state.update_site(&main, old, &told).unwrap();
+    let new = join(&state, &main);
+    assert!(matches!(state.update_site(&main, old, &told), Err(StateError::Replaced { .. })));
+    assert_eq!(state.membership(&main).unwrap().unwrap().site, site());
+    std::fs::remove_dir_all(state.folder(&main)).unwrap();
+    assert!(matches!(state.update_site(&main, new, &told), Err(StateError::Replaced { .. })));
+    assert!(!state.folder(&main).exists());
+}

@@ -5,7 +5,7 @@ use doorward_core::site::{Address, Carrier, Fingerprint};
 use doorward_tunnel::identity::{DeviceKey, SiteIdentity};
 use doorward_tunnel::messages::{Leaving, Message, Refusal, Services, Site};
 use doorward_tunnel::{Acceptor, Arrival, Claims, Flow, GatewayLink, OpenError, OpenRequest, Stream};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -44,6 +44,8 @@ pub struct Gateway {
     links: mpsc::Receiver<TestLink>,
     sender: mpsc::Sender<TestLink>,
     endpoint: Option<quinn::Endpoint>,
+    /// Where no QUIC is wanted, packets vanish here.
+    reserved: Option<UdpSocket>,
     tasks: JoinSet<()>,
 }
 
@@ -93,7 +95,7 @@ impl Gateway {
     pub async fn start(key: &SiteKey, port: u16, carriers: &[Carrier]) -> Self {
         let identity = SiteIdentity::issue(&key.0).unwrap();
         let acceptor = Arc::new(Acceptor::new(&identity).unwrap());
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let (reserved, listener) = bind_both(port).await;
         let port = listener.local_addr().unwrap().port();
         let site = Site {
             addresses: vec![format!("127.0.0.1:{port}")],
@@ -110,6 +112,7 @@ impl Gateway {
             links,
             sender,
             endpoint: None,
+            reserved: Some(reserved),
             tasks: JoinSet::new(),
         };
         if carriers.contains(&Carrier::Tls) {
@@ -139,6 +142,7 @@ impl Gateway {
     }
 
     pub fn listen_quic(&mut self) {
+        drop(self.reserved.take());
         let endpoint = self.acceptor.listen_quic(([127, 0, 0, 1], self.port).into()).unwrap();
         self.endpoint = Some(endpoint.clone());
         let (acceptor, rules, sender) = (self.acceptor.clone(), self.rules.clone(), self.sender.clone());
@@ -178,15 +182,24 @@ impl Gateway {
     pub async fn die(mut self) -> u16 {
         self.tasks.shutdown().await;
         drop(self.endpoint.take());
+        drop(self.reserved.take());
         let port = self.port;
         drop(self);
         // The socket is free when it can be bound again.
-        super::until("the port to be free", || {
-            std::net::UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], port))).ok()
-        })
-        .await;
+        super::until("the port to be free", || UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], port))).ok()).await;
         port
     }
+}
+
+/// The same port for UDP and TCP; another one if somebody has half of it.
+async fn bind_both(port: u16) -> (UdpSocket, TcpListener) {
+    for _ in 0..50 {
+        let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await else { continue };
+        if let Ok(udp) = UdpSocket::bind(listener.local_addr().unwrap()) {
+            return (udp, listener);
+        }
+    }
+    panic!("no port is free for both")
 }
 
 async fn admit(arrival: Arrival, rules: Arc<Mutex<Rules>>, sender: mpsc::Sender<TestLink>) {

@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::AbortOnDropHandle;
 
-pub struct Gateway {
-    pub fingerprint: Fingerprint,
+pub(crate) struct Gateway {
+    pub(crate) fingerprint: Fingerprint,
     /// UDP for QUIC and TCP for TLS, on the same port.
-    pub port: SocketAddr,
+    pub(crate) port: SocketAddr,
     /// TCP for HTTP, which takes WebSockets.
-    pub web_port: SocketAddr,
-    pub acceptor: Arc<Acceptor>,
+    pub(crate) web_port: SocketAddr,
+    pub(crate) acceptor: Arc<Acceptor>,
     memory: MemoryDialer,
     arrivals: mpsc::Receiver<Result<Arrival, ArrivalError>>,
     connections: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ struct Desk {
 }
 
 impl Gateway {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let identity = SiteIdentity::issue(&DeviceKey::generate().unwrap().1).unwrap();
         let acceptor = Arc::new(Acceptor::new(&identity).unwrap());
         let (sender, arrivals) = mpsc::channel(100);
@@ -86,21 +86,21 @@ impl Gateway {
     }
 
     /// The next device that proved its key, or the error of somebody who did not.
-    pub async fn arrival(&mut self) -> Result<Arrival, ArrivalError> {
+    pub(crate) async fn arrival(&mut self) -> Result<Arrival, ArrivalError> {
         self.arrivals.recv().await.expect("the listeners run")
     }
 
     /// Connections of the stream carriers so far: TCP and memory, control and lanes alike.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// Resolves when that many lanes found their links.
-    pub async fn lanes(&mut self, count: usize) {
+    pub(crate) async fn lanes(&mut self, count: usize) {
         self.lanes.wait_for(|&lanes| lanes >= count).await.expect("the listeners run");
     }
 
-    pub fn address(&self, carrier: Carrier) -> String {
+    pub(crate) fn address(&self, carrier: Carrier) -> String {
         match carrier {
             Carrier::Quic => format!("quic://{}", self.port),
             Carrier::Tls => format!("tls://{}", self.port),
@@ -109,7 +109,7 @@ impl Gateway {
         }
     }
 
-    pub fn dialer(&self, carrier: Carrier) -> Dialer {
+    pub(crate) fn dialer(&self, carrier: Carrier) -> Dialer {
         match carrier {
             Carrier::Memory => Dialer::memory(self.memory.clone()),
             other => super::dialer(&self.address(other), self.fingerprint),

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
-pub mod gateway;
-pub mod relay;
+pub(crate) mod gateway;
+pub(crate) mod impostor;
+pub(crate) mod relay;
+pub(crate) mod stranger;
 
 use self::gateway::Gateway;
 use doorward_core::names::Label;
@@ -22,15 +24,15 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What should happen "at once".
-pub const AT_ONCE: Duration = Duration::from_secs(1);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// No test waits for ever.
-pub async fn bounded<T>(waiting: impl Future<Output = T>) -> T {
+pub(crate) async fn bounded<T>(waiting: impl Future<Output = T>) -> T {
     timeout(PATIENCE, waiting).await.expect("the test waits for something that does not happen")
 }
 
-pub async fn at_once<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+pub(crate) async fn at_once<T>(what: &str, waiting: impl Future<Output = T>) -> T {
     timeout(AT_ONCE, waiting).await.unwrap_or_else(|_| panic!("not within {AT_ONCE:?}: {what}"))
 }
 
@@ -59,27 +61,27 @@ macro_rules! over_carrier {
     };
 }
 
-pub fn label(text: &str) -> Label {
+pub(crate) fn label(text: &str) -> Label {
     Label::parse(text).unwrap()
 }
 
-pub fn device_key() -> DeviceKey {
+pub(crate) fn device_key() -> DeviceKey {
     DeviceKey::generate().unwrap().0
 }
 
-pub fn introduction() -> Introduction {
+pub(crate) fn introduction() -> Introduction {
     Introduction { instance: [3; 16], epoch: 5, join: None, software: "a test".into(), metered: false }
 }
 
-pub fn site() -> Site {
+pub(crate) fn site() -> Site {
     Site { addresses: vec!["gw.example.org:443".into()], keys: vec![vec![7; 32]], revision: 9 }
 }
 
-pub fn request(service: &str) -> OpenRequest {
+pub(crate) fn request(service: &str) -> OpenRequest {
     OpenRequest { service: label(service), remaining: None, source: "192.0.2.77".parse().unwrap() }
 }
 
-pub fn dialer(address: &str, key: Fingerprint) -> Dialer {
+pub(crate) fn dialer(address: &str, key: Fingerprint) -> Dialer {
     let addresses = vec![address.parse::<Dialled>().unwrap().0];
     Dialer::new(&Destination { addresses, keys: vec![key], proxy: None, metered: false }).unwrap()
 }
@@ -95,27 +97,31 @@ impl std::str::FromStr for Dialled {
 }
 
 /// A standing link, both ends of it running.
-pub struct Link {
-    pub near: Arc<GatewayLink>,
-    pub far: Arc<AgentLink>,
-    pub welcome: Welcome,
-    pub near_events: mpsc::Receiver<Message>,
-    pub far_events: mpsc::Receiver<Message>,
-    pub visits: mpsc::Receiver<Visit>,
-    pub near_end: AbortOnDropHandle<LinkEnd>,
-    pub far_end: AbortOnDropHandle<LinkEnd>,
-    pub gateway: Gateway,
+pub(crate) struct Link {
+    pub(crate) near: Arc<GatewayLink>,
+    pub(crate) far: Arc<AgentLink>,
+    pub(crate) welcome: Welcome,
+    pub(crate) near_events: mpsc::Receiver<Message>,
+    pub(crate) far_events: mpsc::Receiver<Message>,
+    pub(crate) visits: mpsc::Receiver<Visit>,
+    pub(crate) near_end: AbortOnDropHandle<LinkEnd>,
+    pub(crate) far_end: AbortOnDropHandle<LinkEnd>,
+    pub(crate) gateway: Gateway,
 }
 
 impl Link {
-    pub async fn stand(carrier: Carrier) -> Self {
+    pub(crate) async fn stand(carrier: Carrier) -> Self {
         let gateway = Gateway::start().await;
         let dialer = gateway.dialer(carrier);
         Self::stand_by(gateway, &dialer).await
     }
 
-    pub async fn stand_by(mut gateway: Gateway, dialer: &Dialer) -> Self {
+    pub(crate) async fn stand_by(mut gateway: Gateway, dialer: &Dialer) -> Self {
         let (near, far) = meet(&mut gateway, dialer, &introduction()).await;
+        Self::run(gateway, near, far)
+    }
+
+    pub(crate) fn run(gateway: Gateway, near: Standing, far: AgentStanding) -> Self {
         Self {
             near: near.link,
             far: far.link,
@@ -130,7 +136,7 @@ impl Link {
     }
 
     /// Opens a stream and accepts it: the gateway's end and the agent's.
-    pub async fn stream(&mut self) -> (Stream, Stream) {
+    pub(crate) async fn stream(&mut self) -> (Stream, Stream) {
         let request = request("tree");
         let opening = self.near.open(&request);
         let accepting = async { self.visits.recv().await.expect("a visit").accept().await.unwrap() };
@@ -139,7 +145,7 @@ impl Link {
     }
 
     /// From here on the agent answers every visit with an echo.
-    pub fn echo(&mut self) -> AbortOnDropHandle<()> {
+    pub(crate) fn echo(&mut self) -> AbortOnDropHandle<()> {
         let (_none, nothing) = mpsc::channel(1);
         let mut visits = std::mem::replace(&mut self.visits, nothing);
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -156,7 +162,7 @@ impl Link {
 }
 
 /// Both ends of a link whose drivers nobody runs yet.
-pub async fn meet(gateway: &mut Gateway, dialer: &Dialer, who: &Introduction) -> (Standing, AgentStanding) {
+pub(crate) async fn meet(gateway: &mut Gateway, dialer: &Dialer, who: &Introduction) -> (Standing, AgentStanding) {
     let key = device_key();
     let welcoming = async {
         let arrival = gateway.arrival().await.unwrap();
@@ -181,7 +187,7 @@ async fn echo(mut stream: Stream) {
 }
 
 /// Says it on a new stream to an echo, and hears it.
-pub async fn echoes(link: &GatewayLink, said: &[u8]) -> Result<(), OpenError> {
+pub(crate) async fn echoes(link: &GatewayLink, said: &[u8]) -> Result<(), OpenError> {
     let mut stream = link.open(&request("tree")).await?;
     stream.write_all(said).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -192,7 +198,7 @@ pub async fn echoes(link: &GatewayLink, said: &[u8]) -> Result<(), OpenError> {
 }
 
 /// What is heard until the end, which has to be one (and no break).
-pub async fn whole(reader: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+pub(crate) async fn whole(reader: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut heard = Vec::new();
     reader.read_to_end(&mut heard).await.unwrap();
     heard

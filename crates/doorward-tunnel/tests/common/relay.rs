@@ -9,15 +9,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-pub struct Relay {
-    pub port: SocketAddr,
+pub(crate) struct Relay {
+    pub(crate) port: SocketAddr,
     tcp_ends: watch::Sender<usize>,
     udp_passes: watch::Sender<bool>,
     _tasks: AbortOnDropHandle<()>,
 }
 
 impl Relay {
-    pub async fn before(gateway: SocketAddr) -> Self {
+    pub(crate) async fn before(gateway: SocketAddr) -> Self {
         let (tcp, udp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
@@ -32,11 +32,11 @@ impl Relay {
     }
 
     /// Ends every TCP connection, as the kernel of a machine does whose process died.
-    pub fn end_tcp(&self) {
+    pub(crate) fn end_tcp(&self) {
         self.tcp_ends.send_modify(|count| *count += 1);
     }
 
-    pub fn drop_udp(&self) {
+    pub(crate) fn drop_udp(&self) {
         self.udp_passes.send_replace(false);
     }
 }

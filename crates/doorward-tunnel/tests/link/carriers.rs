@@ -131,8 +131,7 @@ async fn where_udp_and_tls_lead_nowhere_a_websocket_does() {
         // Accepts and never says a word; nothing takes UDP there.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let nowhere = silent.local_addr().unwrap();
-        let addresses =
-            [format!("quic://{nowhere}"), format!("tls://{nowhere}"), gateway.address(Carrier::WebSocket)];
+        let addresses = [format!("quic://{nowhere}"), format!("tls://{nowhere}"), gateway.address(Carrier::WebSocket)];
         let dialer = everywhere(&gateway, &addresses);
         let start = Instant::now();
         let mut link = Link::stand_by(gateway, &dialer).await;

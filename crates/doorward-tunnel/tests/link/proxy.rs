@@ -69,9 +69,8 @@ async fn serve(socket: TcpStream, tunnels: Arc<AtomicUsize>) {
         lines.push(line.trim().to_owned());
     }
     let is_known = lines.iter().any(|line| {
-        line.split_once(": ").is_some_and(|(name, value)| {
-            name.eq_ignore_ascii_case("proxy-authorization") && value == CREDENTIALS
-        })
+        line.split_once(": ")
+            .is_some_and(|(name, value)| name.eq_ignore_ascii_case("proxy-authorization") && value == CREDENTIALS)
     });
     if !is_known {
         let _ = socket.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n").await;
@@ -124,7 +123,7 @@ async fn a_proxy_that_refuses_is_reported_without_the_credentials() {
         let gateway = Gateway::start().await;
         let dialer = proxy.dialer(&gateway, &gateway.address(Carrier::Tls), "anna:wrong-password");
         assert!(dialer.try_carrier(Carrier::Tls).await.is_none());
-        let (_, error) = dialer.last_errors().pop().expect("an error to show");
+        let error = dialer.last_errors().pop().expect("an error to show");
         assert!(error.contains("407"), "{error}");
         assert!(!error.contains("wrong-password") && !format!("{error:?}").contains("anna"), "{error}");
     })

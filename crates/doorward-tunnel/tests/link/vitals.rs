@@ -74,7 +74,9 @@ async fn a_quiet_link_stands_for_a_day() {
         let dialer = gateway.dialer(Carrier::Memory);
         let (near, far) = meet(&mut gateway, &dialer, &who).await;
         let day = Duration::from_secs(24 * 3600);
-        let ends = async { tokio::select! { end = near.driver => end, end = far.driver => end } };
+        let ends = async {
+            tokio::select! { end = near.driver => end, end = far.driver => end }
+        };
         assert!(timeout(day, ends).await.is_err(), "it ended, metered: {}", who.metered);
     }
 }

@@ -4,12 +4,12 @@
 //! One JSON object a line. To the agent: the service. From it: its [`Answer`]s, as the state changes.
 
 use anyhow::{Context, bail};
-use doorward_agent::{LinkState, Service, Settings, Status, Target};
+use doorward_agent::{GatewayStatus, LinkState, Service, Settings, Status, Target};
 use doorward_core::names::Label;
 use doorward_core::service::Offer;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -118,10 +118,38 @@ impl Drop for Loan {
     }
 }
 
+/// The first line of whoever comes.
 #[derive(Debug, Serialize, Deserialize)]
-struct Request {
-    offer: Offer,
-    target: String,
+#[serde(untagged)]
+enum Request {
+    Lend { offer: Offer, target: String },
+    Ask { about: Question },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Question {
+    Gateways,
+}
+
+/// How this device stands with a gateway, as the running agent tells `doorward doctor`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    Connecting,
+    Online { device: String, carrier: String },
+    Refused { message: String },
+}
+
+fn all_standings(status: &Status) -> BTreeMap<Label, Standing> {
+    let standing = |gateway: &GatewayStatus| match &gateway.state {
+        LinkState::Connecting { .. } => Standing::Connecting,
+        LinkState::Online { carrier, .. } => {
+            Standing::Online { device: gateway.device_name.to_string(), carrier: carrier.word().to_owned() }
+        }
+        LinkState::Refused { message } => Standing::Refused { message: message.clone() },
+    };
+    status.gateways.iter().map(|(name, gateway)| (name.clone(), standing(gateway))).collect()
 }
 
 /// What the running agent says about a lent service.
@@ -194,11 +222,18 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
     if !matches!(timeout(LINE_LIMIT, reader.read_line(&mut line)).await, Ok(Ok(1..))) {
         return;
     }
-    let taken = serde_json::from_str::<Request>(&line).map_err(anyhow::Error::from).and_then(|request| {
-        let target = Target::parse(&request.target)?;
-        let name = request.offer.name.clone();
-        Ok((extra.lend(Service { offer: request.offer, target })?, name))
-    });
+    let taken = match serde_json::from_str(&line) {
+        Ok(Request::Ask { about: Question::Gateways }) => {
+            let standings = all_standings(&status.borrow());
+            let _ = write(&mut writer, &standings).await;
+            return;
+        }
+        Ok(Request::Lend { offer, target }) => Target::parse(&target).map_err(anyhow::Error::from).and_then(|target| {
+            let name = offer.name.clone();
+            Ok((extra.lend(Service { offer, target })?, name))
+        }),
+        Err(error) => Err(error.into()),
+    };
     let (_loan, name) = match taken {
         Ok(taken) => taken,
         Err(error) => {
@@ -222,7 +257,7 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
     }
 }
 
-async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> anyhow::Result<()> {
+async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &impl Serialize) -> anyhow::Result<()> {
     let line = serde_json::to_string(answer)? + "\n";
     timeout(LINE_LIMIT, writer.write_all(line.as_bytes())).await??;
     Ok(())
@@ -232,10 +267,20 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> an
 pub async fn lend(state: &Path, service: &Service) -> anyhow::Result<Option<Lent>> {
     let Ok(stream) = UnixStream::connect(state.join(SOCKET)).await else { return Ok(None) };
     let (reader, mut writer) = stream.into_split();
-    let request = Request { offer: service.offer.clone(), target: service.target.to_string() };
+    let request = Request::Lend { offer: service.offer.clone(), target: service.target.to_string() };
     let line = serde_json::to_string(&request)? + "\n";
     writer.write_all(line.as_bytes()).await?;
     Ok(Some(Lent { lines: BufReader::new(reader).lines(), _writer: writer }))
+}
+
+/// How the device stands with each gateway; `None` where no agent runs.
+pub async fn standings(state: &Path) -> Option<BTreeMap<Label, Standing>> {
+    let stream = UnixStream::connect(state.join(SOCKET)).await.ok()?;
+    let (reader, mut writer) = stream.into_split();
+    write(&mut writer, &Request::Ask { about: Question::Gateways }).await.ok()?;
+    let mut line = String::new();
+    BufReader::new(reader.take(MAX_LINE)).read_line(&mut line).await.ok()?;
+    serde_json::from_str(&line).ok()
 }
 
 /// A service that the running agent offers for us.

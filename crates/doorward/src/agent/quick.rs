@@ -1,7 +1,7 @@
 //! `doorward http 5000 --name printer1`: one service, now, for as long as the command runs. Never public by itself.
 
 use super::local::{self, Answer};
-use super::{Places, require_membership};
+use super::{Places, Start, require_membership};
 use crate::{invite, password, shutdown};
 use anyhow::{Context, bail};
 use doorward_agent::{Service, Target};
@@ -91,7 +91,7 @@ pub async fn run(places: Places, wish: Wish) -> anyhow::Result<()> {
     }
     let name = service.offer.name.clone();
     let stop = CancellationToken::new();
-    let mut agent = super::start(&places, None, Some(service), stop.clone()).await?;
+    let mut agent = super::start(&places, Start { quick: Some(service), ..Start::default() }, stop.clone()).await?;
     loop {
         let answer = Answer::about(&agent.status.borrow_and_update(), &name);
         teller.tell(&answer)?;
@@ -144,7 +144,9 @@ impl Teller {
         if let Some(password) = self.password.take() {
             println!("\n  user      {}\n  password  {}", password::USER, password.expose());
         }
-        if let Some(code) = reached_by.first().filter(|url| url.starts_with("http")).and_then(|url| invite::qr_code(url)) {
+        if let Some(code) =
+            reached_by.first().filter(|url| url.starts_with("http")).and_then(|url| invite::qr_code(url))
+        {
             println!("\n{code}");
         }
         println!("Ctrl-C ends it.");

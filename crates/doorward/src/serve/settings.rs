@@ -30,6 +30,8 @@ pub struct File {
     pub proxies: Vec<String>,
     #[serde(default)]
     pub ports: Ports,
+    /// Services of this machine and its network, without an agent beside the gateway.
+    pub built_in: Option<BuiltIn>,
     /// How long visits may take to finish when the gateway stops.
     pub drain_seconds: Option<u64>,
     #[serde(default)]
@@ -58,6 +60,16 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
+/// The gateway's own agent: a device like any other, in the same process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuiltIn {
+    /// Its services, in the form of `agent.toml`.
+    pub config: PathBuf,
+    /// The name of the device; this machine's host name unless said.
+    pub name: Option<String>,
+}
+
 /// The public ports that devices may be given or ask for.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +95,7 @@ pub struct ServeSettings {
     pub site: SiteSettings,
     pub gateway: GatewaySettings,
     pub operations: SocketAddr,
+    pub built_in: Option<BuiltIn>,
     pub drain: Duration,
     /// What the owner should know about how this came out.
     pub notes: Vec<String>,
@@ -159,6 +172,7 @@ impl File {
                 flows: self.limits.flows(),
             },
             operations,
+            built_in: self.built_in,
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
             notes,
         })
@@ -289,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_domain_gives_names_and_the_address_of_the_gateway() {
-        let file = read("domain = \"example.org\"\n[listen]\nhttps = [\"0.0.0.0:443\"]\nquic = [\"0.0.0.0:443\"]\n").unwrap();
+        let file =
+            read("domain = \"example.org\"\n[listen]\nhttps = [\"0.0.0.0:443\"]\nquic = [\"0.0.0.0:443\"]\n").unwrap();
         let settings = file.into_settings("/tmp/x".into()).unwrap();
         assert_eq!(settings.gateway.addresses, [Address::parse("example.org:443").unwrap()]);
         assert_eq!(settings.site.web, WebFace { is_https: true, port: 443 });

@@ -93,10 +93,10 @@ fn draw_text(picture: &mut Picture, state: &State, number: u64) {
     let tenths = (state.uptime * 10.0) as u64;
     let clock = format!("{:02}:{:02}.{}", tenths / 600 % 100, tenths / 10 % 60, tenths % 10);
     if number % u64::from(FRAMES_PER_SECOND) < 3 {
-        fill(picture, (2, 3, 3, 3), LAMP);
+        fill(picture, (3, 4, 3, 3), LAMP);
     }
-    write(picture, 8, 1, &clock);
-    write(picture, WIDTH - 37, 1, &format!("{:06}", number % 1_000_000));
+    write(picture, 9, 2, &clock);
+    write(picture, WIDTH - 38, 2, &format!("{:06}", number % 1_000_000));
 }
 
 fn write(picture: &mut Picture, left: usize, top: usize, text: &str) {

@@ -3,7 +3,7 @@
 use super::camera;
 use super::printer::Printer;
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -25,12 +25,11 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
 }
 
 fn pieces(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Body {
-    use futures_util::StreamExt;
     StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))).boxed_unsync()
 }
 
 pub(super) fn zeros(bytes: u64) -> Body {
-    pieces(stream::unfold(bytes, async |left| {
+    pieces(stream::unfold(bytes, async |left: u64| {
         let length = left.min(PIECE as u64);
         (length > 0).then(|| (Bytes::from_static(&ZEROS[..length as usize]), left - length))
     }))
@@ -38,7 +37,7 @@ pub(super) fn zeros(bytes: u64) -> Body {
 
 /// An event each second, counting up (WHATWG HTML, 9.2).
 pub(super) fn events(printer: Printer) -> Body {
-    pieces(stream::unfold((every(Duration::from_secs(1)), 1_u64), async move |(mut ticks, id)| {
+    pieces(stream::unfold((every(Duration::from_secs(1)), 1_u64), move |(mut ticks, id)| async move {
         ticks.tick().await;
         let state = serde_json::to_string(&printer.state()).expect("numbers always become JSON");
         Some((format!("id: {id}\ndata: {state}\n\n").into(), (ticks, id + 1)))
@@ -49,12 +48,12 @@ pub(super) fn events(printer: Printer) -> Body {
 pub(super) fn camera(printer: Printer) -> Body {
     let opening = stream::iter([Bytes::from(camera::opening())]);
     let pause = Duration::from_secs(1) / camera::FRAMES_PER_SECOND;
-    let frames = stream::unfold((every(pause), 0), async move |(mut ticks, number)| {
+    let frames = stream::unfold((every(pause), 0), move |(mut ticks, number)| async move {
         ticks.tick().await;
         let frame = camera::frame(&printer.state(), number);
         Some((camera::part(&frame).into(), (ticks, number + 1)))
     });
-    pieces(futures_util::StreamExt::chain(opening, frames))
+    pieces(opening.chain(frames))
 }
 
 /// A body with a trailer that counts its bytes (RFC 9110, 6.5).

@@ -1,0 +1,162 @@
+//! `doorward services`: what there is, who may use it, where it is reached, and what stands in the way.
+
+use super::devices::{self, Device};
+use super::when::span;
+use super::{AskError, Form, Owner, ServicePath, Table};
+use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::hop::HopFailure;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::collections::HashMap;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Service {
+    pub device: String,
+    pub name: String,
+    title: String,
+    kind: String,
+    pub standing: String,
+    pub access: PolicyDocument,
+    /// `device` or `store`.
+    pub access_home: String,
+    pub reached_by: Vec<String>,
+    pub hosts: Vec<Host>,
+    pub ports: Vec<Port>,
+    pub failure: Option<Failure>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Host {
+    pub host: String,
+    pub prefix: Option<String>,
+    routed: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Port {
+    pub protocol: String,
+    pub port: u16,
+    routed: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Failure {
+    pub hop: HopFailure,
+    pub what: String,
+    pub since: Timestamp,
+}
+
+pub async fn all(owner: &Owner) -> Result<Vec<Service>, AskError> {
+    owner.get("/services").await?.read()
+}
+
+/// One of them, or the gateway's own words for that there is none.
+pub async fn find(owner: &Owner, path: &ServicePath) -> Result<Service, AskError> {
+    let found = all(owner).await?.into_iter().find(|s| s.device == path.device && s.name == path.service);
+    found.ok_or_else(|| AskError::Refused {
+        status: http::StatusCode::NOT_FOUND,
+        what: format!("there is no service \"{path}\""),
+        remedy: Some("list what there is with `doorward services`".to_owned()),
+    })
+}
+
+pub async fn list(owner: &Owner, form: Form, now: Timestamp) -> Result<String, AskError> {
+    let answer = owner.get("/services").await?;
+    let services: Vec<Service> = match form {
+        Form::Json => return answer.json(),
+        Form::Table => answer.read()?,
+    };
+    if services.is_empty() {
+        return Ok("No service is offered yet. On a device: `doorward http 5000 --name printer1`.\n".to_owned());
+    }
+    let devices = devices::all(owner).await?;
+    let devices: HashMap<_, _> = devices.iter().map(|device| (device.name.as_str(), device)).collect();
+    let mut table = Table::new(&["SERVICE", "KIND", "STATE", "WHO MAY USE IT"]);
+    for service in &services {
+        service.describe(devices.get(service.device.as_str()).copied(), &mut table, now);
+    }
+    Ok(table.to_string())
+}
+
+impl Service {
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.device, self.name)
+    }
+
+    fn describe(&self, device: Option<&Device>, table: &mut Table, now: Timestamp) {
+        let state = match (self.standing.as_str(), device) {
+            ("offered", Some(device)) => device.state(now),
+            ("offered", None) => "?".to_owned(),
+            ("withdrawn", _) => "withdrawn".to_owned(),
+            (_, _) => "revoked".to_owned(),
+        };
+        table.row([self.path(), self.kind.clone(), state, words(&self.access)]);
+        if self.title != self.name {
+            table.below(&format!("\"{}\"", self.title));
+        }
+        for place in &self.reached_by {
+            table.below(place);
+        }
+        let unused = self.kept();
+        if !unused.is_empty() {
+            table.below(&format!("reserved: {}", unused.join(", ")));
+        }
+        if let Some(failure) = &self.failure {
+            table.below(&format!("failing for {}: {}", span(failure.since.duration_until(now)), failure.what));
+        }
+    }
+
+    /// What belongs to it but leads nowhere now.
+    fn kept(&self) -> Vec<String> {
+        let hosts = self.hosts.iter().filter(|host| !host.routed).map(Host::text);
+        let ports = self.ports.iter().filter(|port| !port.routed).map(Port::text);
+        hosts.chain(ports).collect()
+    }
+}
+
+impl Host {
+    pub fn text(&self) -> String {
+        format!("{}{}", self.host, self.prefix.as_deref().unwrap_or_default())
+    }
+}
+
+impl Port {
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.protocol, self.port)
+    }
+}
+
+/// A policy in one line.
+pub fn words(access: &PolicyDocument) -> String {
+    let mut words = who(access);
+    if access.who == WhoDocument::Nobody {
+        return words;
+    }
+    if let Some(from) = &access.from {
+        words += &format!(", from {}", networks(from));
+    }
+    if let Some(when) = &access.when {
+        words += &format!(", open {} {}", hours(&when.open), when.zone);
+    }
+    words
+}
+
+pub fn who(access: &PolicyDocument) -> String {
+    match access.who {
+        WhoDocument::Nobody => "nobody".to_owned(),
+        WhoDocument::Public => "everybody".to_owned(),
+        WhoDocument::Password => {
+            let users: Vec<_> = access.passwords.keys().map(String::as_str).collect();
+            format!("by password: {}", users.join(", "))
+        }
+    }
+}
+
+pub fn networks(from: &[String]) -> String {
+    if from.is_empty() { "nowhere".to_owned() } else { from.join(", ") }
+}
+
+pub fn hours(open: &[String]) -> String {
+    if open.is_empty() { "never".to_owned() } else { open.join("; ") }
+}

@@ -1,0 +1,85 @@
+//! `doorward status`: the gateway at a glance.
+
+use super::{AskError, Form, Owner};
+use doorward_control::{PortState, Reachability};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    pub release: String,
+    pub domain: Option<String>,
+    pub site_key: String,
+    pub site_key_successor: Option<String>,
+    #[serde(default)]
+    pub site_key_awaited: Vec<String>,
+    pub addresses: Vec<String>,
+    pub devices: usize,
+    pub devices_online: usize,
+    pub services: usize,
+    pub ports: Vec<PortStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PortStatus {
+    pub protocol: String,
+    pub port: u16,
+    pub service: Option<String>,
+    pub state: Option<PortState>,
+    pub reachability: Option<Reachability>,
+}
+
+pub async fn read(owner: &Owner) -> Result<Status, AskError> {
+    owner.get("/status").await?.read()
+}
+
+pub async fn show(owner: &Owner, form: Form) -> Result<String, AskError> {
+    let answer = owner.get("/status").await?;
+    let status: Status = match form {
+        Form::Json => return answer.json(),
+        Form::Table => answer.read()?,
+    };
+    let mut lines = vec![
+        ("release", status.release.clone()),
+        ("data", owner.directory().display().to_string()),
+        ("domain", status.domain.clone().unwrap_or_else(|| "none".to_owned())),
+        ("agents dial", status.addresses.join(", ")),
+        ("site key", status.site_key.clone()),
+        ("devices", format!("{}, {} of them online", status.devices, status.devices_online)),
+        ("services", status.services.to_string()),
+        ("ports", status.ports_in_words()),
+    ];
+    if let Some(successor) = &status.site_key_successor {
+        lines.insert(5, ("next key", format!("{successor} (`doorward site-key`)")));
+    }
+    let text = lines.iter().map(|(key, value)| format!("{key:<12} {value}\n")).collect::<String>();
+    Ok(if status.troubles() > 0 {
+        text + "\nSomething is wrong with ports: `doorward doctor` says more.\n"
+    } else {
+        text
+    })
+}
+
+impl Status {
+    fn ports_in_words(&self) -> String {
+        if self.ports.is_empty() {
+            return "none".to_owned();
+        }
+        let word = |port: &PortStatus| {
+            let trouble = if port.is_trouble() { " (!)" } else { "" };
+            format!("{}/{}{trouble}", port.protocol, port.port)
+        };
+        self.ports.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    fn troubles(&self) -> usize {
+        self.ports.iter().filter(|port| port.is_trouble()).count()
+    }
+}
+
+impl PortStatus {
+    fn is_trouble(&self) -> bool {
+        matches!(self.state, Some(PortState::Failed { .. }))
+            || matches!(self.reachability, Some(Reachability::Unreachable { .. }))
+    }
+}

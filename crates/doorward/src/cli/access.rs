@@ -1,0 +1,105 @@
+//! `doorward access DEVICE/SERVICE …`.
+
+use super::owner::DataArgs;
+use crate::admin::ServicePath;
+use crate::admin::access::{self, WhoWish, Wish};
+use crate::terminal;
+use clap::{Args, Subcommand};
+
+pub(super) const EXAMPLES: &str = "\
+Passwords are asked for, or read from stdin, a line for each --password; never from the command line.
+
+Examples:
+  doorward access printer1/octoprint
+  doorward access printer1/octoprint set --public
+  doorward access printer1/octoprint set --password anna --password ben
+  doorward access printer1/ssh set --public --from 192.0.2.0/24 2001:db8::/32
+  doorward access lab1/jupyter set --password class --open \"mon-fri 08:00-16:30\" --zone Europe/Berlin
+  doorward access printer1/octoprint reset";
+
+#[derive(Debug, Args)]
+pub(super) struct AccessArgs {
+    /// DEVICE/SERVICE, as `doorward services` lists it.
+    service: ServicePath,
+    #[command(subcommand)]
+    command: Option<AccessCommand>,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccessCommand {
+    /// Shows who may use it (the same as without a word).
+    Show,
+    /// Says who may use it, from where and when; what was said before is forgotten.
+    #[command(after_help = EXAMPLES)]
+    Set(SetArgs),
+    /// Leaves it to the device again.
+    Reset,
+}
+
+#[derive(Debug, Args)]
+struct SetArgs {
+    #[command(flatten)]
+    who: WhoArgs,
+    /// Only from these networks.
+    #[arg(long, value_name = "NETWORK", num_args = 1.., conflicts_with = "nobody")]
+    from: Vec<String>,
+    /// Only at these times; may be repeated.
+    #[arg(long, value_name = "HOURS", requires = "zone", conflicts_with = "nobody")]
+    open: Vec<String>,
+    /// The time zone of --open, as Europe/Berlin.
+    #[arg(long, value_name = "ZONE", requires = "open")]
+    zone: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhoArgs {
+    /// Everybody.
+    #[arg(long)]
+    public: bool,
+    /// Nobody.
+    #[arg(long)]
+    nobody: bool,
+    /// Whoever knows this user's password, which is asked for; may be repeated.
+    #[arg(long, value_name = "USER")]
+    password: Vec<String>,
+}
+
+impl AccessArgs {
+    pub(super) async fn run(self) -> anyhow::Result<String> {
+        let (owner, path) = (self.data.owner(), self.service);
+        Ok(match self.command.unwrap_or(AccessCommand::Show) {
+            AccessCommand::Show => access::show(&owner, &path).await?,
+            AccessCommand::Reset => access::reset(&owner, &path).await?,
+            AccessCommand::Set(args) => {
+                // Nobody likes to type a password for a service that is not there.
+                access::show(&owner, &path).await?;
+                let wish = args.ask().await?;
+                let document = tokio::task::spawn_blocking(|| wish.into_document()).await??;
+                access::set(&owner, &path, &document).await?
+            }
+        })
+    }
+}
+
+impl SetArgs {
+    async fn ask(self) -> anyhow::Result<Wish> {
+        let Self { who, from, open, zone } = self;
+        let who = match who {
+            WhoArgs { public: true, .. } => WhoWish::Public,
+            WhoArgs { nobody: true, .. } => WhoWish::Nobody,
+            WhoArgs { password, .. } => {
+                let mut passwords = Vec::new();
+                for user in password {
+                    let prompt = format!("password of {}", terminal::plain(&user));
+                    let secret = terminal::new_secret(prompt).await?;
+                    passwords.push((user, secret));
+                }
+                WhoWish::Passwords(passwords)
+            }
+        };
+        Ok(Wish { who, from, open, zone })
+    }
+}

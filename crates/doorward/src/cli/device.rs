@@ -1,0 +1,101 @@
+//! Commands on a device.
+
+use crate::agent::quick::Wish;
+use crate::agent::{self, JoinWish, Places};
+use crate::paths;
+use clap::Args;
+use doorward_core::service::ServiceKind;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct StateArgs {
+    /// Where the agent keeps its keys.
+    #[arg(long, value_name = "DIRECTORY")]
+    state: Option<PathBuf>,
+    /// agent.toml, if it is not in the usual place.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    /// A file with the invite; - is stdin.
+    invite: Option<PathBuf>,
+    /// What to call this device; its host name unless said.
+    #[arg(long)]
+    name: Option<String>,
+    /// What to call the gateway here, where there are several.
+    #[arg(long, value_name = "NAME")]
+    gateway: Option<String>,
+    /// Forget the gateway that was joined under this name before.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AgentArgs {
+    /// Join with the invite in this file first, if no gateway was joined yet (for images that are copied).
+    #[arg(long, value_name = "FILE")]
+    invite_file: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QuickArgs {
+    /// A port here, HOST:PORT in the local network, a URL or a socket's path.
+    target: String,
+    /// The service's name; with the device's name it makes the address.
+    #[arg(long)]
+    name: Option<String>,
+    /// Everybody may use it.
+    #[arg(long)]
+    public: bool,
+    /// Only from this network, as 192.0.2.0/24; may be repeated.
+    #[arg(long, value_name = "NETWORK")]
+    from: Vec<String>,
+    /// The public port (tcp and udp); the gateway chooses one otherwise.
+    #[arg(long)]
+    port: Option<u16>,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+impl StateArgs {
+    pub(super) fn places(self) -> Places {
+        Places { state: self.state.unwrap_or_else(paths::agent_directory), config: self.config }
+    }
+}
+
+impl JoinArgs {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let wish = JoinWish { gateway: self.gateway, name: self.name, invite: self.invite, replace: self.replace };
+        let joined = agent::run_join(&self.state.places(), wish).await?;
+        println!("Joined. The gateway calls this device \"{}\".", joined.device_name);
+        println!("\nNext, one of:\n  doorward http 5000 --name printer1     open something now");
+        println!("  doorward install agent                 run the services of agent.toml at every start");
+        Ok(())
+    }
+}
+
+impl AgentArgs {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        agent::run(self.state.places(), self.invite_file.as_deref(), None).await
+    }
+}
+
+impl QuickArgs {
+    pub(super) async fn run(self, kind: ServiceKind) -> anyhow::Result<()> {
+        let wish = Wish {
+            kind,
+            target: self.target,
+            name: self.name,
+            is_public: self.public,
+            from: self.from,
+            port: self.port,
+        };
+        agent::quick::run(self.state.places(), wish).await
+    }
+}

@@ -1,0 +1,46 @@
+//! `doorward doctor`.
+
+use super::owner::DataArgs;
+use crate::agent::Places;
+use crate::{doctor, paths, terminal};
+use anyhow::bail;
+use clap::Args;
+use std::path::PathBuf;
+
+pub(super) const EXAMPLES: &str = "\
+On a gateway's machine it looks at the gateway, on a device at the device; on a machine that is both, at both.
+Ends with 1 if something is wrong. Takes up to 20 seconds.
+
+Examples:
+  doorward doctor
+  doorward doctor --state ~/.local/state/doorward/agent
+  doorward doctor --json | jq '.[] | select(.standing == \"wrong\")'";
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Print it as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Where the agent keeps its keys, if it is not the usual place.
+    #[arg(long, value_name = "DIRECTORY")]
+    state: Option<PathBuf>,
+    /// agent.toml, if it is not in the usual place.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl DoctorArgs {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let places = Places { state: self.state.unwrap_or_else(paths::agent_directory), config: self.config };
+        let findings = doctor::examine(&self.data.owner(), &places).await;
+        let text = if self.json { serde_json::to_string_pretty(&findings)? + "\n" } else { doctor::words(&findings) };
+        terminal::print(&text)?;
+        match doctor::count_wrong(&findings) {
+            0 => Ok(()),
+            1 => bail!("one thing is wrong"),
+            many => bail!("{many} things are wrong"),
+        }
+    }
+}

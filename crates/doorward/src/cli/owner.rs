@@ -1,0 +1,279 @@
+//! The owner's commands, on the gateway's machine.
+
+use super::access::AccessArgs;
+use crate::admin::invites::{self, Wish};
+use crate::admin::release::Reservation;
+use crate::admin::{Form, Owner, audit, devices, release, services, site_key, status, when};
+use crate::{invite, paths, terminal};
+use clap::{Args, Subcommand};
+use doorward_core::Secret;
+use jiff::{SignedDuration, Timestamp};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// Which gateway.
+#[derive(Clone, Debug, Args)]
+pub(super) struct DataArgs {
+    /// Where the gateway keeps everything, if it is not the usual place.
+    #[arg(long, value_name = "DIRECTORY", global = true)]
+    pub(super) data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct FormArgs {
+    /// Print it as JSON, for programs; times are absolute there.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OwnerCommand {
+    /// Makes an invite that lets a device join.
+    #[command(
+        after_help = "Alone on stdout where that is no terminal, so that it can be piped.\n\nExamples:\n  doorward invite\n  doorward invite --name printer1 --expires 12h\n  doorward invite --uses 30 --expires 2w --no-qr\n  doorward invite | ssh pi@printer1.local doorward join -"
+    )]
+    Invite(InviteArgs),
+    /// Lists invites, or takes one back.
+    #[command(after_help = "Examples:\n  doorward invites\n  doorward invites revoke 3")]
+    Invites(InvitesArgs),
+    /// Lists devices, renames, revokes or replaces one.
+    #[command(
+        after_help = "Examples:\n  doorward devices\n  doorward devices rename raspberrypi printer1\n  doorward devices replace printer1     its SD card died: an invite for the new one\n  doorward devices revoke printer1      it was stolen"
+    )]
+    Devices(DevicesArgs),
+    /// Lists services: where each is reached, who may use it, what stands in the way.
+    #[command(after_help = "Examples:\n  doorward services\n  doorward services --json | jq -r '.[].\"reached-by\"[]'")]
+    Services(ListArgs),
+    /// Shows or says who may use a service.
+    #[command(after_help = super::access::EXAMPLES)]
+    Access(AccessArgs),
+    /// Gives up a host name or port that is reserved for a service.
+    #[command(
+        after_help = "Names and ports belong to their service for ever, until they are released here.\n\nExamples:\n  doorward release printer1.example.org\n  doorward release example.org/cam/\n  doorward release tcp/20005\n  doorward release printer1/webcam     a service that its device does not offer any more, with all that is its"
+    )]
+    Release(ReleaseArgs),
+    /// Shows who did what, the newest first.
+    #[command(after_help = "Examples:\n  doorward audit\n  doorward audit --limit 1000 --json")]
+    Audit(AuditArgs),
+    /// Shows the key that devices trust, and rotates it in two steps.
+    #[command(
+        after_help = "Examples:\n  doorward site-key rotate        announces the next key; devices store it\n  doorward site-key               who has not stored it yet\n  doorward site-key activate      puts it in use"
+    )]
+    SiteKey(SiteKeyArgs),
+    /// Shows the gateway at a glance.
+    #[command(after_help = "Examples:\n  doorward status\n  doorward status --json | jq .\"devices-online\"")]
+    Status(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InviteArgs {
+    /// What to call the device; otherwise what it calls itself.
+    #[arg(long)]
+    name: Option<String>,
+    /// How many machines may join with it.
+    #[arg(long, value_name = "NUMBER")]
+    uses: Option<u32>,
+    /// How long it is good for, as 30m, 12h or 7d [default: 7d].
+    #[arg(long, value_name = "SPAN", value_parser = when::parse_span)]
+    expires: Option<SignedDuration>,
+    #[command(flatten)]
+    code: CodeArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct CodeArgs {
+    /// With a QR code, even where stdout is no terminal.
+    #[arg(long, conflicts_with = "no_qr")]
+    qr: bool,
+    /// Without a QR code.
+    #[arg(long)]
+    no_qr: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InvitesArgs {
+    #[command(subcommand)]
+    command: Option<InvitesCommand>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum InvitesCommand {
+    /// Lists invites (the same as without a word).
+    List,
+    /// Takes an invite back; devices that joined with it stay.
+    Revoke {
+        /// As in the list.
+        id: i64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevicesArgs {
+    #[command(subcommand)]
+    command: Option<DevicesCommand>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DevicesCommand {
+    /// Lists devices (the same as without a word).
+    List,
+    /// Gives a device another name.
+    Rename { old: String, new: String },
+    /// Refuses a device from now on and cuts what passes through it.
+    Revoke { name: String },
+    /// Makes an invite for a machine that takes a device's place, with its names, ports and policies.
+    Replace {
+        name: String,
+        #[command(flatten)]
+        code: CodeArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReleaseArgs {
+    /// HOST, HOST/PATH/, PORT, tcp/PORT, udp/PORT or DEVICE/SERVICE.
+    what: Reservation,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    /// How many lines.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    limit: u32,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SiteKeyArgs {
+    #[command(subcommand)]
+    command: Option<SiteKeyCommand>,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteKeyCommand {
+    /// Shows the key in use, the next one, and who has not stored that yet.
+    Show,
+    /// First step: makes the next key and tells the devices.
+    Rotate,
+    /// Second step: puts the next key in use, once every device has stored it.
+    Activate {
+        /// Even if some devices have not; they must join anew.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+impl DataArgs {
+    pub(super) fn directory(self) -> PathBuf {
+        self.data.unwrap_or_else(paths::gateway_directory)
+    }
+
+    pub(super) fn owner(self) -> Owner {
+        Owner::new(self.directory())
+    }
+}
+
+impl FormArgs {
+    pub(super) fn form(self) -> Form {
+        if self.json { Form::Json } else { Form::Table }
+    }
+}
+
+impl CodeArgs {
+    /// Says the invite to people, and only the invite to programs.
+    fn show(self, text: &Secret<String>, about: &str) -> anyhow::Result<()> {
+        let is_terminal = std::io::stdout().is_terminal();
+        let code = (self.qr || (is_terminal && !self.no_qr)).then(|| invite::qr_code(text.expose())).flatten();
+        let code = code.map(|code| format!("\n{code}\n")).unwrap_or_default();
+        let about = if is_terminal {
+            format!("\n{about} On the machine: `doorward join`, and paste it when asked.\n")
+        } else {
+            String::new()
+        };
+        terminal::print(&format!("{}\n{code}{about}", text.expose()))
+    }
+}
+
+impl OwnerCommand {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let now = Timestamp::now();
+        let text = match self {
+            Self::Invite(args) => return args.run().await,
+            Self::Invites(args) => args.run(now).await?,
+            Self::Devices(args) => args.run(now).await?,
+            Self::Services(args) => services::list(&args.data.owner(), args.form.form(), now).await?,
+            Self::Access(args) => args.run().await?,
+            Self::Release(args) => release::release(&args.data.owner(), args.what).await?,
+            Self::Audit(AuditArgs { limit, list }) => {
+                audit::list(&list.data.owner(), limit, list.form.form(), now).await?
+            }
+            Self::SiteKey(args) => args.run().await?,
+            Self::Status(args) => status::show(&args.data.owner(), args.form.form()).await?,
+        };
+        terminal::print(&text)
+    }
+}
+
+impl InviteArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let wish = Wish { name: self.name, uses: self.uses, expires_in: self.expires };
+        let text = invites::create(&self.data.owner(), wish.clone()).await?;
+        self.code.show(&text, &invites::describe(&wish))
+    }
+}
+
+impl InvitesArgs {
+    async fn run(self, now: Timestamp) -> anyhow::Result<String> {
+        let (owner, form) = (self.list.data.owner(), self.list.form.form());
+        Ok(match self.command.unwrap_or(InvitesCommand::List) {
+            InvitesCommand::List => invites::list(&owner, form, now).await?,
+            InvitesCommand::Revoke { id } => invites::revoke(&owner, id).await?,
+        })
+    }
+}
+
+impl DevicesArgs {
+    async fn run(self, now: Timestamp) -> anyhow::Result<String> {
+        let (owner, form) = (self.list.data.owner(), self.list.form.form());
+        Ok(match self.command.unwrap_or(DevicesCommand::List) {
+            DevicesCommand::List => devices::list(&owner, form, now).await?,
+            DevicesCommand::Rename { old, new } => devices::rename(&owner, &old, &new).await?,
+            DevicesCommand::Revoke { name } => devices::revoke(&owner, &name).await?,
+            DevicesCommand::Replace { name, code } => {
+                let text = devices::replace(&owner, &name).await?;
+                code.show(&text, &format!("It lets one machine take the place of {name}, within 7 days."))?;
+                String::new()
+            }
+        })
+    }
+}
+
+impl SiteKeyArgs {
+    async fn run(self) -> anyhow::Result<String> {
+        let owner = self.data.owner();
+        Ok(match self.command.unwrap_or(SiteKeyCommand::Show) {
+            SiteKeyCommand::Show => site_key::show(&owner).await?,
+            SiteKeyCommand::Rotate => site_key::rotate(&owner).await?,
+            SiteKeyCommand::Activate { force } => site_key::activate(&owner, force).await?,
+        })
+    }
+}

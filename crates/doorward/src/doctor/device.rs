@@ -1,0 +1,190 @@
+//! A device: each gateway that it joined, by every carrier; how it stands there; and the services it offers.
+
+use super::carriers::{self, Outcome, Tried};
+use super::{Finding, LOOK, targets};
+use crate::agent::local::{self, Standing as Told};
+use crate::agent::{Places, SOFTWARE, environment_proxy, read_settings};
+use doorward_agent::{Membership, Settings, StateDir};
+use doorward_core::names::Label;
+use doorward_core::site::Carrier;
+use doorward_tunnel::messages::Leaving;
+use doorward_tunnel::{AgentStanding, Established, HandshakeError, Introduction};
+use std::time::Duration;
+use tokio::time::timeout;
+
+pub(super) async fn examine(places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let settings = read_settings(places).unwrap_or_else(|error| {
+        findings.push(Finding::wrong(
+            "agent.toml",
+            format!("{error:#}"),
+            "correct it; until then the agent uses what it read last, or does not start",
+        ));
+        Settings::default()
+    });
+    let memberships = match memberships(&places.state) {
+        Ok(memberships) => memberships,
+        Err(error) => {
+            findings.push(Finding::wrong("keys", format!("{error:#}"), "run doctor as the user that runs the agent"));
+            return findings;
+        }
+    };
+    let told = timeout(Duration::from_secs(3), local::standings(&places.state)).await.ok().flatten();
+    findings.push(match &told {
+        Some(_) => Finding::fine("agent", "it runs"),
+        None => Finding::wrong(
+            "agent",
+            "it does not run",
+            "start it: `doorward agent`; at every start: `doorward install agent`",
+        ),
+    });
+    let proxy = settings.proxy.clone().or_else(|| environment_proxy().ok().flatten());
+    let looks = memberships.iter().map(async |membership| {
+        let proxy = proxy.as_ref().and_then(|rule| rule.for_addresses(&membership.site.addresses));
+        let tried = carriers::try_all(&membership.site.addresses, &membership.site.keys, proxy.as_ref()).await;
+        // Two processes with one key would look like two machines: asked only where no agent runs.
+        let told = match &told {
+            Some(told) => Ok(told.get(&membership.gateway).cloned()),
+            None => Err(()),
+        };
+        about_gateway(places, membership, tried, told).await
+    });
+    let (gateways, services) =
+        tokio::join!(futures_util::future::join_all(looks), targets::examine(&settings.services));
+    findings.extend(gateways.into_iter().flatten());
+    findings.extend(services);
+    findings
+}
+
+fn memberships(state: &std::path::Path) -> anyhow::Result<Vec<Membership>> {
+    let state = StateDir::new(state);
+    let mut memberships = Vec::new();
+    for gateway in state.gateways()? {
+        memberships.extend(state.membership(&gateway)?);
+    }
+    Ok(memberships)
+}
+
+/// `told`: what the running agent says of this gateway; an error where none runs.
+async fn about_gateway(
+    places: &Places,
+    membership: &Membership,
+    tried: Vec<Tried>,
+    told: Result<Option<Told>, ()>,
+) -> Vec<Finding> {
+    let hop = format!("gateway {}", membership.gateway);
+    let mut findings: Vec<_> = carriers_of(&hop, &tried);
+    let established = tried.into_iter().find_map(|tried| match tried.outcome {
+        Outcome::Answered { established, .. } => Some(established),
+        Outcome::Stranger { .. } | Outcome::Failed { .. } => None,
+    });
+    match (told, established) {
+        (Ok(told), _) => findings.push(standing_told(&hop, told)),
+        (Err(()), Some(established)) => findings.extend(ask_standing(&hop, places, membership, *established).await),
+        (Err(()), None) => {}
+    }
+    findings
+}
+
+/// One carrier is enough; a worse one is worth a note.
+fn carriers_of(hop: &str, tried: &[Tried]) -> Vec<Finding> {
+    let is_reached = tried.iter().any(|tried| matches!(tried.outcome, Outcome::Answered { .. }));
+    let describe = |tried: &Tried| {
+        let endpoint = &tried.endpoint;
+        match &tried.outcome {
+            Outcome::Answered { after, .. } => {
+                Finding::fine(hop, format!("{endpoint} answers with the right site key ({} ms)", after.as_millis()))
+            }
+            Outcome::Stranger { why } => {
+                let what = format!("{endpoint} is somebody else, or a gateway with another site key: {why}");
+                Finding::wrong(
+                    hop,
+                    what,
+                    "if the gateway was made anew, join it again: `doorward join --replace`; otherwise somebody is between you",
+                )
+            }
+            Outcome::Failed { why } if is_reached => {
+                let remedy = match endpoint.carrier {
+                    Carrier::Quic => {
+                        "links use TCP meanwhile, which is slower where packets get lost; let UDP out to this port"
+                    }
+                    Carrier::Tls | Carrier::WebSocket | Carrier::Memory => {
+                        "another carrier works, so this costs nothing now"
+                    }
+                };
+                Finding::note(hop, format!("{endpoint} cannot be reached: {why}"), remedy)
+            }
+            Outcome::Failed { why } => {
+                let what = format!("{endpoint} cannot be reached: {why}");
+                Finding::wrong(
+                    hop,
+                    what,
+                    "look at this device's network and DNS, then at the gateway with `doorward doctor` there",
+                )
+            }
+        }
+    };
+    tried.iter().map(describe).collect()
+}
+
+fn standing_told(hop: &str, told: Option<Told>) -> Finding {
+    match told {
+        Some(Told::Online { device, carrier }) => {
+            Finding::fine(hop, format!("the agent is connected by {carrier}, as {device}"))
+        }
+        Some(Told::Connecting) => {
+            Finding::wrong(hop, "the agent is not connected", "see why above; the agent tries on by itself")
+        }
+        Some(Told::Refused { message }) => Finding::wrong(hop, format!("it refuses this device: {message}"), REFUSED),
+        None => Finding::wrong(
+            hop,
+            "the running agent does not know this gateway",
+            "start the agent anew, with the same --state",
+        ),
+    }
+}
+
+const REFUSED: &str = "ask its owner for an invite (`doorward invite`, or `doorward devices replace NAME`), then `doorward join --replace`";
+
+/// Stands in for the agent, which does not run, for a moment.
+async fn ask_standing(
+    hop: &str,
+    places: &Places,
+    membership: &Membership,
+    established: Established,
+) -> Option<Finding> {
+    let _lock = local::lock(&places.state).ok()?;
+    let who =
+        Introduction { instance: rand::random(), epoch: 1, join: None, software: SOFTWARE.to_owned(), metered: false };
+    let introduced = timeout(LOOK, established.introduce(&membership.key, &who)).await;
+    Some(match introduced {
+        Ok(Ok(standing)) => {
+            let name = leave(standing).await;
+            Finding::fine(hop, format!("it knows this device, as {name}"))
+        }
+        Ok(Err(HandshakeError::Refused(refused))) => {
+            Finding::wrong(hop, format!("it refuses this device: {}", refused.message), REFUSED)
+        }
+        Ok(Err(error)) => Finding::wrong(
+            hop,
+            format!("it does not speak with this device: {error}"),
+            "update both to the same release",
+        ),
+        Err(_) => {
+            Finding::wrong(hop, "it does not answer this device", "look at the gateway with `doorward doctor` there")
+        }
+    })
+}
+
+async fn leave(standing: AgentStanding) -> String {
+    let AgentStanding { link, welcome, driver, .. } = standing;
+    let leaving = async {
+        tokio::select! {
+            _ = driver => {}
+            () = link.close(Leaving::Stopping) => {}
+        }
+    };
+    // It knows anyway when the connection ends.
+    let _ = timeout(Duration::from_secs(1), leaving).await;
+    Label::parse(&welcome.device_name).map_or_else(|_| "?".to_owned(), |name| name.to_string())
+}
