@@ -1,5 +1,6 @@
 //! `cargo xtask <task>`: what CI runs is what people run. A new task is one file and one line in `TASKS`.
 
+mod bench;
 mod check;
 mod packages;
 mod process;
@@ -17,6 +18,7 @@ struct Task {
 }
 
 const TASKS: &[Task] = &[
+    Task { name: "bench", about: bench::ABOUT, run: bench::run },
     Task { name: "check", about: check::ABOUT, run: check::run },
     Task { name: "test", about: test::ABOUT, run: test::run },
     Task { name: "vendor", about: vendor::ABOUT, run: vendor::run },

@@ -52,6 +52,11 @@ impl Admission {
         }
     }
 
+    /// Whether a password is all that this visitor lacks.
+    pub(crate) fn wants_password(&self, service: &Service, visitor: &Visitor) -> bool {
+        matches!(decide(service, visitor, Timestamp::now()), Err(Denied::PasswordNeeded))
+    }
+
     /// A stream to the service, acknowledged by the device.
     pub(crate) async fn open(&self, admitted: &Admitted) -> Result<Stream, OpenError> {
         let opened = self.links.open(&admitted.permit, &request(admitted)).await;

@@ -63,6 +63,7 @@ pub struct Gateway {
     bound: Bound,
     addresses: Vec<Address>,
     listeners: JoinSet<()>,
+    quic: Vec<quinn::Endpoint>,
     visits: Tasks,
     graceful: Arc<Mutex<GracefulShutdown>>,
 }
@@ -144,8 +145,9 @@ impl Gateway {
         listeners.spawn(ports::keep(ports));
         listeners.spawn(clock::watch(control.clone(), live.clone()));
         let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
+        let quic = opened.quic.clone();
         listeners.spawn(follower.follow(opened.quic));
-        Ok(Self { control, live, links, memory, bound, addresses, listeners, visits, graceful })
+        Ok(Self { control, live, links, memory, bound, addresses, listeners, quic, visits, graceful })
     }
 
     pub fn bound(&self) -> &Bound {
@@ -201,6 +203,10 @@ impl Gateway {
         let _ = self.control.flush_audit().await;
         self.visits.stop();
         self.visits.ended().await;
+        for endpoint in &self.quic {
+            endpoint.close(0_u32.into(), b"");
+            let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! HTTP between visitors and web services: one place that decides host, framing and credentials.
 
+pub(crate) mod bodies;
+pub(crate) mod breaking;
 pub(crate) mod connection;
 pub(crate) mod forward;
 pub(crate) mod headers;

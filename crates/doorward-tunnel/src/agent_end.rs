@@ -21,12 +21,13 @@ use doorward_core::site::{Carrier, Endpoint};
 use quinn::Connection;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -75,6 +76,8 @@ pub struct AgentLink {
     speaker: Speaker,
     vitals: Vitals,
     doubt: Notify,
+    /// Whether the answer to a ping takes longer than answers usually do.
+    overdue: watch::Sender<bool>,
     closing: CancellationToken,
 }
 
@@ -90,6 +93,8 @@ const SENTINEL_PAUSE: Duration = Duration::from_secs(60);
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// In doubt, an answer is wanted within this, or a few round trips.
 const DOUBT_LIMIT: Duration = Duration::from_secs(1);
+/// An answer is overdue after this, or a few times what the last one took.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 impl AgentLink {
     pub fn carrier(&self) -> Carrier {
@@ -109,6 +114,12 @@ impl AgentLink {
     /// Something happened to the network: find out now whether the link still works.
     pub fn doubt(&self) {
         self.doubt.notify_one();
+    }
+
+    /// Resolves when the answer to a ping is overdue (or, for `false`, when none is): the link may be dead, long before
+    /// it counts as dead. Time to look for another one beside it.
+    pub async fn until_overdue(&self, is_overdue: bool) {
+        let _ = self.overdue.subscribe().wait_for(|now| *now == is_overdue).await;
     }
 
     pub async fn close(&self, reason: Leaving) {
@@ -153,6 +164,7 @@ impl AgentStanding {
             speaker: speaker.clone(),
             vitals,
             doubt: Notify::new(),
+            overdue: watch::Sender::default(),
             closing,
         });
         let (visit_sender, visits) = mpsc::channel(VISITS);
@@ -215,21 +227,34 @@ async fn drive(
         end = writing => end,
         end = routing => end,
         end = streams => end,
-        () = watch(&owner.link, rhythm) => LinkEnd::Silent,
+        () = keep_watch(&owner.link, rhythm) => LinkEnd::Silent,
         () = owner.link.closing.cancelled() => LinkEnd::ClosedHere,
     }
 }
 
-/// Pings in rhythm, and at once when in doubt. Resolves when an answer stays away.
-async fn watch(link: &AgentLink, rhythm: Rhythm) {
+/// Pings in rhythm, and at once when in doubt; tells when an answer is overdue. Resolves when it stays away.
+async fn keep_watch(link: &AgentLink, rhythm: Rhythm) {
+    let mut last = Duration::ZERO;
     loop {
         let limit = tokio::select! {
             () = sleep(rhythm.ping_every) => rhythm.answer_within,
             () = link.doubt.notified() => DOUBT_LIMIT.max(link.vitals.round_trip() * 4),
         };
-        if !link.vitals.probe(limit).await {
+        let asked = Instant::now();
+        let mut probing = pin!(link.vitals.probe(limit));
+        let in_time = timeout(OVERDUE.max(last * 4), &mut probing).await;
+        let answered = match in_time {
+            Ok(answered) => answered,
+            Err(_) => {
+                link.overdue.send_replace(true);
+                probing.await
+            }
+        };
+        if !answered {
             return;
         }
+        link.overdue.send_replace(false);
+        last = asked.elapsed();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a peer can make the other end keep in memory. Measured on the whole process, so the tests take turns.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 #[path = "common/mod.rs"]
 mod common;
 
@@ -52,11 +54,10 @@ async fn answers_to_a_peer_that_does_not_listen_are_dropped() {
         let _driver = AbortOnDropHandle::new(tokio::spawn(standing.driver));
         let (_deaf, mut says) = tokio::io::split(control.io);
         let before = resident();
-        let flood = Message::Ping.encode().repeat(16_384);
-        // Whoever hears nothing for long is given up; this takes a second or two.
-        let most = 4 * 1024 * 1024;
-        assert!(press(&mut says, &flood, most).await >= most, "the gateway stopped reading");
-        grew_at_most(8, before, "a million pings");
+        // Few enough that a busy machine reads them before it gives up a peer that hears nothing.
+        let flood = Message::Ping.encode().repeat(200_000);
+        timeout(Duration::from_secs(14), says.write_all(&flood)).await.expect("the gateway keeps reading").unwrap();
+        grew_at_most(8, before, "200 000 pings");
     })
     .await;
 }

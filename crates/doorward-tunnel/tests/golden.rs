@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p doorward-tunnel --test golden` writes the file anew; look at the diff.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use doorward_tunnel::messages::{

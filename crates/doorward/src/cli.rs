@@ -163,3 +163,6 @@ impl ServeArgs {
         serve::run(settings).await
     }
 }
+
+#[cfg(test)]
+mod tests;

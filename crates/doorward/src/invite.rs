@@ -11,10 +11,10 @@ use std::path::Path;
 pub const ENVIRONMENT: &str = "DOORWARD_INVITE";
 const MAX_TEXT: u64 = 4096;
 
-/// The QR code of a text, for a terminal; `None` if it is too long for one.
+/// The QR code of a text, for a terminal with light letters on a dark ground; `None` if it is too long for one.
 pub fn qr_code(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text.as_bytes(), EcLevel::L).ok()?;
-    Some(code.render::<Dense1x2>().quiet_zone(true).build())
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build())
 }
 
 /// Takes the invite from `source` ("-" is stdin, otherwise a file), else from the environment, else asks for it.

@@ -17,3 +17,6 @@ pub mod restore;
 pub mod serve;
 pub mod shutdown;
 pub mod terminal;
+
+#[cfg(test)]
+mod testbed;

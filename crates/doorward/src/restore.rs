@@ -142,3 +142,6 @@ fn domain(settings: &[u8]) -> String {
     let domain = read.and_then(|file| file.domain);
     domain.map(|domain| format!(": {domain} and *.{domain}")).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

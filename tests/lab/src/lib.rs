@@ -5,12 +5,14 @@ mod device;
 mod log;
 pub mod target;
 pub mod visitor;
+pub mod web;
+pub mod websocket;
 
 pub use device::LabDevice;
 
 use doorward::serve::{self, settings};
 use doorward_agent::{Service, Target};
-use doorward_control::{Control, InviteRequest, Protocol};
+use doorward_control::{Control, InviteRequest, PortState, Protocol};
 use doorward_core::access::PolicyDocument;
 use doorward_core::invite::Invite;
 use doorward_core::names::{HostName, Label};
@@ -40,9 +42,9 @@ pub struct Shape {
     pub proxies: Vec<String>,
     pub udp_idle_seconds: Option<u64>,
     /// Ports that were bound once and must be the same again after a restart.
-    https: u16,
-    http: u16,
-    quic: u16,
+    pub https: u16,
+    pub http: u16,
+    pub quic: u16,
 }
 
 impl Default for Shape {
@@ -86,6 +88,9 @@ impl Lab {
     pub async fn restart_gateway(self) -> Self {
         let Self { gateway, directory, shape } = self;
         gateway.stop().await;
+        // quinn gives its socket back in a task of its own.
+        let quic = SocketAddr::new(LOOPBACK, shape.quic);
+        until("the UDP port is free", async || std::net::UdpSocket::bind(quic).is_ok()).await;
         let gateway = start_gateway(&directory.path().join("gateway"), &shape).await;
         Self { gateway, directory, shape }
     }
@@ -109,7 +114,21 @@ impl Lab {
     /// A device that has joined and offers these services, all of them registered.
     pub async fn device(&self, name: &str, services: Vec<Service>) -> LabDevice {
         let invite = self.invite(InviteRequest::default()).await;
-        LabDevice::join(self.directory.path(), name, &invite, services).await
+        let device = LabDevice::join(self.directory.path(), name, &invite, services).await;
+        self.until_listening().await;
+        device
+    }
+
+    /// Waits until every public port that is wanted is open.
+    pub async fn until_listening(&self) {
+        until("the public ports are open", async || {
+            let snapshot = self.control().snapshot();
+            let tcp = snapshot.tcp_ports().map(|port| (Protocol::Tcp, port));
+            let mut wanted = tcp.chain(snapshot.udp_ports().map(|port| (Protocol::Udp, port)));
+            let states = self.control().presence().ports();
+            wanted.all(|port| states.get(&port) == Some(&PortState::Bound))
+        })
+        .await;
     }
 
     /// The public port of a service.

@@ -1,10 +1,12 @@
 //! Local services that devices offer in the lab.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Ends with its owner.
 pub struct Target {
@@ -76,6 +78,35 @@ pub fn nobody() -> SocketAddr {
 pub(crate) fn free_ports() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = u16::try_from(std::process::id() % 40).unwrap_or(0);
-    let first = 10_000 + process * 500 + NEXT.fetch_add(10, Ordering::Relaxed) % 500;
-    format!("{first}-{}", first + 9)
+    let is_free = |port: u16| {
+        let address = (crate::LOOPBACK, port);
+        std::net::TcpListener::bind(address).is_ok() && std::net::UdpSocket::bind(address).is_ok()
+    };
+    loop {
+        let first = 10_000 + process * 500 + NEXT.fetch_add(25, Ordering::Relaxed) % 500;
+        if (first..first + 25).all(is_free) {
+            return format!("{first}-{}", first + 24);
+        }
+    }
+}
+
+/// Once spoken to, sends a packet to that peer every few milliseconds for ever.
+pub async fn udp_fountain() -> Target {
+    let socket = Arc::new(UdpSocket::bind((crate::LOOPBACK, 0)).await.unwrap());
+    let address = socket.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        let mut fountains = JoinSet::new();
+        loop {
+            let Ok((_, peer)) = socket.recv_from(&mut buffer).await else { continue };
+            let socket = socket.clone();
+            fountains.spawn(async move {
+                loop {
+                    let _ = socket.send_to(b"drop", peer).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+    });
+    Target { address, task }
 }

@@ -10,8 +10,10 @@ mod words;
 pub use wire::{datagram, lane_stream, message_decode, read_frame};
 pub use words::{address, authority, invite, offer, policy, schedule};
 
+pub type Target = fn(&[u8]);
+
 /// Every target under the name of its folder in `fuzz/corpus/`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("authority", authority),
     ("datagram", datagram),

@@ -45,6 +45,7 @@ mod program;
 mod requirements;
 mod router;
 mod shape;
+pub mod site;
 mod traffic;
 mod wait;
 mod wires;

@@ -41,6 +41,7 @@ const ARROWS: &[(&str, May)] = &[
     ("doorward-peers", May::UseAll),
     ("doorward-replay", May::UseAll),
     ("doorward-fuzz", May::UseAll),
+    ("doorward-bench", May::UseAll),
     // It must build in seconds.
     ("xtask", May::Use(&[])),
 ];

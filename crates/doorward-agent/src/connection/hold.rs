@@ -21,7 +21,7 @@ pub(super) enum Outcome {
     Replaced,
     /// The gateway does not want this link; dialling at once would be refused.
     Unwanted,
-    /// A better one stands.
+    /// Another one stands.
     Climbed(AgentStanding),
     Stopped,
 }
@@ -49,7 +49,7 @@ impl Connection {
             self.hear(Message::Site(site), &mut held).await;
         }
         let stood = Instant::now();
-        let climber = self.climber(link.carrier());
+        let climber = self.climber(&link);
         let is_introducing = climber.is_introducing();
         let mut climbing = Box::pin(climber.climb());
         let stop = self.stop.clone();

@@ -1,7 +1,7 @@
 //! What happens to an agent that arrives: it is known or enrols, takes its place, says what it offers, and is watched
 //! until it ends.
 
-use super::Links;
+use super::{Held, Links};
 use super::takeover::{Claimant, Verdict, judge};
 use crate::site::SiteVoice;
 use doorward_control::{
@@ -32,6 +32,8 @@ pub(crate) struct Reception {
 
 /// How long the old holder of a link has to show that it lives.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// How long an old link has to show that it is of use to the streams on it.
+const OLD_LINK_LIMIT: Duration = Duration::from_secs(2);
 /// Those who cannot come in should not knock every second.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
@@ -62,21 +64,24 @@ impl Reception {
         if let Err(no) = self.make_way(device.id, claimant, &device).await {
             return arrival.refuse(no.reason, &no.message, no.pause).await;
         }
-        let standing = match arrival.welcome(&device.name, self.voice.site()).await {
+        let site = self.voice.site();
+        let revision = site.revision;
+        let standing = match arrival.welcome(&device.name, site).await {
             Ok(standing) => standing,
             Err(error) => return debug!(%error, %peer, "an agent went away while it was welcomed"),
         };
         let (number, before) = self.links.hold(device.id, standing.link.clone(), device_key, claimant);
-        if let Some(before) = before {
-            // The same process moved on: what runs on the old link may finish there.
-            before.link.say(Message::Goodbye(Goodbye { reason: Leaving::Superseded.into() })).await;
+        let site = self.voice.site();
+        if site.revision != revision {
+            // It changed before this link could be told like the others.
+            standing.link.say(Message::Site(site)).await;
         }
         let source = peer.ip();
         let seen = Seen { device: device.id, link: LinkId(number), carrier, source, agent_version: software };
         self.control.presence().arrived(seen, Timestamp::now());
         info!(device = %device.name, carrier = carrier.word(), "the device is online");
         metrics::gauge!("doorward_links").set(self.links.count() as f64);
-        self.attend(device, number, standing).await;
+        tokio::join!(self.attend(device, number, standing), let_finish(before));
         metrics::gauge!("doorward_links").set(self.links.count() as f64);
     }
 
@@ -259,6 +264,17 @@ impl Reception {
         if let Err(error) = recorded {
             warn!(%error, "the audit could not be written");
         }
+    }
+}
+
+/// The same process moved on: what runs on its old link may finish there, unless that is dead. Then nobody waits for
+/// the silence to be long enough.
+async fn let_finish(before: Option<Held>) {
+    let Some(Held { link, .. }) = before else { return };
+    let farewell = link.say(Message::Goodbye(Goodbye { reason: Leaving::Superseded.into() }));
+    let _ = tokio::time::timeout(PROBE_LIMIT, farewell).await;
+    if !link.probe(OLD_LINK_LIMIT).await {
+        link.close(Leaving::Superseded).await;
     }
 }
 

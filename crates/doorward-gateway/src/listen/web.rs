@@ -5,12 +5,13 @@ use crate::listen::accept;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Place, Strangers};
 use crate::tasks::Tasks;
+use crate::web::breaking::StreamTasks;
 use crate::web::connection::VisitorConnection;
 use crate::web::forward::Web;
 use doorward_tunnel::CARRIER_LIMIT;
 use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::net::SocketAddr;
@@ -63,10 +64,11 @@ impl WebEntrance {
         let socket = VisitorSocket::new(socket);
         let breaker = socket.breaker();
         let (place, handshake) = places.unzip();
-        let connection = |is_https| Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone()));
+        let connection = |is_https, places| {
+            Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone(), places))
+        };
         let Some(certificate) = &self.certificate else {
-            drop(handshake);
-            return self.speak_http(socket, connection(false)).await;
+            return self.speak_http(socket, connection(false, (place, handshake))).await;
         };
         let certificate = certificate.clone();
         let securing = async {
@@ -87,8 +89,7 @@ impl WebEntrance {
                 }
             }
             Ok(Ok((stream, false))) => {
-                drop(handshake);
-                self.speak_http(stream, connection(true)).await;
+                self.speak_http(stream, connection(true, (place, handshake))).await;
             }
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
@@ -100,22 +101,33 @@ impl WebEntrance {
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         connection: Arc<VisitorConnection>,
     ) {
+        let asked = connection.clone();
         let watcher = self.graceful.lock().unwrap_or_else(PoisonError::into_inner).watcher();
         let web = self.web.clone();
         let service = service_fn(move |request| {
             let (web, connection) = (web.clone(), connection.clone());
             async move { web.answer(connection, request).await }
         });
-        let builder = http_builder();
+        let builder = http_builder(&self.tasks);
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
-        if let Err(error) = watcher.watch(serving).await {
-            debug!(%error, "a visitor's connection ended early");
+        // hyper's own limits begin only when it knows which HTTP is spoken.
+        let silence = async {
+            match timeout(HEAD_LIMIT, asked.until_asked()).await {
+                Ok(()) => std::future::pending().await,
+                Err(_) => debug!("a visitor connected and asked for nothing"),
+            }
+        };
+        tokio::select! {
+            served = watcher.watch(serving) => if let Err(error) = served {
+                debug!(%error, "a visitor's connection ended early");
+            },
+            () = silence => {}
         }
     }
 }
 
-fn http_builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn http_builder(tasks: &Tasks) -> auto::Builder<StreamTasks> {
+    let mut builder = auto::Builder::new(StreamTasks(tasks.clone()));
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -2,7 +2,9 @@
 //! with another visitor: what one opened, no other can reach or confuse.
 
 use super::Body;
+use super::breaking::TargetStream;
 use crate::listen::socket::Breaker;
+use crate::listen::strangers::Place;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use doorward_core::ServiceId;
@@ -12,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) struct VisitorConnection {
@@ -20,6 +23,11 @@ pub(crate) struct VisitorConnection {
     pub(crate) breaker: Breaker,
     tasks: Tasks,
     idle: Mutex<Vec<Upstream>>,
+    /// Given back with the connection, and with what became of it by an upgrade.
+    _place: Option<Place>,
+    /// Given back with the first request.
+    handshake: Mutex<Option<Place>>,
+    asked: CancellationToken,
 }
 
 /// An HTTP/1.1 connection to a target, over one stream.
@@ -28,14 +36,54 @@ pub(crate) struct Upstream {
     /// The stream ends at the deadline of the permit that opened it.
     pub(crate) until: Option<Timestamp>,
     pub(crate) sender: http1::SendRequest<Body>,
+    breaker: CancellationToken,
+    /// Nothing of anybody's is on it.
+    is_idle: bool,
+}
+
+impl Upstream {
+    /// Its stream goes on without it.
+    pub(crate) fn let_go(mut self) {
+        self.is_idle = true;
+    }
+}
+
+/// An exchange that is given up must not look finished to the target.
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if !self.is_idle {
+            self.breaker.cancel();
+        }
+    }
 }
 
 const MAX_IDLE: usize = 8;
 const BUFFER: usize = 64 * 1024;
 
 impl VisitorConnection {
-    pub(crate) fn new(peer: SocketAddr, is_https: bool, breaker: Breaker, tasks: Tasks) -> Self {
-        Self { peer, is_https, breaker, tasks, idle: Mutex::default() }
+    /// `places`: among the connections and among those that have not said anything yet.
+    pub(crate) fn new(
+        peer: SocketAddr,
+        is_https: bool,
+        breaker: Breaker,
+        tasks: Tasks,
+        places: (Option<Place>, Option<Place>),
+    ) -> Self {
+        let handshake = Mutex::new(places.1);
+        let asked = CancellationToken::new();
+        Self { peer, is_https, breaker, tasks, idle: Mutex::default(), _place: places.0, handshake, asked }
+    }
+
+    /// A request came.
+    pub(crate) fn note_request(&self) {
+        if !self.asked.is_cancelled() {
+            self.asked.cancel();
+            self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+
+    pub(crate) async fn until_asked(&self) {
+        self.asked.cancelled().await;
     }
 
     /// A kept connection to the service, for a request whose permit ends no later than its stream.
@@ -44,10 +92,13 @@ impl VisitorConnection {
         idle.retain(|upstream| !upstream.sender.is_closed());
         let fits = |u: &Upstream| u.service == service && u.until == until && u.sender.is_ready();
         let at = idle.iter().rposition(fits)?;
-        Some(idle.swap_remove(at))
+        let mut upstream = idle.swap_remove(at);
+        upstream.is_idle = false;
+        Some(upstream)
     }
 
-    pub(crate) fn keep(&self, upstream: Upstream) {
+    pub(crate) fn keep(&self, mut upstream: Upstream) {
+        upstream.is_idle = true;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !upstream.sender.is_closed() {
             idle.push(upstream);
@@ -64,6 +115,8 @@ impl VisitorConnection {
         service: ServiceId,
         until: Option<Timestamp>,
     ) -> Result<Upstream, hyper::Error> {
+        let breaker = CancellationToken::new();
+        let stream = TargetStream::new(stream, breaker.clone());
         let mut http = http1::Builder::new();
         http.max_buf_size(BUFFER).preserve_header_case(true);
         let (sender, connection) = http.handshake::<_, Body>(TokioIo::new(stream)).await?;
@@ -72,18 +125,12 @@ impl VisitorConnection {
                 debug!(%error, "a connection to a target ended early");
             }
         });
-        Ok(Upstream { service, until, sender })
+        Ok(Upstream { service, until, sender, breaker, is_idle: false })
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
-}
-
-/// An incoming body as a body of ours.
-pub(crate) fn boxed(incoming: hyper::body::Incoming) -> Body {
-    use http_body_util::BodyExt;
-    incoming.map_err(std::io::Error::other).boxed_unsync()
 }
 
 pub(crate) fn empty() -> Body {

@@ -1,13 +1,14 @@
 //! A request's way: host → route → admission → stream → target, and the answer's way back.
 
-use super::connection::{Upstream, VisitorConnection, boxed, empty};
-use super::headers::{Told, source_behind, strip_hop_by_hop, tell};
+use super::bodies::{Returning, Sending, Visit};
+use super::breaking::VisitorSide;
+use super::connection::{Upstream, VisitorConnection, empty};
+use super::headers::{Told, join_cookies, source_behind, strip_hop_by_hop, tell};
 use super::request::{check_shape, has_one, host_of};
 use super::{Body, page, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::links::agent::Reception;
 use crate::passwords::{Checked, Passwords};
-use bytes::Bytes;
 use data_encoding::BASE64;
 use doorward_core::Secret;
 use doorward_core::access::{Denied, Networks, Visitor, Who};
@@ -18,17 +19,14 @@ use doorward_tunnel::{Acceptor, OpenError, Reset, Upgraded, answer_link_upgrade}
 use http::header::{AUTHORIZATION, CONNECTION, HOST, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 /// What every request needs.
@@ -52,6 +50,7 @@ impl Web {
         connection: Arc<VisitorConnection>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Reset> {
+        connection.note_request();
         let headers = request.headers();
         let host = match check_shape(&request).and_then(|()| host_of(&request)) {
             Ok(host) => host,
@@ -86,14 +85,15 @@ impl Web {
         }
     }
 
-    /// Checks the credentials that came along, where the service's policy has a use for them.
+    /// Checks the credentials that came along, where they are what is missing: a stranger from elsewhere must not
+    /// learn that there is something to guess.
     async fn prove(
         &self,
         service: &Service,
         headers: &HeaderMap,
         mut visitor: Visitor,
     ) -> Result<Visitor, Box<Response<Body>>> {
-        if !matches!(service.policy.who, Who::Password(_)) {
+        if !self.admission.wants_password(service, &visitor) {
             return Ok(visitor);
         }
         if !has_one(headers, AUTHORIZATION) {
@@ -140,19 +140,18 @@ impl Web {
         let upgrading = upgrade::is_upgrade(&request);
         let visitor_side = upgrading.then(|| hyper::upgrade::on(&mut request));
         let visitor_headers = request.headers().clone();
-        let mut outgoing = match self.outgoing(&connection, request, &admitted, route, upgrading) {
+        let visitor = VisitorSide::of(request.version(), &connection.breaker);
+        let upload_over = CancellationToken::new();
+        let outgoing = match self.outgoing(&connection, request, &admitted, route, upgrading, &upload_over) {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(page::malformed(&visitor_headers, why)),
         };
-        let is_http1 = outgoing.1;
         let started = Instant::now();
-        let exchange = timeout(ANSWER_LIMIT, self.exchange(&connection, &admitted, &mut outgoing.0));
+        let exchange = timeout(ANSWER_LIMIT, self.exchange(&connection, &admitted, outgoing));
         let answered = tokio::select! {
             biased;
             () = admitted.presence.cut() => {
-                if is_http1 {
-                    connection.breaker.reset();
-                }
+                visitor.break_off();
                 return Err(Reset::Cut);
             }
             answered = exchange => answered,
@@ -173,29 +172,19 @@ impl Web {
                 return Ok(page::hop_failed(&visitor_headers, hop, &admitted.service.title));
             };
             let target_side = hyper::upgrade::on(&mut response);
-            connection.spawn(upgrade::pass(visitor_side, target_side, connection.breaker.clone(), admitted));
+            upstream.let_go();
+            connection.spawn(upgrade::pass(visitor_side, target_side, connection.clone(), admitted));
             return Ok(response.map(|_| empty()));
         }
         let (mut parts, incoming) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::default();
-        let cut = Box::pin(admitted.presence.cut_owned());
-        let status = parts.status;
-        let returning = Returning {
-            incoming,
-            upstream: Some(upstream),
-            connection,
-            admitted,
-            cut,
-            is_http1,
-            status,
-            started,
-            bytes: 0,
-        };
+        let visit = Visit { admitted, visitor, upstream, upload_over, connection };
+        let returning = Returning::new(incoming, visit, parts.status, started);
         Ok(Response::from_parts(parts, returning.boxed_unsync()))
     }
 
-    /// The request as the target gets it, and whether the visitor speaks HTTP/1.
+    /// The request as the target gets it.
     fn outgoing(
         &self,
         connection: &VisitorConnection,
@@ -203,15 +192,16 @@ impl Web {
         admitted: &Admitted,
         route: &WebRoute,
         upgrading: bool,
-    ) -> Result<(Request<Body>, bool), &'static str> {
+        upload_over: &CancellationToken,
+    ) -> Result<Request<Body>, &'static str> {
         let (mut parts, incoming) = request.into_parts();
-        let is_http1 = parts.version < Version::HTTP_2;
         let upgrade_to = parts.headers.get(UPGRADE).cloned().filter(|_| upgrading);
         let from_header = parts.headers.get(HOST).cloned();
         let from_target = || parts.uri.authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
         let host = from_header.or_else(from_target).ok_or("it names no host")?;
         let is_https = self.is_https(connection, &parts.headers);
         strip_hop_by_hop(&mut parts.headers);
+        join_cookies(&mut parts.headers);
         let stripped = route.prefix.as_ref().filter(|_| route.strip);
         let told = Told {
             source: admitted.permit.visitor().source(),
@@ -233,7 +223,7 @@ impl Web {
         parts.uri = target_of(&parts.uri, route)?;
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        Ok((Request::from_parts(parts, boxed(incoming)), is_http1))
+        Ok(Request::from_parts(parts, Sending::new(incoming, upload_over).boxed_unsync()))
     }
 
     fn is_https(&self, connection: &VisitorConnection, headers: &HeaderMap) -> bool {
@@ -248,9 +238,8 @@ impl Web {
         &self,
         connection: &VisitorConnection,
         admitted: &Admitted,
-        outgoing: &mut Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Upstream), OpenError> {
-        let mut request = std::mem::replace(outgoing, Request::new(empty()));
         let until = admitted.permit.until();
         while let Some(mut upstream) = connection.take(admitted.service.id, until) {
             match upstream.sender.try_send_request(request).await {
@@ -307,73 +296,4 @@ fn basic(value: &HeaderValue) -> Option<(String, Secret<String>)> {
     let decoded = String::from_utf8(BASE64.decode(encoded.trim().as_bytes()).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
     Some((user.to_owned(), Secret::new(password.to_owned())))
-}
-
-/// An answer on its way to the visitor: counted, cut when the permission ends, and its connection kept if it was read
-/// to the end.
-struct Returning {
-    incoming: Incoming,
-    upstream: Option<Upstream>,
-    connection: Arc<VisitorConnection>,
-    admitted: Admitted,
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    is_http1: bool,
-    status: StatusCode,
-    started: Instant,
-    bytes: u64,
-}
-
-impl http_body::Body for Returning {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.cut.as_mut().poll(cx).is_ready() {
-            if self.is_http1 {
-                self.connection.breaker.reset();
-            }
-            self.upstream = None;
-            return Poll::Ready(Some(Err(Reset::Cut.into())));
-        }
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match &polled {
-            Poll::Ready(None) => {
-                if let Some(upstream) = self.upstream.take() {
-                    self.connection.keep(upstream);
-                }
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
-            Poll::Ready(Some(Err(_))) => self.upstream = None,
-            Poll::Pending => {}
-        }
-        polled.map_err(io::Error::other)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Drop for Returning {
-    fn drop(&mut self) {
-        if http_body::Body::is_end_stream(&self.incoming)
-            && let Some(upstream) = self.upstream.take()
-        {
-            self.connection.keep(upstream);
-        }
-        info!(
-            target: "doorward::access",
-            entrance = "web",
-            service = self.admitted.service.path(),
-            status = self.status.as_u16(),
-            down = self.bytes,
-            seconds = self.started.elapsed().as_secs_f32(),
-        );
-    }
 }

@@ -4,7 +4,7 @@
 use doorward_core::access::Networks;
 use doorward_core::names::PathPrefix;
 use http::header::{
-    CONNECTION, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
@@ -46,6 +46,16 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     debug_assert!(TRAILER == "trailer");
+}
+
+/// HTTP/2 may carry each cookie in a field of its own; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// What the target is told about the visitor.
@@ -99,14 +109,11 @@ pub(crate) fn source_behind(peer: IpAddr, headers: &HeaderMap, proxies: &Network
     if !proxies.contain(peer) {
         return peer;
     }
-    let chain: Vec<IpAddr> = headers
-        .get_all(&X_FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map_while(|text| text.trim().parse().ok())
-        .collect();
-    chain.iter().rev().find(|ip| !proxies.contain(**ip)).copied().unwrap_or(peer)
+    let values = headers.get_all(&X_FORWARDED_FOR).iter().rev();
+    let texts = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    // From the near end: what stands before the first word that is no address may be the visitor's own invention.
+    let mut chain = texts.map_while(|text| text.trim().parse::<IpAddr>().ok());
+    chain.find(|ip| !proxies.contain(*ip)).unwrap_or(peer)
 }
 
 #[cfg(test)]
@@ -150,5 +157,7 @@ mod tests {
         assert_eq!(source_behind(ip("127.0.0.1"), &chain, &nobody), ip("127.0.0.1"));
         assert_eq!(source_behind(ip("192.0.2.1"), &chain, &proxies), ip("192.0.2.1"));
         assert_eq!(source_behind(ip("10.0.0.1"), &HeaderMap::new(), &proxies), ip("10.0.0.1"));
+        let invented = headers(&[("x-forwarded-for", "nonsense, 192.0.2.7")]);
+        assert_eq!(source_behind(ip("10.0.0.1"), &invented, &proxies), ip("192.0.2.7"));
     }
 }

@@ -1,15 +1,17 @@
 //! Connections that stop being HTTP: a link inside a WebSocket, or a service's own WebSocket or other upgrade, whose
 //! bytes are passed and not looked at.
 
+use super::breaking::TargetStream;
+use super::connection::VisitorConnection;
 use crate::admit::Admitted;
-use crate::listen::socket::Breaker;
 use doorward_tunnel::splice::{Traffic, splice};
-use doorward_tunnel::{Duplex, Stream, Upgraded};
+use doorward_tunnel::{Duplex, Upgraded};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, Request, Version};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -31,7 +33,7 @@ fn lists(headers: &HeaderMap, option: &str) -> bool {
 pub(crate) async fn pass(
     visitor: hyper::upgrade::OnUpgrade,
     target: hyper::upgrade::OnUpgrade,
-    breaker: Breaker,
+    connection: Arc<VisitorConnection>,
     admitted: Admitted,
 ) {
     let (visitor, target) = match tokio::join!(visitor, target) {
@@ -41,14 +43,15 @@ pub(crate) async fn pass(
             return debug!(error = failed, "an upgrade came to nothing");
         }
     };
-    let Ok(parts) = target.downcast::<TokioIo<Stream>>() else { return };
-    let mut near = UpgradedVisitor { io: Upgraded(TokioIo::new(visitor)), breaker };
+    let Ok(parts) = target.downcast::<TokioIo<TargetStream>>() else { return };
+    let mut near = UpgradedVisitor { io: Upgraded(TokioIo::new(visitor)), connection };
     // The target may have begun to talk in the same packet as its answer.
-    if near.write_all(&parts.read_buf).await.is_err() {
-        return;
+    tokio::select! {
+        written = near.write_all(&parts.read_buf) => if written.is_err() { return },
+        () = admitted.presence.cut() => return near.abort(),
     }
     let traffic = Traffic::default();
-    let end = splice(near, parts.io.into_inner(), &traffic.up, &traffic.down, admitted.presence.cut()).await;
+    let end = splice(near, parts.io.into_inner().into_stream(), &traffic.up, &traffic.down, admitted.presence.cut()).await;
     info!(
         target: "doorward::access",
         entrance = "web",
@@ -63,12 +66,12 @@ pub(crate) async fn pass(
 /// A visitor's connection after an HTTP/1.1 upgrade: nothing else is on it, so it can be reset as a whole.
 struct UpgradedVisitor {
     io: Upgraded,
-    breaker: Breaker,
+    connection: Arc<VisitorConnection>,
 }
 
 impl Duplex for UpgradedVisitor {
     fn abort(&mut self) {
-        self.breaker.reset();
+        self.connection.breaker.reset();
     }
 }
 

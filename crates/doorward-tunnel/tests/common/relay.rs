@@ -66,20 +66,25 @@ async fn pass_udp(socket: Arc<UdpSocket>, gateway: SocketAddr, passes: watch::Re
         if !*passes.borrow() {
             continue;
         }
-        if !ways.contains_key(&agent) {
-            let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            way.connect(gateway).await.unwrap();
-            ways.insert(agent, way.clone());
-            let (socket, passes) = (socket.clone(), passes.clone());
-            tasks.spawn(async move {
-                let mut packet = vec![0; 65_536];
-                while let Ok(n) = way.recv(&mut packet).await {
-                    if *passes.borrow() {
-                        let _ = socket.send_to(&packet[..n], agent).await;
-                    }
-                }
-            });
+        let way = match ways.get(&agent) {
+            Some(way) => way.clone(),
+            None => {
+                let way = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                way.connect(gateway).await.unwrap();
+                ways.insert(agent, way.clone());
+                tasks.spawn(pass_back(way.clone(), socket.clone(), agent, passes.clone()));
+                way
+            }
+        };
+        let _ = way.send(&packet[..n]).await;
+    }
+}
+
+async fn pass_back(from: Arc<UdpSocket>, to: Arc<UdpSocket>, agent: SocketAddr, passes: watch::Receiver<bool>) {
+    let mut packet = vec![0; 65_536];
+    while let Ok(n) = from.recv(&mut packet).await {
+        if *passes.borrow() {
+            let _ = to.send_to(&packet[..n], agent).await;
         }
-        let _ = ways[&agent].send(&packet[..n]).await;
     }
 }

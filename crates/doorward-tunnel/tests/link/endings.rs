@@ -58,7 +58,7 @@ async fn a_stream_dropped_unfinished_is_not_an_end(carrier: Carrier) {
 async fn what_was_said_before_a_reset_does_not_become_an_end(carrier: Carrier) {
     let mut link = Link::stand(carrier).await;
     let (mut near, mut far) = link.stream().await;
-    far.write_all(&[1; 50_000]).await.unwrap();
+    far.write_all(&vec![1; 50_000]).await.unwrap();
     far.flush().await.unwrap();
     let mut some = [0; 1000];
     near.read_exact(&mut some).await.unwrap();
@@ -120,13 +120,13 @@ async fn spliced_connections_pass_bytes_ends_and_counts(carrier: Carrier) {
     let (at_gateway, at_agent) = (Traffic::default(), Traffic::default());
     let never = std::future::pending::<()>;
     let talking = async {
-        visitor.write_all(&[1; 300_000]).await.unwrap();
+        visitor.write_all(&vec![1; 300_000]).await.unwrap();
         visitor.shutdown().await.unwrap();
         whole(&mut visitor).await
     };
     let answering = async {
         let heard = whole(&mut target).await;
-        target.write_all(&[2; 500_000]).await.unwrap();
+        target.write_all(&vec![2; 500_000]).await.unwrap();
         target.shutdown().await.unwrap();
         heard
     };
@@ -137,7 +137,7 @@ async fn spliced_connections_pass_bytes_ends_and_counts(carrier: Carrier) {
         answering,
     );
     assert!(matches!((&one, &other), (End::Finished, End::Finished)), "{one:?}, {other:?}");
-    assert!(heard == [1; 300_000] && said == [2; 500_000]);
+    assert!(heard == vec![1; 300_000] && said == vec![2; 500_000]);
     for traffic in [at_gateway, at_agent] {
         assert_eq!(traffic.up.load(Ordering::Relaxed), 300_000);
         assert_eq!(traffic.down.load(Ordering::Relaxed), 500_000);

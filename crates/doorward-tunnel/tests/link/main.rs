@@ -1,5 +1,8 @@
 //! Both ends of a link together, over real sockets and in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![allow(clippy::large_futures, reason = "each is run once")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -93,7 +93,7 @@ async fn a_link_and_its_lanes_go_through_the_proxy() {
             let mut link = Link::stand_by(gateway, &dialer).await;
             assert_eq!(link.near.carrier(), carrier);
             let _echo = link.echo();
-            echoes(&link.near, &[5; 100_000]).await.unwrap();
+            echoes(&link.near, &vec![5; 100_000]).await.unwrap();
             assert_eq!(link.far.gateway(), None);
             let (tunnels, connections) = (proxy.tunnels.load(Ordering::Relaxed), link.gateway.connections());
             assert!(tunnels >= 2 && tunnels >= connections, "{tunnels} tunnels for {connections} connections");

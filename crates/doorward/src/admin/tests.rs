@@ -1,1 +1,282 @@
+use super::access::{WhoWish, Wish as AccessWish};
+use super::*;
+use crate::testbed::{Ports, Testbed};
+use doorward_control::passwords;
+use doorward_core::Secret;
+use doorward_core::access::WhoDocument;
+use doorward_core::hop::HopFailure;
+use doorward_core::invite::Invite;
+use doorward_core::names::Label;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn web() -> serde_json::Value {
+    json!({"name": "octoprint", "title": "Küche", "kind": "http", "main": true, "access": {"who": "public"}})
+}
+
+fn ssh() -> serde_json::Value {
+    json!({"name": "ssh", "kind": "tcp", "entrances": [{"tcp-port": 0}], "access": {"who": "public", "from": ["192.0.2.0/24"]}})
+}
+
+fn path(text: &str) -> ServicePath {
+    text.parse().unwrap()
+}
+
+/// The line that begins with this, with single blanks.
+fn line(text: &str, start: &str) -> String {
+    let found = text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{text}"));
+    found.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn an_invite_lets_a_device_in_and_is_listed() {
+    let bed = Testbed::start().await;
+    let owner = &bed.owner;
+    assert!(invites::list(owner, Form::Table, now()).await.unwrap().contains("doorward invite"), "what to do when empty");
+    let wish = invites::Wish {
+        name: Some("printer1".to_owned()),
+        uses: Some(2),
+        expires_in: Some(SignedDuration::from_hours(12)),
+    };
+    let text = invites::create(owner, wish).await.unwrap();
+    let invite = Invite::parse(text.expose()).unwrap();
+    assert_eq!(invite.site, bed.gateway.control.site_keys().active.fingerprint);
+    let _agent = bed.join(&invite, "printer1", "").await;
+    let listed = invites::list(owner, Form::Table, now()).await.unwrap();
+    assert_eq!(line(&listed, "1 "), "1 usable 1 of 2 just now in 11 h printer1");
+    assert!(!listed.contains(text.expose()) && !invites::list(owner, Form::Json, now()).await.unwrap().contains("DW1"));
+
+    invites::revoke(owner, 1).await.unwrap();
+    assert!(invites::list(owner, Form::Table, now()).await.unwrap().contains("revoked"));
+    let error = invites::revoke(owner, 77).await.unwrap_err().to_string();
+    assert!(error.contains("no invite 77") && error.contains("doorward invites"), "{error}");
+    let bad = invites::Wish { name: Some("Küche".to_owned()), ..invites::Wish::default() };
+    let error = invites::create(owner, bad).await.unwrap_err().to_string();
+    assert!(error.contains("\"kueche\" would do"), "{error}");
+
+    let devices = devices::list(owner, Form::Table, now()).await.unwrap();
+    let found = line(&devices, "printer1");
+    assert!(found.starts_with("printer1 quic") && found.contains("127.0.0.1 0.1.0"), "{devices}");
+}
+
+#[tokio::test]
+async fn devices_are_renamed_revoked_and_replaced() {
+    let bed = Testbed::start().await;
+    let owner = &bed.owner;
+    assert!(devices::list(owner, Form::Table, now()).await.unwrap().contains("doorward invite"));
+    bed.enrol(1, "raspberrypi").await;
+    bed.enrol(2, "other").await;
+    devices::rename(owner, "raspberrypi", "printer1").await.unwrap();
+    for (old, new, why) in [
+        ("nix", "a", "there is no device \"nix\""),
+        ("printer1", "other", "\"other-2\" is free"),
+        ("printer1", "a b", "\"a-b\" would do"),
+        ("a/b?c", "x", "there is no device \"a/b?c\""),
+    ] {
+        let error = devices::rename(owner, old, new).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let text = devices::replace(owner, "printer1").await.unwrap();
+    let listed = invites::list(owner, Form::Table, now()).await.unwrap();
+    assert!(line(&listed, "3 ").ends_with("taking the place of printer1"), "{listed}");
+    assert!(Invite::parse(text.expose()).is_ok());
+    assert!(devices::revoke(owner, "printer1").await.unwrap().contains("devices replace printer1"));
+    let listed = devices::list(owner, Form::Table, now()).await.unwrap();
+    assert_eq!(line(&listed, "printer1"), "printer1 raspberrypi revoked just now -");
+    assert_eq!(line(&listed, "other"), "other never seen -");
+    let json: serde_json::Value = serde_json::from_str(&devices::list(owner, Form::Json, now()).await.unwrap()).unwrap();
+    assert_eq!(json[1]["name"], "printer1");
+    assert!(json[1]["revoked-at"].as_str().unwrap().ends_with('Z'), "absolute times");
+}
+
+#[tokio::test]
+async fn services_show_where_by_whom_and_what_stands_in_the_way() {
+    let bed = Testbed::start().await;
+    let device = bed.enrol(1, "printer1").await;
+    assert!(services::list(&bed.owner, Form::Table, now()).await.unwrap().contains("doorward http"));
+    bed.offer(&device, &[web(), ssh()]).await;
+    let control = &bed.gateway.control;
+    let record = control.snapshot().record_of(device.id, &Label::parse("octoprint").unwrap()).unwrap();
+    let before = now() - SignedDuration::from_mins(5);
+    control.presence().service_failed(record.service.id, HopFailure::TargetRefused, before);
+    let listed = services::list(&bed.owner, Form::Table, now()).await.unwrap();
+    assert_eq!(line(&listed, "printer1/octoprint"), "printer1/octoprint http never seen everybody");
+    assert_eq!(line(&listed, "printer1/ssh"), "printer1/ssh tcp never seen everybody, from 192.0.2.0/24");
+    for part in ["\"Küche\"", "https://printer1.example.localhost:", "127.0.0.1:20000", "failing for 5 min: the device is online, but nothing"] {
+        assert!(listed.contains(part), "{part} is not in\n{listed}");
+    }
+    assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
+    bed.offer(&device, &[web()]).await;
+    let listed = services::list(&bed.owner, Form::Table, now()).await.unwrap();
+    assert!(listed.contains("withdrawn") && listed.contains("reserved: tcp/20000"), "{listed}");
+    let json: serde_json::Value = serde_json::from_str(&services::list(&bed.owner, Form::Json, now()).await.unwrap()).unwrap();
+    assert_eq!(json[0]["failure"]["hop"], "target-refused");
+}
+
+#[tokio::test]
+async fn access_is_set_as_a_whole_and_given_back() {
+    let bed = Testbed::start().await;
+    let device = bed.enrol(1, "printer1").await;
+    bed.offer(&device, &[web()]).await;
+    let (owner, place) = (&bed.owner, path("printer1/octoprint"));
+    assert!(line(&access::show(owner, &place).await.unwrap(), "  decided by").contains("the device"));
+    let wish = AccessWish {
+        who: WhoWish::Passwords(vec![("anna".to_owned(), Secret::new("correct horse".to_owned()))]),
+        from: vec!["192.0.2.0/24".to_owned()],
+        open: vec!["mon-fri 08:00-16:30".to_owned()],
+        zone: Some("Europe/Berlin".to_owned()),
+    };
+    let shown = access::set(owner, &place, &wish.into_document().unwrap()).await.unwrap();
+    assert_eq!(line(&shown, "  who"), "who by password: anna");
+    assert_eq!(line(&shown, "  open"), "open mon-fri 08:00-16:30 (Europe/Berlin)");
+    assert!(!shown.contains("argon2"), "{shown}");
+    let record = bed.gateway.control.snapshot().record_of(device.id, &Label::parse("octoprint").unwrap()).unwrap();
+    assert!(passwords::verify(&record.access.passwords["anna"], &Secret::new("correct horse".to_owned())));
+
+    let nobody = AccessWish { who: WhoWish::Nobody, from: vec![], open: vec![], zone: None }.into_document().unwrap();
+    let shown = access::set(owner, &place, &nobody).await.unwrap();
+    assert_eq!(line(&shown, "  who"), "who nobody");
+    assert_eq!(line(&shown, "  from"), "from anywhere", "what was said before is forgotten");
+    let shown = access::reset(owner, &place).await.unwrap();
+    assert_eq!(line(&shown, "  who"), "who everybody");
+    for unknown in ["printer1/nix", "nix/octoprint"] {
+        let error = access::show(owner, &path(unknown)).await.unwrap_err().to_string();
+        assert!(error.contains(unknown), "{error}");
+        assert!(access::set(owner, &path(unknown), &nobody).await.is_err());
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_is_refused_before_it_is_sent() {
+    let wish = |who, from: &[&str], open: &[&str], zone: Option<&str>| AccessWish {
+        who,
+        from: from.iter().map(ToString::to_string).collect(),
+        open: open.iter().map(ToString::to_string).collect(),
+        zone: zone.map(str::to_owned),
+    };
+    let secret = || Secret::new("x".to_owned());
+    let twice = WhoWish::Passwords(vec![("a".to_owned(), secret()), ("a".to_owned(), secret())]);
+    for (wish, why) in [
+        (wish(WhoWish::Public, &["300.1.1.1"], &[], None), "\"300.1.1.1\" is not a network"),
+        (wish(WhoWish::Public, &[], &["mon 8-9"], Some("UTC")), "mon-fri 08:00-16:30"),
+        (wish(WhoWish::Public, &[], &["mon 08:00-09:00"], Some("Berlin")), "not a time zone"),
+        (wish(WhoWish::Passwords(vec![("a:b".to_owned(), secret())]), &[], &[], None), "no colon"),
+        (wish(WhoWish::Passwords(vec![]), &[], &[], None), "at least one"),
+        (wish(twice, &[], &[], None), "twice"),
+    ] {
+        let error = crate::terminal::story(&wish.into_document().unwrap_err());
+        assert_eq!(error.matches(why).count(), 1, "{error}");
+    }
+    let public = wish(WhoWish::Public, &[], &[], None).into_document().unwrap();
+    assert_eq!((public.who, public.from, public.when), (WhoDocument::Public, None, None));
+}
+
+#[tokio::test]
+async fn names_and_ports_are_released_by_name() {
+    let bed = Testbed::start().await;
+    let device = bed.enrol(1, "printer1").await;
+    bed.offer(&device, &[web(), ssh()]).await;
+    let owner = &bed.owner;
+    let release = async |what: &str| release::release(owner, what.parse().unwrap()).await.map_err(|error| error.to_string());
+    let host = "printer1.example.localhost";
+    assert!(release(host).await.unwrap().contains("it was printer1/octoprint's"));
+    assert!(release(host).await.unwrap_err().contains(host), "it is gone");
+    assert!(release("udp/20000").await.unwrap_err().contains("no service has the port udp/20000"));
+    assert!(release("20000").await.unwrap().contains("tcp port 20000"));
+    assert!(release("printer1/ssh").await.unwrap_err().contains("is offered now"));
+    bed.offer(&device, &[web()]).await;
+    release("printer1/ssh").await.unwrap();
+    assert_eq!(services::all(owner).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_audit_tells_and_moves_no_cursor() {
+    let bed = Testbed::start().await;
+    bed.enrol(1, "printer1").await;
+    let control = &bed.gateway.control;
+    let deed = doorward_core::audit::Deed::DeviceRefused;
+    control.record(deed, "evil\u{1b}[2J".to_owned(), "x".to_owned(), None, now()).await.unwrap();
+    let listed = audit::list(&bed.owner, 2, Form::Table, now()).await.unwrap();
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(listed.contains("device-joined") && listed.contains("evil\u{fffd}[2J"), "{listed}");
+    assert!(!listed.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn the_site_key_is_rotated_once_every_device_has_stored_the_next_one() {
+    let bed = Testbed::start().await;
+    let owner = &bed.owner;
+    let error = site_key::activate(owner, false).await.unwrap_err().to_string();
+    assert!(error.contains("site-key rotate"), "{error}");
+    let invite = bed.gateway.invite(doorward_control::InviteRequest::default()).await.unwrap();
+    let mut agent = bed.join(&invite, "printer1", "").await;
+    let absent = bed.enrol(1, "absent").await;
+
+    let told = site_key::rotate(owner).await.unwrap();
+    assert!(told.contains("Not known to be stored by: absent\n"), "the other one answered: {told}");
+    let error = site_key::activate(owner, false).await.unwrap_err().to_string();
+    assert!(error.contains("absent") && error.contains("--force"), "{error}");
+    bed.gateway.control.revoke_device(absent.id, None, now()).await.unwrap();
+    assert!(site_key::show(owner).await.unwrap().contains("Every device has stored it"));
+    site_key::activate(owner, false).await.unwrap();
+    agent.stop().await;
+    agent.start().await;
+    bed.until_online("printer1").await;
+
+    bed.enrol(2, "absent2").await;
+    site_key::rotate(owner).await.unwrap();
+    assert!(site_key::activate(owner, true).await.is_ok(), "by force");
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_anew_hears_again_what_its_devices_have_stored() {
+    let bed = Testbed::start().await;
+    let ports = Ports::of(&bed.gateway);
+    let invite = bed.gateway.invite(doorward_control::InviteRequest::default()).await.unwrap();
+    let _agent = bed.join(&invite, "printer1", "").await;
+    site_key::rotate(&bed.owner).await.unwrap();
+    let Testbed { directory, gateway, owner } = bed;
+    gateway.stop().await;
+    let settings = crate::testbed::settings(&directory.path().join("gateway"), ports);
+    let gateway = crate::serve::start(settings).await.unwrap();
+    crate::testbed::until_online(&gateway, "printer1").await;
+    assert!(site_key::rotate(&owner).await.unwrap().contains("Every device has stored it"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn status_shows_the_gateway_at_a_glance() {
+    let bed = Testbed::start().await;
+    let device = bed.enrol(1, "printer1").await;
+    bed.offer(&device, &[ssh()]).await;
+    let shown = status::show(&bed.owner, Form::Table).await.unwrap();
+    assert_eq!(line(&shown, "devices"), "devices 1, 0 of them online");
+    assert!(line(&shown, "ports").contains("tcp/20000"), "{shown}");
+    assert!(status::show(&bed.owner, Form::Json).await.unwrap().contains("\"site-key-awaited\": []"));
+}
+
+#[tokio::test]
+async fn without_a_gateway_it_is_said_where_one_was_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let owner = Owner::new(directory.path());
+    let socket = directory.path().join("owner.sock").display().to_string();
+    let error = devices::all(&owner).await.unwrap_err().to_string();
+    assert!(error.contains(&socket) && error.contains("doorward serve"), "{error}");
+    // Left over by one that was killed.
+    drop(std::os::unix::net::UnixListener::bind(owner.socket()).unwrap());
+    let error = devices::all(&owner).await.unwrap_err();
+    assert!(matches!(error, AskError::NoGateway { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_is_not_waited_for_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let owner = Owner::new(directory.path()).patient(std::time::Duration::from_millis(50));
+    let _listener = std::os::unix::net::UnixListener::bind(owner.socket()).unwrap();
+    let error = devices::all(&owner).await.unwrap_err();
+    assert!(matches!(error, AskError::Silent { .. }), "{error}");
+}

@@ -1,1 +1,116 @@
+use super::*;
+use crate::admin::status::PortStatus;
+use crate::testbed::{Ports, Testbed};
+use doorward_control::InviteRequest;
+use firewall::Firewall;
+use serde_json::json;
 
+fn found<'f>(findings: &'f [Finding], hop: &str, part: &str) -> &'f Finding {
+    let found = findings.iter().find(|finding| finding.hop == hop && finding.what.contains(part));
+    found.unwrap_or_else(|| panic!("no {hop}: {part} in\n{}", words(findings)))
+}
+
+fn nowhere() -> Places {
+    Places { state: "/nonexistent".into(), config: None }
+}
+
+#[tokio::test]
+async fn where_nothing_is_it_says_where_it_looked() {
+    let directory = tempfile::tempdir().unwrap();
+    let findings = examine(&Owner::new(directory.path()), &nowhere()).await;
+    assert_eq!((findings.len(), count_wrong(&findings)), (1, 1));
+    assert!(findings[0].what.contains(directory.path().to_str().unwrap()));
+}
+
+#[tokio::test]
+async fn a_gateway_and_a_device_that_are_well_have_nothing_wrong() {
+    let bed = Testbed::start().await;
+    let target = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let services = format!("[[service]]\nname = \"web\"\ntarget = \"http://{}\"\n", target.local_addr().unwrap());
+    let invite = bed.gateway.invite(InviteRequest::default()).await.unwrap();
+    let mut agent = bed.join(&invite, "printer1", &services).await;
+    let findings = examine(&bed.owner, &agent.places).await;
+    assert_eq!(count_wrong(&findings), 0, "{}", words(&findings));
+    for (hop, part) in [
+        ("gateway", "runs with"),
+        ("store", "written and read"),
+        ("site key", "in use"),
+        ("devices", "1 of 1 are online"),
+        ("agent", "it runs"),
+        ("gateway main", "quic://127.0.0.1"),
+        ("gateway main", "tls://127.0.0.1"),
+        ("gateway main", "the agent is connected by quic, as printer1"),
+        ("service", "takes connections"),
+    ] {
+        assert_eq!(found(&findings, hop, part).standing, Standing::Fine);
+    }
+    assert_eq!(found(&findings, "domain", "there is none").standing, Standing::Note);
+
+    agent.stop().await;
+    drop(target);
+    let device = Owner::new("/nonexistent");
+    let findings = examine(&device, &agent.places).await;
+    assert_eq!(found(&findings, "agent", "does not run").standing, Standing::Wrong);
+    assert_eq!(found(&findings, "gateway main", "it knows this device, as printer1").standing, Standing::Fine);
+    let service = found(&findings, "service", "cannot be reached");
+    assert!(service.remedy.as_ref().unwrap().contains("agent.toml"), "{service:?}");
+
+    crate::admin::devices::revoke(&bed.owner, "printer1").await.unwrap();
+    let findings = examine(&device, &agent.places).await;
+    let refused = found(&findings, "gateway main", "it refuses this device");
+    assert!(refused.remedy.as_ref().unwrap().contains("join --replace"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_with_another_site_key_is_a_stranger() {
+    let bed = Testbed::start().await;
+    let invite = bed.gateway.invite(InviteRequest::default()).await.unwrap();
+    let mut agent = bed.join(&invite, "printer1", "").await;
+    agent.stop().await;
+    let ports = Ports::of(&bed.gateway);
+    let Testbed { directory, gateway, .. } = bed;
+    gateway.stop().await;
+    let other = crate::serve::start(crate::testbed::settings(&directory.path().join("other"), ports)).await.unwrap();
+    let findings = examine(&Owner::new("/nonexistent"), &agent.places).await;
+    for carrier in ["quic://", "tls://"] {
+        let stranger = found(&findings, "gateway main", carrier);
+        assert!(stranger.what.contains("another site key"), "{stranger:?}");
+        assert_eq!(stranger.standing, Standing::Wrong);
+    }
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_is_found_by_its_data() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("doorward.db"), "").unwrap();
+    let findings = examine(&Owner::new(directory.path()), &nowhere()).await;
+    assert!(found(&findings, "gateway", "does not run").remedy.as_ref().unwrap().contains("doorward serve"));
+}
+
+#[test]
+fn ports_are_told_apart_and_the_command_is_said() {
+    let ports: Vec<PortStatus> = serde_json::from_value(json!([
+        {"protocol": "tcp", "port": 443, "service": null, "state": null, "reachability": "reachable"},
+        {"protocol": "tcp", "port": 20000, "service": "printer1/ssh", "state": {"failed": {"why": "Address already in use (os error 98)"}}, "reachability": null},
+        {"protocol": "tcp", "port": 20001, "service": "printer1/vnc", "state": "bound", "reachability": {"unreachable": {"detail": "no answer"}}},
+        {"protocol": "udp", "port": 20002, "service": "printer1/sip", "state": "bound", "reachability": null},
+    ]))
+    .unwrap();
+    let findings = gateway::ports(&ports, Firewall::Ufw);
+    let taken = found(&findings, "port", "tcp/20000 (printer1/ssh) cannot be opened");
+    assert!(taken.remedy.as_ref().unwrap().contains("ss -lntp 'sport = :20000'"), "{taken:?}");
+    let closed = found(&findings, "port", "tcp/20001 (printer1/vnc) is closed from outside: no answer");
+    assert!(closed.remedy.as_ref().unwrap().contains("sudo ufw allow 20001/tcp"), "{closed:?}");
+    assert_eq!(found(&findings, "ports", "reached 1").standing, Standing::Fine);
+    assert_eq!(found(&findings, "ports", "udp/20002").standing, Standing::Note);
+    assert_eq!(findings.len(), 4);
+}
+
+#[test]
+fn each_finding_is_one_line_with_its_remedy() {
+    let findings = [Finding::fine("a", "b"), Finding::wrong("longer", "x\u{1b}[2J", "do y")];
+    assert_eq!(words(&findings), "fine   a       b\nWRONG  longer  x\u{fffd}[2J — do y\n");
+    let json = serde_json::to_value(&findings).unwrap();
+    assert_eq!(json[1], json!({"standing": "wrong", "hop": "longer", "what": "x\u{1b}[2J", "remedy": "do y"}));
+}

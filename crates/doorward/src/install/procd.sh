@@ -27,7 +27,4 @@ start_service() {{
 	procd_set_param stderr 1
 	procd_close_instance
 }}
-
-reload_service() {{
-	procd_send_signal {name}
-}}
+{reload}

@@ -21,25 +21,36 @@ pub(super) fn text(service: &Service, flavour: Flavour) -> anyhow::Result<String
         command += &format!(" --invite-file \"{file}\"");
     }
     if part == Part::Gateway {
-        capabilities = "# For ports below 1024, as 443.\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE";
+        capabilities = "# For ports below 1024, as 443.\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n\
+                        AmbientCapabilities=CAP_NET_BIND_SERVICE";
     }
     Ok(match flavour {
         Flavour::SystemdUser => format!(
             include_str!("user.service"),
             description = part.description(),
             command = command,
+            reload = reload(part),
             max_files = part.max_files(),
         ),
         Flavour::Systemd | Flavour::Procd | Flavour::Cron => format!(
             include_str!("system.service"),
             description = part.description(),
             command = command,
+            reload = reload(part),
             credentials = credentials,
             capabilities = capabilities,
             max_files = part.max_files(),
             part = part.name(),
         ),
     })
+}
+
+/// A process that does not listen for SIGHUP would end by it: the gateway has no settings to read again.
+fn reload(part: Part) -> &'static str {
+    match part {
+        Part::Agent => "ExecReload=/bin/kill -HUP $MAINPID\n",
+        Part::Gateway => "",
+    }
 }
 
 pub(super) fn unit(machine: &Machine, service: &Service, flavour: Flavour) -> anyhow::Result<Unit> {

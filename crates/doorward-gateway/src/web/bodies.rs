@@ -1,0 +1,149 @@
+//! Bodies on their way through: a visit lasts until both the upload and the answer have ended.
+
+use super::breaking::VisitorSide;
+use super::connection::{Upstream, VisitorConnection};
+use crate::admit::Admitted;
+use bytes::Bytes;
+use doorward_core::service::Service;
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
+
+/// An upload on its way to the target; tells when it is over, one way or the other.
+pub(crate) struct Sending {
+    incoming: Incoming,
+    _over: DropGuard,
+}
+
+impl Sending {
+    pub(crate) fn new(incoming: Incoming, over: &CancellationToken) -> Self {
+        Self { incoming, _over: over.clone().drop_guard() }
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.incoming).poll_frame(cx).map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A visit from its answer on.
+pub(crate) struct Visit {
+    pub(crate) admitted: Admitted,
+    pub(crate) visitor: VisitorSide,
+    pub(crate) upstream: Upstream,
+    pub(crate) upload_over: CancellationToken,
+    pub(crate) connection: Arc<VisitorConnection>,
+}
+
+impl Visit {
+    /// The answer has ended. An upload may go on, with the same permission; then the connection is free for the next.
+    fn end(self) {
+        let Self { admitted, visitor, upstream, upload_over, connection } = self;
+        if upload_over.is_cancelled() {
+            return connection.keep(upstream);
+        }
+        connection.clone().spawn(async move {
+            tokio::select! {
+                () = admitted.presence.cut() => visitor.break_off(),
+                () = upload_over.cancelled() => connection.keep(upstream),
+            }
+        });
+    }
+}
+
+/// An answer on its way to the visitor, counted. Dropped before its end, it breaks the stream to the target.
+pub(crate) struct Returning {
+    incoming: Incoming,
+    visit: Option<Visit>,
+    watch: Option<AbortOnDropHandle<()>>,
+    service: Arc<Service>,
+    status: StatusCode,
+    started: Instant,
+    bytes: u64,
+}
+
+impl Returning {
+    pub(crate) fn new(incoming: Incoming, visit: Visit, status: StatusCode, started: Instant) -> Self {
+        let service = visit.admitted.service.clone();
+        let watch = (!incoming.is_end_stream()).then(|| {
+            let (cut, visitor) = (visit.admitted.presence.cut_owned(), visit.visitor.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                cut.await;
+                visitor.break_off();
+            }))
+        });
+        Self { incoming, visit: Some(visit), watch, service, status, started, bytes: 0 }
+    }
+
+    fn end(&mut self) {
+        self.watch = None;
+        if let Some(visit) = self.visit.take() {
+            visit.end();
+        }
+    }
+}
+
+impl Body for Returning {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => self.end(),
+            Poll::Ready(Some(Ok(frame))) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Err(_))) => {
+                // An answer that broke must not look complete, whatever tells its end.
+                if let Some(visit) = self.visit.take() {
+                    visit.visitor.break_off();
+                }
+            }
+            Poll::Pending => {}
+        }
+        polled.map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.end();
+        }
+        info!(
+            target: "doorward::access",
+            entrance = "web",
+            service = self.service.path(),
+            status = self.status.as_u16(),
+            down = self.bytes,
+            seconds = self.started.elapsed().as_secs_f32(),
+        );
+    }
+}

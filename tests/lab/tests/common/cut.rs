@@ -1,0 +1,288 @@
+//! Visits of every kind, held open to see them cut.
+
+use doorward_agent::Service;
+use doorward_control::Protocol;
+use doorward_lab::target::{self, Target};
+use doorward_lab::visitor::{self, Ending, ending, request2};
+use doorward_lab::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
+use doorward_lab::websocket::{self, EchoTarget};
+use doorward_lab::{LIMIT, Lab, LabDevice, LOOPBACK, service, until};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Download,
+    /// The visitor does not read: the answer waits in every buffer on the way.
+    Stalled,
+    Download2,
+    Stalled2,
+    Events,
+    Upload,
+    WebSocket,
+    Tcp,
+    Udp,
+}
+
+/// What goes with the visit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    Service,
+    /// The device itself breaks it first.
+    Withdrawal,
+    Device,
+}
+
+pub struct Held {
+    pub kind: Kind,
+    pub device_name: String,
+    pub device: LabDevice,
+    pub services: Vec<Service>,
+    visit: Visit,
+    web: WebTarget,
+    sockets: EchoTarget,
+    /// Another visit to the same device.
+    sibling: TcpStream,
+    /// Over the same HTTP/2 connection, to another device.
+    neighbour: Option<(Incoming, LabDevice)>,
+    _targets: Vec<Target>,
+}
+
+enum Visit {
+    Raw(TcpStream),
+    Stream(Incoming),
+    Upload(OwnedReadHalf, JoinSet<std::io::Error>),
+    WebSocket(Box<WebSocketStream<TcpStream>>),
+    Udp(UdpSocket),
+}
+
+/// What every cut has to keep.
+const SOON: Duration = Duration::from_secs(1);
+
+impl Kind {
+    pub const ALL: [Self; 9] = [
+        Self::Download,
+        Self::Stalled,
+        Self::Download2,
+        Self::Stalled2,
+        Self::Events,
+        Self::Upload,
+        Self::WebSocket,
+        Self::Tcp,
+        Self::Udp,
+    ];
+
+    /// The name of the service that it visits.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Stalled => "stalled",
+            Self::Download2 => "download2",
+            Self::Stalled2 => "stalled2",
+            Self::Events => "events",
+            Self::Upload => "upload",
+            Self::WebSocket => "live",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl Held {
+    pub async fn open(lab: &Lab, kind: Kind) -> Self {
+        Self::open_on(lab, kind, "pi").await
+    }
+
+    pub async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
+        let web = web(respond).await;
+        let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
+        let url = match kind {
+            Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => web.url(),
+            Kind::WebSocket => sockets.url(),
+            Kind::Tcp => format!("tcp://{}", echo.address),
+            Kind::Udp => format!("udp://{}", fountain.address),
+        };
+        let services = vec![service(kind.word(), &url), service("sibling", &format!("tcp://{}", echo.address))];
+        let device = lab.device(device_name, services.clone()).await;
+        let sibling = TcpStream::connect(lab.port(device_name, "sibling", Protocol::Tcp)).await.unwrap();
+        let (visit, neighbour) = visit(lab, kind, device_name, &web).await;
+        let targets = vec![echo, fountain];
+        let device_name = device_name.to_owned();
+        let mut held =
+            Self { kind, device_name, device, services, visit, web, sockets, sibling, neighbour, _targets: targets };
+        assert!(held.is_alive().await, "{kind:?} runs");
+        assert!(is_echoed(&mut held.sibling).await);
+        held
+    }
+
+    /// Whether something new passes.
+    pub async fn is_alive(&mut self) -> bool {
+        let mut buffer = [0; 2048];
+        match &mut self.visit {
+            Visit::Raw(socket) if self.kind == Kind::Tcp => is_echoed(socket).await,
+            // Events may be rare.
+            Visit::Raw(socket) if matches!(self.kind, Kind::Stalled | Kind::Events) => socket.take_error().unwrap().is_none(),
+            Visit::Raw(socket) => matches!(timeout(LIMIT, socket.read(&mut buffer)).await, Ok(Ok(n)) if n > 0),
+            Visit::Stream(_) if self.kind == Kind::Stalled2 => true,
+            Visit::Stream(body) => matches!(timeout(LIMIT, body.frame()).await, Ok(Some(Ok(_)))),
+            Visit::Upload(_, writing) => writing.try_join_next().is_none(),
+            Visit::WebSocket(socket) => websocket::is_answered(socket, Message::text("well?")).await,
+            Visit::Udp(socket) => matches!(timeout(LIMIT, socket.recv(&mut buffer)).await, Ok(Ok(n)) if n > 0),
+        }
+    }
+
+    /// Within a second of `since`, at the visitor's socket; the target sees a break too, and nothing else ends.
+    pub async fn is_cut(mut self, since: Instant, cut: Cut) {
+        let kind = self.kind;
+        let (how, took) = (self.end_of_visit().await, since.elapsed());
+        println!("{kind:?}: {how:?} after {took:?}");
+        match (kind, cut) {
+            // Whoever waits for an answer may still be told that the device broke off.
+            (Kind::Upload, Cut::Withdrawal) => assert_ne!(how, Ending::StillOpen),
+            _ => assert_eq!(how, Ending::Reset, "{kind:?}"),
+        }
+        assert!(took < SOON, "{kind:?}: cut after {took:?}");
+        match kind {
+            Kind::Tcp | Kind::Udp => {}
+            Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
+            Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
+                assert_eq!(self.web.ending().await, Ending::Reset, "{kind:?} at the target");
+            }
+        }
+        match cut {
+            Cut::Service | Cut::Withdrawal => assert!(is_echoed(&mut self.sibling).await, "{kind:?}: its sibling goes on"),
+            Cut::Device => assert_eq!(ending(&mut self.sibling, SOON).await, Ending::Reset, "{kind:?}: its sibling"),
+        }
+        if let Some((neighbour, _)) = &mut self.neighbour {
+            let next = timeout(LIMIT, neighbour.frame()).await.expect("the neighbour goes on");
+            next.expect("the neighbour goes on").expect("the neighbour goes on");
+        }
+    }
+
+    async fn end_of_visit(&mut self) -> Ending {
+        match &mut self.visit {
+            Visit::Raw(socket) if self.kind == Kind::Stalled => {
+                until("the stalled socket breaks", async || socket.take_error().unwrap().is_some()).await;
+                Ending::Reset
+            }
+            Visit::Raw(socket) => ending(socket, LIMIT).await,
+            Visit::Stream(body) => end_of_stream(body).await,
+            // The kernel tells of a reset once: to the writer or to the reader.
+            Visit::Upload(reader, writing) => match (ending(reader, LIMIT).await, writing.join_next().await) {
+                (_, Some(Ok(error))) if error.kind() == std::io::ErrorKind::ConnectionReset => Ending::Reset,
+                (how, _) => how,
+            },
+            Visit::WebSocket(socket) => websocket::until_ended(socket).await,
+            Visit::Udp(socket) => dried_up(socket).await,
+        }
+    }
+}
+
+fn respond(request: &doorward_lab::web::Received) -> Answer {
+    match request.path() {
+        "/events" => {
+            let (sender, pieces) = mpsc::unbounded_channel();
+            sender.send(b"data: first\n\n".to_vec()).unwrap();
+            // Kept for ever: the service says nothing more.
+            std::mem::forget(sender);
+            Answer::Pieces(EVENTS.to_vec(), pieces)
+        }
+        "/upload" => Answer::Listen,
+        _ => Answer::Endless(ENDLESS.to_vec()),
+    }
+}
+
+async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, Option<(Incoming, LabDevice)>) {
+    let (host, path) = (format!("{}-{device}.gw.test", kind.word()), format!("/{}", kind.word()));
+    let visit = match kind {
+        Kind::Download | Kind::Stalled | Kind::Events => {
+            let mut socket = TcpStream::connect(lab.http()).await.unwrap();
+            socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+            let mut head = [0; 12];
+            socket.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"HTTP/1.1 200");
+            let mut bytes = Vec::new();
+            while kind == Kind::Events && !bytes.ends_with(b"first\n\n\r\n") {
+                bytes.push(timeout(LIMIT, socket.read_u8()).await.expect("the first event comes").unwrap());
+            }
+            Visit::Raw(socket)
+        }
+        Kind::Download2 | Kind::Stalled2 => {
+            let other = lab.device(&format!("by-{device}"), vec![service("page", &web.url())]).await;
+            let sender = visitor::http2(lab.https(), &host).await;
+            let open = async |host: &str| {
+                let request = request2(host, "/endless").body(visitor::nothing()).unwrap();
+                timeout(LIMIT, sender.clone().send_request(request)).await.unwrap().unwrap().into_body()
+            };
+            let neighbour = open(&format!("page-by-{device}.gw.test")).await;
+            return (Visit::Stream(open(&host).await), Some((neighbour, other)));
+        }
+        Kind::Upload => {
+            let (reader, mut writer) = TcpStream::connect(lab.http()).await.unwrap().into_split();
+            let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n");
+            writer.write_all(head.as_bytes()).await.unwrap();
+            let mut writing = JoinSet::new();
+            let chunk = [b"4000\r\n".as_slice(), &[7; 0x4000], b"\r\n"].concat();
+            writing.spawn(async move {
+                loop {
+                    if let Err(error) = writer.write_all(&chunk).await {
+                        return error;
+                    }
+                }
+            });
+            until("the upload has begun", async || !web.requests().is_empty()).await;
+            Visit::Upload(reader, writing)
+        }
+        Kind::WebSocket => {
+            let socket = TcpStream::connect(lab.http()).await.unwrap();
+            Visit::WebSocket(Box::new(websocket::open(socket, &host).await))
+        }
+        Kind::Tcp => Visit::Raw(TcpStream::connect(lab.port(device, "tcp", Protocol::Tcp)).await.unwrap()),
+        Kind::Udp => {
+            let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+            socket.connect(lab.port(device, "udp", Protocol::Udp)).await.unwrap();
+            socket.send(b"begin").await.unwrap();
+            Visit::Udp(socket)
+        }
+    };
+    (visit, None)
+}
+
+async fn end_of_stream(body: &mut Incoming) -> Ending {
+    let reading = async {
+        loop {
+            match body.frame().await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return Ending::Reset,
+                None => return Ending::Finished,
+            }
+        }
+    };
+    timeout(LIMIT, reading).await.unwrap_or(Ending::StillOpen)
+}
+
+/// A flow that is forgotten says nothing; a few of the fountain's beats of silence are enough to know.
+async fn dried_up(socket: &UdpSocket) -> Ending {
+    let mut buffer = [0; 2048];
+    while let Ok(Ok(_)) = timeout(Duration::from_millis(200), socket.recv(&mut buffer)).await {}
+    Ending::Reset
+}
+
+async fn is_echoed(socket: &mut TcpStream) -> bool {
+    let echoing = async {
+        socket.write_all(b"well?").await?;
+        let mut heard = [0; 5];
+        socket.read_exact(&mut heard).await?;
+        Ok::<_, std::io::Error>(heard == *b"well?")
+    };
+    matches!(timeout(LIMIT, echoing).await, Ok(Ok(true)))
+}

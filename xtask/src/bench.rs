@@ -1,0 +1,36 @@
+//! `cargo xtask bench`: builds what is measured the way it is released, then lets `doorward-bench` measure.
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::cargo;
+
+pub(crate) const ABOUT: &str = "\
+compares Doorward with rathole and OpenSSH, in ratios to no tunnel at all
+
+usage: cargo xtask bench [line] [--rounds NUMBER] [subject…]
+subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh
+
+  cargo xtask bench > figures.md
+  cargo xtask bench --rounds 2 doorward-tls rathole-tls
+  cargo xtask bench line              over an emulated line of 50 ms with loss, in network namespaces
+
+Peers that are not installed are left out. bench/README.md says how it measures.";
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    // One after the other: built together, the product could get features that only the benchmark wants.
+    for package in ["doorward", "doorward-world", "doorward-bench"] {
+        start(&["build", "--release", "--locked", "-p", package])?;
+    }
+    let bench = ["run", "--quiet", "--release", "--locked", "-p", "doorward-bench", "--"];
+    start(&bench.into_iter().chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>())
+}
+
+/// Runs cargo. The command line is not printed on stdout, where the tables go.
+fn start(arguments: &[&str]) -> Result<()> {
+    eprintln!("$ cargo {}", arguments.join(" "));
+    let status = cargo(arguments.iter().copied()).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed ({status})", arguments[0]);
+    }
+    Ok(())
+}
