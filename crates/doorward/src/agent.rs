@@ -65,15 +65,14 @@ pub async fn join_over_memory(
 /// Runs the configured services until told to stop. `invite_file`: joins first if no gateway was joined yet.
 pub async fn run(places: Places, invite_file: Option<&Path>, quick: Option<Service>) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let agent = start(&places, Start { invite_file, quick, memory: None }, stop.clone()).await?;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let mut agent = start(&places, Start { invite_file, quick, memory: None }, stop.clone()).await?;
     tokio::select! {
         () = shutdown::requested() => info!("stopping"),
-        ended = agent.ended => return ended.map_err(Into::into).and_then(|ended| ended),
+        ended = &mut agent.ended => return ended?,
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.cancel();
-    Ok(())
+    agent.ended.await?
 }
 
 /// A running agent.
@@ -96,14 +95,17 @@ pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> 
     let state = StateDir::new(&places.state);
     let lock = local::lock(&places.state)?;
     let proxy = environment_proxy()?;
+    let file = SettingsFile::find(places.config.clone());
+    let settings = file.read()?;
+    // What can be wrong here is right. Joining may take as long as the network does.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     if let Some(file) = how.invite_file {
         let gateway = Label::parse(DEFAULT_GATEWAY)?;
         let mut options = JoinOptions::new(gateway, state.clone(), SOFTWARE);
         options.proxy = proxy.clone();
         join_if_invited(options, file).await?;
     }
-    let file = SettingsFile::find(places.config.clone());
-    let extra = Extra::new(file.read()?, how.quick);
+    let extra = Extra::new(settings, how.quick);
     let mut agent = Agent::new(state, SOFTWARE, extra.settings()).with_proxy(proxy);
     if let Some(memory) = how.memory {
         agent = agent.over_memory(memory);

@@ -3,9 +3,10 @@
 
 pub mod archive;
 
-use crate::admin::{AskError, Owner};
+use crate::admin::{AskError, Owner, status};
 use crate::paths;
 use crate::serve::settings::File as SettingsFile;
+use crate::terminal::story;
 use anyhow::{Context, bail};
 use archive::Contents;
 use doorward_control::{Control, ControlSettings};
@@ -43,6 +44,14 @@ pub fn check_target(file: &Path) -> anyhow::Result<()> {
     let folder = folder_of(file);
     tempfile::tempfile_in(&folder).with_context(|| format!("{} cannot be written to", folder.display()))?;
     Ok(())
+}
+
+/// There must be something to back up.
+pub async fn check_source(owner: &Owner) -> Result<(), AskError> {
+    match status::read(owner).await {
+        Err(AskError::NoGateway { .. }) if owner.directory().join(archive::STORE).exists() => Ok(()),
+        answer => answer.map(drop),
+    }
 }
 
 /// Backs up the gateway with the owner's data directory, whether it runs or not. `config`: `gateway.toml`, if it is
@@ -132,7 +141,7 @@ pub fn hook(control: Control) -> BackupHook {
     remove_leftovers(control.directory());
     Arc::new(move |request| {
         let control = control.clone();
-        Box::pin(async move { answer(&control, request).await.map_err(|error| format!("{error:#}")) })
+        Box::pin(async move { answer(&control, request).await.map_err(|error| story(&error)) })
     })
 }
 
@@ -181,7 +190,7 @@ impl Made {
     pub fn words(&self) -> String {
         let settings = match &self.settings {
             Some(path) => format!("{}", path.display()),
-            None => "no gateway.toml (there is none in the usual place; --config FILE names another)".to_owned(),
+            None => "no gateway.toml,\nas there is none in the usual place (--config FILE names another)".to_owned(),
         };
         let certificate = match self.certificate.as_slice() {
             [] => "Not in it: certificate files.".to_owned(),
@@ -192,7 +201,7 @@ impl Made {
         };
         format!(
             "{} ({} KiB) has the store and {settings}.\n{certificate}\n\
-             It holds the site key: keep it and its passphrase apart, and away from this machine.\n\
+             It holds the site key: keep it away from this machine, and from its passphrase.\n\
              `doorward restore {0}` brings it back, here or elsewhere.\n",
             self.file.display(),
             self.bytes.div_ceil(1024),

@@ -25,10 +25,10 @@ use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 #[command(name = "doorward", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to log: a level, or levels by part, as "info,doorward_tunnel=debug".
-    #[arg(long, global = true, value_name = "LEVELS", default_value = "info")]
+    #[arg(long, global = true, value_name = "LEVELS", default_value = "info", help_heading = "Logging")]
     log: String,
     /// How to log, on stderr.
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Logging")]
     log_format: logging::Format,
     #[command(subcommand)]
     command: Command,
@@ -39,14 +39,14 @@ Examples:
   doorward demo                          see it work, here and now
   doorward serve --domain example.org    on a machine that everybody can reach
   doorward join                          on a device: paste the invite that serve printed
-  doorward http 5000 --name printer1     on that device: open a web page on port 5000
-  doorward services                      on the gateway's machine: what is reached where, and by whom";
+  doorward http 5000 --name printer1     on that device: open the web page there
+  doorward services                      on the gateway's machine: what is where";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs gateway, agent and a sample device on this machine, to look at.
     #[command(
-        after_help = "Examples:\n  doorward demo\n  doorward demo http://127.0.0.1:8888     a real service instead of the sample\n  doorward demo tcp://127.0.0.1:22"
+        after_help = "Examples:\n  doorward demo\n  doorward demo http://127.0.0.1:8888     a real service, not the sample\n  doorward demo tcp://127.0.0.1:22"
     )]
     Demo {
         /// A local service, as http://HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT or unix:/PATH.
@@ -54,17 +54,17 @@ enum Command {
     },
     /// Runs the gateway that visitors and agents reach.
     #[command(
-        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443 --data /srv/doorward"
+        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward"
     )]
     Serve(ServeArgs),
     /// Enrols this device with a gateway.
     #[command(
-        after_help = "The invite is asked for, or read from FILE, from stdin (-) or from $DOORWARD_INVITE; never from the\ncommand line, where every user of this machine could read it.\n\nExamples:\n  doorward join\n  doorward join invite.txt --name printer1"
+        after_help = "The invite is asked for, or read from a file, from stdin (-) or from\n$DOORWARD_INVITE; never from the command line, where every user of this machine\ncould read it.\n\nExamples:\n  doorward join\n  doorward join invite.txt --name printer1"
     )]
     Join(JoinArgs),
     /// Runs the services of agent.toml, and whatever else is offered here.
     #[command(
-        after_help = "Examples:\n  doorward agent\n  doorward agent --config ./agent.toml\n  doorward agent --invite-file /boot/doorward-invite.txt     on an image that is copied to many cards"
+        after_help = "Examples:\n  doorward agent\n  doorward agent --config ./agent.toml\n  doorward agent --invite-file /boot/invite.txt     on cards that are copied"
     )]
     Agent(AgentArgs),
     /// Offers a web service from this device, while the command runs.

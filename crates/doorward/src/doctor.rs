@@ -17,6 +17,8 @@ use crate::agent::Places;
 use crate::terminal::plain;
 use doorward_agent::StateDir;
 use serde::Serialize;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -44,7 +46,7 @@ const IN_ALL: Duration = Duration::from_secs(19);
 
 /// Examines what there is here: the gateway of the data directory, the agent of the state directory, or both.
 pub async fn examine(owner: &Owner, places: &Places) -> Vec<Finding> {
-    let is_gateway = owner.socket().exists() || owner.directory().join("doorward.db").exists();
+    let is_gateway = may_exist(&owner.socket()) || may_exist(&owner.directory().join("doorward.db"));
     let (gateway, device) = tokio::join!(
         within("gateway", is_gateway, gateway::examine(owner)),
         within("agent", is_device(places), device::examine(places)),
@@ -72,6 +74,11 @@ async fn within(hop: &str, is_here: bool, looks: impl Future<Output = Vec<Findin
         let what = format!("not everything could be looked at within {} s", IN_ALL.as_secs());
         vec![Finding::wrong(hop, what, "look at the machine's load and its DNS, and try again")]
     })
+}
+
+/// Whether there is something, or nothing can be said: that is a finding too.
+fn may_exist(path: &Path) -> bool {
+    path.symlink_metadata().map_or_else(|error| error.kind() != ErrorKind::NotFound, |_| true)
 }
 
 /// What cannot be read is examined too: that is a finding.

@@ -28,6 +28,10 @@ fn state_directory() -> PathBuf {
     if let Some(given) = env::var_os("STATE_DIRECTORY") {
         return PathBuf::from(given);
     }
+    if Path::new("/etc/openwrt_release").exists() {
+        // There /var is in memory and /etc is what lasts.
+        return PathBuf::from("/etc/doorward/state");
+    }
     if is_root() {
         return PathBuf::from("/var/lib/doorward");
     }

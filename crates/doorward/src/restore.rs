@@ -48,6 +48,11 @@ pub fn check_place(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// There must be something to restore.
+pub fn check_file(file: &Path) -> anyhow::Result<()> {
+    File::open(file).map(drop).with_context(|| format!("{} cannot be read", file.display()))
+}
+
 pub async fn run(file: &Path, directory: &Path, passphrase: Secret<String>) -> anyhow::Result<Restored> {
     check_place(directory)?;
     let is_new = !directory.exists();

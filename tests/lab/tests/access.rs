@@ -14,6 +14,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 const HOST: &str = "page-pi.gw.test";
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -39,7 +40,8 @@ fn until_next_minute() -> (PolicyDocument, Duration) {
     };
     let open = vec![format!("mon-sun {}-{}", at(-120), at(60))];
     let when = Some(ScheduleDocument { zone: "UTC".into(), open });
-    let left = Duration::from_secs(left.unsigned_abs()) - Duration::from_nanos(now.subsec_nanosecond().unsigned_abs().into());
+    let left =
+        Duration::from_secs(left.unsigned_abs()) - Duration::from_nanos(now.subsec_nanosecond().unsigned_abs().into());
     (PolicyDocument { when, ..PolicyDocument::public() }, left)
 }
 
@@ -197,7 +199,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_the_end_of_its_hours() {
         assert!(held.is_alive().await, "{:?} goes on while it is open", held.kind);
     }
     assert!(Instant::now() < ends, "this machine is too slow for this test");
-    let cuts = all.into_iter().map(|held| held.is_cut(ends, Cut::Service));
-    futures_util::future::join_all(cuts).await;
+    let cuts: JoinSet<()> = all.into_iter().map(|held| held.is_cut(ends, Cut::Service)).collect();
+    cuts.join_all().await;
     assert_eq!(get(lab.http(), "download-pi-download.gw.test", "/").await.status, StatusCode::NOT_FOUND);
 }

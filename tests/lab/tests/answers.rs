@@ -2,7 +2,7 @@
 
 use doorward_control::DeviceEdit;
 use doorward_core::access::{PolicyDocument, ScheduleDocument};
-use doorward_lab::visitor::{self, Answer, get, http1_over, request, say, send, send_over, connect_from};
+use doorward_lab::visitor::{self, Answer, connect_from, get, http1_over, request, say, send, send_over};
 use doorward_lab::web::{ok, web};
 use doorward_lab::{Lab, service, target};
 use http::{HeaderMap, StatusCode};
@@ -164,10 +164,9 @@ async fn what_may_be_read_in_one_way_is_passed_on_in_that_way_alone() {
     let page = web(|_| ok("reached")).await;
     let _device = lab.device("pi", vec![service("page", &page.url())]).await;
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: page-pi.gw.test\r\n\r\n";
-    for lengths in [
-        "Content-Length: 66\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: chunked\r\nContent-Length: 66\r\n",
-    ] {
+    for lengths in
+        ["Content-Length: 66\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 66\r\n"]
+    {
         let bytes = format!("POST /a HTTP/1.1\r\nHost: {HOST}\r\n{lengths}\r\n{smuggled}");
         let answer = say(lab.http(), bytes.as_bytes()).await;
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection ends with the first request: {answer}");

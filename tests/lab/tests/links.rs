@@ -98,7 +98,10 @@ async fn a_cloned_card_wins_once_and_nothing_flaps_after_that() {
     let third = LabDevice::start(copy, vec![service("page", &one.url())]);
     third
         .until("a further machine is refused", |status| {
-            status.gateways.values().any(|g| matches!(&g.state, LinkState::Refused { message } if message.contains("two machines")))
+            status
+                .gateways
+                .values()
+                .any(|g| matches!(&g.state, LinkState::Refused { message } if message.contains("two machines")))
         })
         .await;
     let watched = Instant::now();
@@ -121,7 +124,10 @@ async fn a_revoked_agent_is_refused_and_does_not_hammer() {
     lab.control().revoke_device(id, None, jiff::Timestamp::now()).await.unwrap();
     device
         .until("the agent is told", |status| {
-            status.gateways.values().any(|g| matches!(&g.state, LinkState::Refused { message } if message.contains("revoked")))
+            status
+                .gateways
+                .values()
+                .any(|g| matches!(&g.state, LinkState::Refused { message } if message.contains("revoked")))
         })
         .await;
     // What it would do within these seconds if it hammered.

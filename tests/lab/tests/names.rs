@@ -49,7 +49,8 @@ async fn names_and_ports_outlive_restarts_and_a_replaced_card() {
 
     let id = lab.control().snapshot().device_by_name(&Label::parse("pi").unwrap()).unwrap().id;
     let (_, secret) = lab.control().replace_device(id, Timestamp::now()).await.unwrap();
-    let invite = Invite { addresses: lab.gateway.addresses.clone(), site: lab.control().site_keys().active.fingerprint, secret };
+    let invite =
+        Invite { addresses: lab.gateway.addresses.clone(), site: lab.control().site_keys().active.fingerprint, secret };
     let _new = LabDevice::join(lab.directory.path(), "another", &invite, turned).await;
     assert_eq!(places(&lab), given, "on another card");
     assert_eq!(get(lab.http(), "pi.gw.test", "/").await.text(), "page");
@@ -84,7 +85,8 @@ async fn cards_from_one_image_become_numbered_devices() {
         let root = lab.directory.path().join(format!("card-{n}"));
         devices.push(LabDevice::join(&root, "pi", &invite, vec![]).await);
     }
-    let names = lab.control().snapshot().devices().map(|d| d.name.to_string()).collect::<std::collections::BTreeSet<_>>();
+    let names =
+        lab.control().snapshot().devices().map(|d| d.name.to_string()).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(names, ["pi", "pi-2", "pi-3"].map(String::from).into());
 }
 

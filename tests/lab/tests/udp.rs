@@ -34,7 +34,8 @@ async fn a_one_way_flow_lives_and_an_idle_one_is_forgotten_and_opened_anew() {
         service("fountain", &format!("udp://{}", fountain.address)),
     ];
     let _device = lab.device("pi", services).await;
-    let (listener, asker) = (UdpSocket::bind((LOOPBACK, 0)).await.unwrap(), UdpSocket::bind((LOOPBACK, 0)).await.unwrap());
+    let (listener, asker) =
+        (UdpSocket::bind((LOOPBACK, 0)).await.unwrap(), UdpSocket::bind((LOOPBACK, 0)).await.unwrap());
     listener.connect(lab.port("pi", "fountain", Protocol::Udp)).await.unwrap();
     asker.connect(lab.port("pi", "echo", Protocol::Udp)).await.unwrap();
     listener.send(b"begin").await.unwrap();

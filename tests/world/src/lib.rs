@@ -30,7 +30,7 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! Nothing here depends on the other crates: a program is a path ([`built`] finds those of this workspace).
+//! [`site`] starts Doorward itself in a world. Nothing here depends on the other crates: a program is a path ([`built`] finds those of this workspace).
 
 mod address_change;
 mod conditions;
@@ -77,4 +77,8 @@ pub const PACKAGES: &[&str] = &[
     "faketime",
     "python3",
     "iperf3",
+    "openssl",
+    "nginx",
+    "caddy",
+    "tinyproxy",
 ];

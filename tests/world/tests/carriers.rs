@@ -83,7 +83,8 @@ http {{
     );
     let file = world.gateway.folder().join("nginx.conf");
     fs::write(&file, settings)?;
-    let nginx = Program::new("nginx").args(["-g".as_ref(), "daemon off; user root;".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    let nginx =
+        Program::new("nginx").args(["-g".as_ref(), "daemon off; user root;".as_ref(), "-c".as_ref(), file.as_os_str()]);
     served_through(&world, &nginx)
 }
 
@@ -100,7 +101,13 @@ fn behind_caddy_the_link_is_a_websocket_and_visitors_are_served() -> Result<()> 
     );
     let file = folder.join("Caddyfile");
     fs::write(&file, settings)?;
-    let caddy = Program::new("caddy").args(["run".as_ref(), "--adapter".as_ref(), "caddyfile".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    let caddy = Program::new("caddy").args([
+        "run".as_ref(),
+        "--adapter".as_ref(),
+        "caddyfile".as_ref(),
+        "--config".as_ref(),
+        file.as_os_str(),
+    ]);
     served_through(&world, &caddy.env("HOME", &folder).env("XDG_DATA_HOME", &folder).env("XDG_CONFIG_HOME", &folder))
 }
 
@@ -111,7 +118,8 @@ fn served_through(world: &World, front: &Program) -> Result<()> {
     ensure!(site.carrier().as_deref() == Some("websocket"), "{:?}", site.carrier());
     let page = until_page(&world.visitor, &format!("https://{PAGE}/"))?;
     ensure!(page == "the page of the device\n", "{page}");
-    let said = world.visitor.run_program(&site::script("websocket.py", &[gateway_ip(), "443".into(), PAGE.into()]), SOON)?;
+    let said =
+        world.visitor.run_program(&site::script("websocket.py", &[gateway_ip(), "443".into(), PAGE.into()]), SOON)?;
     ensure!(said.ok()? == "hello\n");
     let echo = world.visitor.run(&format!("echo hi | socat -T2 - TCP:{}:{}", gateway_ip(), site::TCP_PORT))?.ok()?;
     ensure!(echo == "hi\n", "{echo}");

@@ -33,5 +33,10 @@ fn a_port_that_a_firewall_closes_is_told_from_one_that_is_open() -> Result<()> {
     println!("    443: {open:?}; {}: {closed:?}", site::TCP_PORT);
     ensure!(open.is_some_and(|text| !text.contains("unreachable")), "443 is said to be closed");
     ensure!(closed.is_some_and(|text| text.contains("unreachable")), "{} is said to be open", site::TCP_PORT);
+    // It exits with a status that tells of the trouble; what counts here is what it says.
+    let doctor = site::doorward(["doctor", "--data"])?.args([site::data(&world.gateway)]);
+    let said = world.gateway.run_program(&doctor, SOON)?.stdout;
+    println!("{said}");
+    ensure!(said.lines().any(|line| line.contains("20001")), "doctor does not name the closed port");
     Ok(())
 }

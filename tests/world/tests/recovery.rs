@@ -91,9 +91,13 @@ impl Scene {
         self.recovered("agent's host vanished, replaced", event, HOST_BACK)
     }
 
+    /// While nobody visits, as mappings are forgotten: the agent has to find out by itself.
     fn nat_forgot(&mut self) -> Result<()> {
-        let event = SystemTime::now();
+        let asleep = self.poll.freeze()?;
+        sleep(Duration::from_secs(1));
         self.world.carrier()?.forget_mappings()?;
+        let event = SystemTime::now();
+        asleep.mend()?;
         self.recovered("NAT forgot all mappings", event, NAT_FORGOT)
     }
 
@@ -106,24 +110,24 @@ impl Scene {
     fn cable_cut_for_8_seconds(&mut self) -> Result<()> {
         self.world.home_router.cut()?.mend_after(Duration::from_secs(8))?;
         let event = SystemTime::now();
-        self.recovered("cable cut for 8 s", event, Duration::from_millis(1500))
+        self.recovered("cable cut for 8 s", event, HOST_BACK)
     }
 
     fn udp_ports_rebound(&mut self) -> Result<()> {
-        let event = SystemTime::now();
         self.world.carrier()?.rebind_udp_ports()?;
+        let event = SystemTime::now();
         self.recovered("NAT rebinding", event, NAT_FORGOT)
     }
 
     fn router_redials(&mut self) -> Result<()> {
-        let event = SystemTime::now();
         self.world.home_router.redial(&[addresses::HOME_AT_CARRIER_SPARE])?.stays();
+        let event = SystemTime::now();
         self.recovered("router redial", event, NAT_FORGOT)
     }
 
     fn device_changes_its_address(&mut self) -> Result<()> {
-        let event = SystemTime::now();
         self.world.device.change_addresses(&[addresses::DEVICE_SPARE])?.stays();
+        let event = SystemTime::now();
         self.recovered("device address change", event, HOST_BACK)
     }
 }

@@ -3,7 +3,7 @@
 use super::StateError;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// None of ours comes near.
@@ -44,6 +44,7 @@ fn beside(path: &Path) -> PathBuf {
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    give_to_owner_of_folder(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -70,7 +71,20 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn make_private_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let new: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    new.into_iter().rev().try_for_each(give_to_owner_of_folder)
+}
+
+/// What root makes in a service's directory belongs to the service, which could not read it otherwise.
+fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|_| rustix::process::geteuid().is_root()) else { return Ok(()) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let owner = folder.metadata()?;
+    if owner.uid() == 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Whether files can be made there: asks by making one.

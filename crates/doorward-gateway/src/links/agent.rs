@@ -1,8 +1,8 @@
 //! What happens to an agent that arrives: it is known or enrols, takes its place, says what it offers, and is watched
 //! until it ends.
 
-use super::{Held, Links};
 use super::takeover::{Claimant, Verdict, judge};
+use super::{Held, Links};
 use crate::site::SiteVoice;
 use doorward_control::{
     Arrival as Seen, Control, Device, EnrolError, Enrolment, KeyStanding, LinkId, LinkReport, Protocol, Reachability,

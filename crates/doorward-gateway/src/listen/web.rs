@@ -64,9 +64,8 @@ impl WebEntrance {
         let socket = VisitorSocket::new(socket);
         let breaker = socket.breaker();
         let (place, handshake) = places.unzip();
-        let connection = |is_https, places| {
-            Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone(), places))
-        };
+        let connection =
+            |is_https, places| Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone(), places));
         let Some(certificate) = &self.certificate else {
             return self.speak_http(socket, connection(false, (place, handshake))).await;
         };

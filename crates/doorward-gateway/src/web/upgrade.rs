@@ -51,7 +51,8 @@ pub(crate) async fn pass(
         () = admitted.presence.cut() => return near.abort(),
     }
     let traffic = Traffic::default();
-    let end = splice(near, parts.io.into_inner().into_stream(), &traffic.up, &traffic.down, admitted.presence.cut()).await;
+    let end =
+        splice(near, parts.io.into_inner().into_stream(), &traffic.up, &traffic.down, admitted.presence.cut()).await;
     info!(
         target: "doorward::access",
         entrance = "web",

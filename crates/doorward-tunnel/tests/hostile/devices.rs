@@ -88,18 +88,17 @@ async fn a_flood_of_pings_is_answered_as_far_as_somebody_listens() {
         let mut driver = AbortOnDropHandle::new(tokio::spawn(standing.driver));
         let (mut hears, mut says) = tokio::io::split(control.io);
         let flood = [&Message::Ping.encode()[..], &frame(99, b"")].concat().repeat(1000);
-        for _ in 0..200 {
+        for _ in 0..50 {
             timeout(Duration::from_secs(5), says.write_all(&flood)).await.expect("the gateway keeps reading").unwrap();
         }
         says.flush().await.unwrap();
         // Nobody has listened so far; the link stands, and whatever it kept is a part of what was asked.
         assert!(timeout(Duration::from_millis(100), &mut driver).await.is_err(), "the link ended");
-        let mut answers = 0;
+        timeout(Duration::from_secs(5), hears.read_u8()).await.expect("an answer").unwrap();
         let mut buffer = vec![0; 64 * 1024];
-        while let Ok(Ok(n)) = timeout(Duration::from_millis(300), hears.read(&mut buffer)).await {
-            answers += n;
+        while let Ok(n) = timeout(Duration::from_millis(300), hears.read(&mut buffer)).await {
+            assert_ne!(n.unwrap(), 0, "the link ended");
         }
-        assert!(answers > 0, "not a single answer");
         says.write_all(&Message::Ping.encode()).await.unwrap();
         says.flush().await.unwrap();
         at_once("an answer after the flood", hears.read_u8()).await.unwrap();

@@ -82,7 +82,7 @@ fn description(service: &Service) -> String {
     };
     let home = match service.access_home.as_str() {
         "device" => "the device, in its agent.toml".to_owned(),
-        _ => format!("this gateway; `doorward access {} reset` leaves it to the device", service.path()),
+        _ => "this gateway; `… reset` leaves it to the device".to_owned(),
     };
     let mut lines = vec![("who", who(access)), ("from", from), ("open", open), ("decided by", home)];
     lines.extend(service.reached_by.iter().map(|place| ("reached at", place.clone())));

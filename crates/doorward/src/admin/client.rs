@@ -35,7 +35,7 @@ pub enum AskError {
         directory.display(), socket.display()
     )]
     NoGateway { directory: PathBuf, socket: PathBuf, hint: String },
-    #[error("{} belongs to the user {user}: run this as that user, `sudo -u {user} doorward …`, or as root", path.display())]
+    #[error("{} belongs to the user {user}: run this as that user, with `sudo -u {user} doorward …`", path.display())]
     NotAllowed { path: PathBuf, user: String },
     #[error("the gateway's socket {} cannot be used: {source}", socket.display())]
     Socket { socket: PathBuf, source: io::Error },

@@ -83,8 +83,8 @@ pub async fn rename(owner: &Owner, old: &str, new: &str) -> Result<String, AskEr
     let device: Device = owner.ask(Method::PATCH, &path, Some(json!({ "name": new }))).await?.read()?;
     let name = device.name;
     Ok(format!(
-        "{old} is called {name} from now on. Its old host names keep working until you release them:\n\
-         `doorward services` lists them, `doorward release HOST` gives one up.\n"
+        "{old} is called {name} from now on. Its old host names keep working until you\n\
+         release them: `doorward services` lists them, `doorward release HOST` gives one up.\n"
     ))
 }
 
@@ -92,8 +92,8 @@ pub async fn revoke(owner: &Owner, name: &str) -> Result<String, AskError> {
     let path = format!("/devices/{}/revoke", segment(name));
     owner.ask(Method::POST, &path, None).await?;
     Ok(format!(
-        "{name} is revoked: its link is cut and its key refused from now on. Its names and ports stay its own.\n\
-         A machine can take its place with `doorward devices replace {name}`.\n"
+        "{name} is revoked: its link is cut and its key refused from now on.\n\
+         Its names and ports stay its own: `doorward devices replace {name}` lets a machine take its place.\n"
     ))
 }
 

@@ -17,8 +17,8 @@ pub async fn show(owner: &Owner) -> Result<String, AskError> {
     let status = status::read(owner).await?;
     let mut text = format!("site key     {}\n", status.site_key);
     match &status.site_key_successor {
-        None => text += "\nNo successor is prepared. `doorward site-key rotate` makes one and tells the devices.\n",
-        Some(successor) => text += &format!("successor    {successor}\n\n{}", progress(&status)),
+        None => text += "\nNo next key is prepared. `doorward site-key rotate` makes one and tells the devices.\n",
+        Some(successor) => text += &format!("next key     {successor}\n\n{}", progress(&status)),
     }
     Ok(text)
 }
@@ -28,7 +28,7 @@ pub async fn rotate(owner: &Owner) -> Result<String, AskError> {
     let key: Key = owner.ask(Method::POST, "/site-key/successor", None).await?.read()?;
     let status = heard(owner).await?;
     Ok(format!(
-        "The next site key is announced: {}\nDevices store it as soon as they are online; the old key stays in use.\n\n{}",
+        "The next site key is announced:\n{}\nDevices store it as soon as they are online; the old key stays in use.\n\n{}",
         key.fingerprint,
         progress(&status)
     ))
@@ -52,7 +52,7 @@ async fn heard(owner: &Owner) -> Result<Status, AskError> {
 pub async fn activate(owner: &Owner, anyway: bool) -> Result<String, AskError> {
     let key: Key = owner.ask(Method::POST, "/site-key/activate", Some(json!({ "anyway": anyway }))).await?.read()?;
     Ok(format!(
-        "The site key is {} from now on. Invites made before name the old one: make those anew.\n",
+        "The site key from now on:\n{}\nInvites made before name the old one: make those anew.\n",
         key.fingerprint
     ))
 }
@@ -62,7 +62,7 @@ fn progress(status: &Status) -> String {
         return "Every device has stored it: `doorward site-key activate` puts it in use.\n".to_owned();
     }
     format!(
-        "Not known to be stored by: {}\nOnce they were online: `doorward site-key activate`. With --force they must join anew.\n",
+        "Not known to be stored by: {}\nOnce they were online: `doorward site-key activate` (with --force they must join anew).\n",
         status.site_key_awaited.join(", ")
     )
 }

@@ -36,7 +36,10 @@ fn line(text: &str, start: &str) -> String {
 async fn an_invite_lets_a_device_in_and_is_listed() {
     let bed = Testbed::start().await;
     let owner = &bed.owner;
-    assert!(invites::list(owner, Form::Table, now()).await.unwrap().contains("doorward invite"), "what to do when empty");
+    assert!(
+        invites::list(owner, Form::Table, now()).await.unwrap().contains("doorward invite"),
+        "what to do when empty"
+    );
     let wish = invites::Wish {
         name: Some("printer1".to_owned()),
         uses: Some(2),
@@ -88,7 +91,8 @@ async fn devices_are_renamed_revoked_and_replaced() {
     let listed = devices::list(owner, Form::Table, now()).await.unwrap();
     assert_eq!(line(&listed, "printer1"), "printer1 raspberrypi revoked just now -");
     assert_eq!(line(&listed, "other"), "other never seen -");
-    let json: serde_json::Value = serde_json::from_str(&devices::list(owner, Form::Json, now()).await.unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&devices::list(owner, Form::Json, now()).await.unwrap()).unwrap();
     assert_eq!(json[1]["name"], "printer1");
     assert!(json[1]["revoked-at"].as_str().unwrap().ends_with('Z'), "absolute times");
 }
@@ -106,14 +110,20 @@ async fn services_show_where_by_whom_and_what_stands_in_the_way() {
     let listed = services::list(&bed.owner, Form::Table, now()).await.unwrap();
     assert_eq!(line(&listed, "printer1/octoprint"), "printer1/octoprint http never seen everybody");
     assert_eq!(line(&listed, "printer1/ssh"), "printer1/ssh tcp never seen everybody, from 192.0.2.0/24");
-    for part in ["\"Küche\"", "https://printer1.example.localhost:", "127.0.0.1:20000", "failing for 5 min: the device is online, but nothing"] {
+    for part in [
+        "\"Küche\"",
+        "https://printer1.example.localhost:",
+        "127.0.0.1:20000",
+        "failing for 5 min: the device is online, but nothing",
+    ] {
         assert!(listed.contains(part), "{part} is not in\n{listed}");
     }
     assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
     bed.offer(&device, &[web()]).await;
     let listed = services::list(&bed.owner, Form::Table, now()).await.unwrap();
     assert!(listed.contains("withdrawn") && listed.contains("reserved: tcp/20000"), "{listed}");
-    let json: serde_json::Value = serde_json::from_str(&services::list(&bed.owner, Form::Json, now()).await.unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&services::list(&bed.owner, Form::Json, now()).await.unwrap()).unwrap();
     assert_eq!(json[0]["failure"]["hop"], "target-refused");
 }
 
@@ -181,7 +191,8 @@ async fn names_and_ports_are_released_by_name() {
     let device = bed.enrol(1, "printer1").await;
     bed.offer(&device, &[web(), ssh()]).await;
     let owner = &bed.owner;
-    let release = async |what: &str| release::release(owner, what.parse().unwrap()).await.map_err(|error| error.to_string());
+    let release =
+        async |what: &str| release::release(owner, what.parse().unwrap()).await.map_err(|error| error.to_string());
     let host = "printer1.example.localhost";
     assert!(release(host).await.unwrap().contains("it was printer1/octoprint's"));
     assert!(release(host).await.unwrap_err().contains(host), "it is gone");

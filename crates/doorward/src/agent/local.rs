@@ -122,7 +122,7 @@ impl Drop for Loan {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Request {
-    Lend { offer: Offer, target: String },
+    Lend { offer: Box<Offer>, target: String },
     Ask { about: Question },
 }
 
@@ -230,7 +230,7 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
         }
         Ok(Request::Lend { offer, target }) => Target::parse(&target).map_err(anyhow::Error::from).and_then(|target| {
             let name = offer.name.clone();
-            Ok((extra.lend(Service { offer, target })?, name))
+            Ok((extra.lend(Service { offer: *offer, target })?, name))
         }),
         Err(error) => Err(error.into()),
     };
@@ -267,7 +267,7 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &impl Serializ
 pub async fn lend(state: &Path, service: &Service) -> anyhow::Result<Option<Lent>> {
     let Ok(stream) = UnixStream::connect(state.join(SOCKET)).await else { return Ok(None) };
     let (reader, mut writer) = stream.into_split();
-    let request = Request::Lend { offer: service.offer.clone(), target: service.target.to_string() };
+    let request = Request::Lend { offer: Box::new(service.offer.clone()), target: service.target.to_string() };
     let line = serde_json::to_string(&request)? + "\n";
     writer.write_all(line.as_bytes()).await?;
     Ok(Some(Lent { lines: BufReader::new(reader).lines(), _writer: writer }))

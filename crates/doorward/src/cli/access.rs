@@ -7,14 +7,15 @@ use crate::terminal;
 use clap::{Args, Subcommand};
 
 pub(super) const EXAMPLES: &str = "\
-Passwords are asked for, or read from stdin, a line for each --password; never from the command line.
+Passwords are asked for, or read from stdin, a line for each --password; never
+from the command line.
 
 Examples:
   doorward access printer1/octoprint
   doorward access printer1/octoprint set --public
   doorward access printer1/octoprint set --password anna --password ben
   doorward access printer1/ssh set --public --from 192.0.2.0/24 2001:db8::/32
-  doorward access lab1/jupyter set --password class --open \"mon-fri 08:00-16:30\" --zone Europe/Berlin
+  doorward access pi/cam set --public --open \"mon-fri 08:00-16:30\" --zone Asia/Tokyo
   doorward access printer1/octoprint reset";
 
 #[derive(Debug, Args)]

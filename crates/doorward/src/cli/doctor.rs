@@ -8,8 +8,8 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
-On a gateway's machine it looks at the gateway, on a device at the device; on a machine that is both, at both.
-Ends with 1 if something is wrong. Takes up to 20 seconds.
+On a gateway's machine it looks at the gateway, on a device at the device, and
+at both where both are. Ends with 1 if something is wrong. Takes up to 20 s.
 
 Examples:
   doorward doctor

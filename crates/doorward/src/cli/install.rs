@@ -6,15 +6,16 @@ use clap::Args;
 use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
-Writes a service for whatever starts services here: systemd (of the machine for root, of the user otherwise),
-procd on OpenWrt, or the user's crontab. Doing it again changes only what differs.
+Writes a service for whatever starts services here: systemd (of the machine for
+root, of the user otherwise), procd on OpenWrt, or the user's crontab. Doing it
+again changes only what differs.
 
 Examples:
   doorward install agent                    for this user, no root needed
-  sudo doorward install agent --copy        for the machine; the program is copied to /usr/local/bin
+  sudo doorward install agent --copy        for the machine, the program too
   sudo doorward install gateway
   doorward install agent --print            only shows what would be written
-  sudo doorward install agent --root /mnt/card --invite-file /boot/firmware/doorward-invite.txt";
+  sudo doorward install agent --root /mnt/card --invite-file /boot/invite.txt";
 
 pub(super) const UNINSTALL_EXAMPLES: &str = "\
 Keys, settings and stores stay; it says where they are.

@@ -38,7 +38,7 @@ pub(super) enum OwnerCommand {
     Invites(InvitesArgs),
     /// Lists devices, renames, revokes or replaces one.
     #[command(
-        after_help = "Examples:\n  doorward devices\n  doorward devices rename raspberrypi printer1\n  doorward devices replace printer1     its SD card died: an invite for the new one\n  doorward devices revoke printer1      it was stolen"
+        after_help = "Examples:\n  doorward devices\n  doorward devices rename raspberrypi printer1\n  doorward devices replace printer1     its card died: an invite for the new one\n  doorward devices revoke printer1      it was stolen"
     )]
     Devices(DevicesArgs),
     /// Lists services: where each is reached, who may use it, what stands in the way.
@@ -49,7 +49,7 @@ pub(super) enum OwnerCommand {
     Access(AccessArgs),
     /// Gives up a host name or port that is reserved for a service.
     #[command(
-        after_help = "Names and ports belong to their service for ever, until they are released here.\n\nExamples:\n  doorward release printer1.example.org\n  doorward release example.org/cam/\n  doorward release tcp/20005\n  doorward release printer1/webcam     a service that its device does not offer any more, with all that is its"
+        after_help = "Names and ports belong to their service for ever, until they are released here.\n\nExamples:\n  doorward release printer1.example.org\n  doorward release example.org/cam/\n  doorward release tcp/20005\n  doorward release printer1/webcam     a whole service that is offered no more"
     )]
     Release(ReleaseArgs),
     /// Shows who did what, the newest first.
@@ -132,11 +132,20 @@ enum DevicesCommand {
     /// Lists devices (the same as without a word).
     List,
     /// Gives a device another name.
-    Rename { old: String, new: String },
+    Rename {
+        /// What it is called now.
+        old: String,
+        /// What it shall be called.
+        new: String,
+    },
     /// Refuses a device from now on and cuts what passes through it.
-    Revoke { name: String },
+    Revoke {
+        /// As in the list.
+        name: String,
+    },
     /// Makes an invite for a machine that takes a device's place, with its names, ports and policies.
     Replace {
+        /// As in the list.
         name: String,
         #[command(flatten)]
         code: CodeArgs,
@@ -205,7 +214,7 @@ impl CodeArgs {
         let code = (self.qr || (is_terminal && !self.no_qr)).then(|| invite::qr_code(text.expose())).flatten();
         let code = code.map(|code| format!("\n{code}\n")).unwrap_or_default();
         let about = if is_terminal {
-            format!("\n{about} On the machine: `doorward join`, and paste it when asked.\n")
+            format!("\n{about}\nOn the machine: `doorward join`, and paste it when asked.\n")
         } else {
             String::new()
         };

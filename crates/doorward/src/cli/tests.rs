@@ -16,7 +16,10 @@ fn the_command_line_is_sound() {
 fn no_secret_can_be_given_on_the_command_line() {
     let is_secret = |arg: &Arg| {
         let names = [Some(arg.get_id().as_str()), arg.get_long()];
-        names.into_iter().flatten().any(|name| ["password", "passphrase", "secret", "token"].iter().any(|s| name.contains(s)))
+        names
+            .into_iter()
+            .flatten()
+            .any(|name| ["password", "passphrase", "secret", "token"].iter().any(|s| name.contains(s)))
     };
     let mut seen = 0;
     every_command(&Cli::command(), &mut |command| {
@@ -40,6 +43,7 @@ fn every_command_teaches_by_example() {
         let example = format!("doorward {}", command.get_name());
         assert!(help.contains("Examples:") && help.contains(&example), "{}", command.get_name());
         assert!(command.get_about().is_some(), "{}", command.get_name());
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "80 columns are enough: {help}");
         seen += 1;
     }
     assert!(seen > 20, "{seen}");
@@ -50,7 +54,8 @@ fn examples_are_commands_that_can_be_given() {
     let mut seen = 0;
     every_command(&Cli::command(), &mut |command| {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        for line in help.lines().filter(|line| line.starts_with("  doorward ") || line.starts_with("  sudo doorward ")) {
+        for line in help.lines().filter(|line| line.starts_with("  doorward ") || line.starts_with("  sudo doorward "))
+        {
             // Up to the explanation or the shell's own part.
             let given = line.trim_start().trim_start_matches("sudo ").split("     ").next().unwrap_or_default();
             let given = given.split(['|', '<', '>']).next().unwrap_or_default().trim();

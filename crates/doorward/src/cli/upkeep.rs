@@ -48,13 +48,13 @@ pub(super) struct ManArgs {
 }
 
 pub(super) const BACKUP_EXAMPLES: &str = "\
-The file holds everything but certificate files: the store with the site key, and gateway.toml. It can
-also be opened without Doorward:  age -d FILE | tar xv
+The file holds everything but certificate files: the store with the site key,
+and gateway.toml. It can also be opened without Doorward:  age -d FILE | tar xv
 
 Examples:
   doorward backup /media/stick/gateway.age
   doorward backup gateway.age < passphrase.txt
-  doorward backup /backup/$(date +%F).age --passphrase-file /root/passphrase     from a timer";
+  doorward backup /backup/$(date +%F).age --passphrase-file /root/passphrase";
 
 pub(super) const RESTORE_EXAMPLES: &str = "\
 Examples:
@@ -76,6 +76,7 @@ impl BackupArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let owner = self.data.owner();
         backup::check_target(&self.file)?;
+        backup::check_source(&owner).await?;
         let passphrase = match self.passphrase_file {
             Some(file) => terminal::secret_in(&file, "passphrase")?,
             None => terminal::new_secret("passphrase".to_owned()).await?,
@@ -98,6 +99,7 @@ fn check_length(passphrase: &Secret<String>) -> anyhow::Result<()> {
 impl RestoreArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let directory = std::path::absolute(self.data.unwrap_or_else(paths::gateway_directory))?;
+        restore::check_file(&self.file)?;
         restore::check_place(&directory)?;
         let passphrase = match self.passphrase_file {
             Some(file) => terminal::secret_in(&file, "passphrase")?,

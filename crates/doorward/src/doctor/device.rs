@@ -4,6 +4,7 @@ use super::carriers::{self, Outcome, Tried};
 use super::{Finding, LOOK, targets};
 use crate::agent::local::{self, Standing as Told};
 use crate::agent::{Places, SOFTWARE, environment_proxy, read_settings};
+use crate::terminal::story;
 use doorward_agent::{Membership, Settings, StateDir};
 use doorward_core::names::Label;
 use doorward_core::site::Carrier;
@@ -17,7 +18,7 @@ pub(super) async fn examine(places: &Places) -> Vec<Finding> {
     let settings = read_settings(places).unwrap_or_else(|error| {
         findings.push(Finding::wrong(
             "agent.toml",
-            format!("{error:#}"),
+            story(&error),
             "correct it; until then the agent uses what it read last, or does not start",
         ));
         Settings::default()
@@ -25,7 +26,7 @@ pub(super) async fn examine(places: &Places) -> Vec<Finding> {
     let memberships = match memberships(&places.state) {
         Ok(memberships) => memberships,
         Err(error) => {
-            findings.push(Finding::wrong("keys", format!("{error:#}"), "run doctor as the user that runs the agent"));
+            findings.push(Finding::wrong("keys", story(&error), "run doctor as the user that runs the agent"));
             return findings;
         }
     };

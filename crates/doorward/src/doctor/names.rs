@@ -18,12 +18,9 @@ pub(super) async fn examine(status: &Status) -> Vec<Finding> {
     let site = Site { keys: keys.collect(), port: port(&addresses) };
     let domain = status.domain.as_deref().filter(|domain| *domain != "localhost" && !domain.ends_with(".localhost"));
     let mut looks = Vec::new();
-    match domain {
-        Some(domain) => {
-            looks.push(site.look(domain.to_owned(), Role::Domain));
-            looks.push(site.look(format!("doctor-{:08x}.{domain}", rand::rng().random::<u32>()), Role::Below(domain)));
-        }
-        None => {}
+    if let Some(domain) = domain {
+        looks.push(site.look(domain.to_owned(), Role::Domain));
+        looks.push(site.look(format!("doctor-{:08x}.{domain}", rand::rng().random::<u32>()), Role::Below(domain)));
     }
     for name in dialled(&addresses).into_iter().filter(|name| Some(name.as_str()) != domain) {
         looks.push(site.look(name, Role::Dialled));

@@ -44,7 +44,8 @@ async fn a_gateway_comes_back_elsewhere_and_its_devices_with_it() {
     let _agent = bed.join(&invite, "printer1", SERVICES).await;
     bed.enrol(9, "away").await;
     let config = bed.path("gateway.toml");
-    std::fs::write(&config, "domain = \"example.localhost\"\n[certificate]\nchain = \"/c.pem\"\nkey = \"/k.pem\"\n").unwrap();
+    std::fs::write(&config, "domain = \"example.localhost\"\n[certificate]\nchain = \"/c.pem\"\nkey = \"/k.pem\"\n")
+        .unwrap();
     let file = bed.path("backup.age");
     let made = backup::run(&bed.owner, &file, Some(&config), secret("right")).await.unwrap();
     assert_eq!(mode(&file), 0o600);

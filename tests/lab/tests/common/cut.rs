@@ -6,13 +6,13 @@ use doorward_lab::target::{self, Target};
 use doorward_lab::visitor::{self, Ending, ending, request2};
 use doorward_lab::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
 use doorward_lab::websocket::{self, EchoTarget};
-use doorward_lab::{LIMIT, Lab, LabDevice, LOOPBACK, service, until};
+use doorward_lab::{LIMIT, LOOPBACK, Lab, LabDevice, service, until};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -50,7 +50,6 @@ pub struct Held {
     visit: Visit,
     web: WebTarget,
     sockets: EchoTarget,
-    /// Another visit to the same device.
     sibling: TcpStream,
     /// Over the same HTTP/2 connection, to another device.
     neighbour: Option<(Incoming, LabDevice)>,
@@ -65,8 +64,9 @@ enum Visit {
     Udp(UdpSocket),
 }
 
-/// What every cut has to keep.
 const SOON: Duration = Duration::from_secs(1);
+/// The gateway counts whole milliseconds for the device.
+const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
     pub const ALL: [Self; 9] = [
@@ -106,7 +106,9 @@ impl Held {
         let web = web(respond).await;
         let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
         let url = match kind {
-            Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => web.url(),
+            Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
+                web.url()
+            }
             Kind::WebSocket => sockets.url(),
             Kind::Tcp => format!("tcp://{}", echo.address),
             Kind::Udp => format!("udp://{}", fountain.address),
@@ -130,7 +132,9 @@ impl Held {
         match &mut self.visit {
             Visit::Raw(socket) if self.kind == Kind::Tcp => is_echoed(socket).await,
             // Events may be rare.
-            Visit::Raw(socket) if matches!(self.kind, Kind::Stalled | Kind::Events) => socket.take_error().unwrap().is_none(),
+            Visit::Raw(socket) if matches!(self.kind, Kind::Stalled | Kind::Events) => {
+                socket.take_error().unwrap().is_none()
+            }
             Visit::Raw(socket) => matches!(timeout(LIMIT, socket.read(&mut buffer)).await, Ok(Ok(n)) if n > 0),
             Visit::Stream(_) if self.kind == Kind::Stalled2 => true,
             Visit::Stream(body) => matches!(timeout(LIMIT, body.frame()).await, Ok(Some(Ok(_)))),
@@ -151,6 +155,7 @@ impl Held {
             _ => assert_eq!(how, Ending::Reset, "{kind:?}"),
         }
         assert!(took < SOON, "{kind:?}: cut after {took:?}");
+        assert!(Instant::now() + EARLY > since, "{kind:?}: it ended before its time");
         match kind {
             Kind::Tcp | Kind::Udp => {}
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
@@ -159,7 +164,9 @@ impl Held {
             }
         }
         match cut {
-            Cut::Service | Cut::Withdrawal => assert!(is_echoed(&mut self.sibling).await, "{kind:?}: its sibling goes on"),
+            Cut::Service | Cut::Withdrawal => {
+                assert!(is_echoed(&mut self.sibling).await, "{kind:?}: its sibling goes on")
+            }
             Cut::Device => assert_eq!(ending(&mut self.sibling, SOON).await, Ending::Reset, "{kind:?}: its sibling"),
         }
         if let Some((neighbour, _)) = &mut self.neighbour {
@@ -171,7 +178,12 @@ impl Held {
     async fn end_of_visit(&mut self) -> Ending {
         match &mut self.visit {
             Visit::Raw(socket) if self.kind == Kind::Stalled => {
-                until("the stalled socket breaks", async || socket.take_error().unwrap().is_some()).await;
+                let broken = async {
+                    while socket.take_error().unwrap().is_none() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                timeout(LIMIT, broken).await.expect("the stalled socket breaks");
                 Ending::Reset
             }
             Visit::Raw(socket) => ending(socket, LIMIT).await,
