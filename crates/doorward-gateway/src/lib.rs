@@ -23,6 +23,7 @@ use doorward_core::site::{Address, Carrier, Endpoint};
 use doorward_tunnel::identity::{KeyError, SiteIdentity};
 use doorward_tunnel::messages::{Leaving, Message};
 use doorward_tunnel::{Acceptor, MemoryDialer, MemoryListener, memory};
+use futures_util::future::join_all;
 use hyper_util::server::graceful::GracefulShutdown;
 use links::Links;
 use links::agent::Reception;
@@ -63,6 +64,8 @@ pub struct Gateway {
     bound: Bound,
     addresses: Vec<Address>,
     listeners: JoinSet<()>,
+    /// What must go on while visits finish: above all, cutting those that are allowed no more.
+    keepers: JoinSet<()>,
     quic: Vec<quinn::Endpoint>,
     visits: Tasks,
     graceful: Arc<Mutex<GracefulShutdown>>,
@@ -143,11 +146,12 @@ impl Gateway {
         listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
         let ports = Ports { admission, strangers, ips: settings.port_ips, tasks: visits.clone() };
         listeners.spawn(ports::keep(ports));
-        listeners.spawn(clock::watch(control.clone(), live.clone()));
+        let mut keepers = JoinSet::new();
+        keepers.spawn(clock::watch(control.clone(), live.clone()));
         let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
         let quic = opened.quic.clone();
-        listeners.spawn(follower.follow(opened.quic));
-        Ok(Self { control, live, links, memory, bound, addresses, listeners, quic, visits, graceful })
+        keepers.spawn(follower.follow(opened.quic));
+        Ok(Self { control, live, links, memory, bound, addresses, listeners, keepers, quic, visits, graceful })
     }
 
     pub fn bound(&self) -> &Bound {
@@ -201,6 +205,7 @@ impl Gateway {
             warn!(streams = rest, "visits were broken off");
         }
         let _ = self.control.flush_audit().await;
+        self.keepers.abort_all();
         self.visits.stop();
         self.visits.ended().await;
         for endpoint in &self.quic {
@@ -296,15 +301,15 @@ impl Follower {
 
     /// Ends the links whose key does not count any more.
     async fn close_links_of(&self, devices: impl Iterator<Item = DeviceId>) {
-        for id in devices {
-            let Some(held) = self.links.holder(id) else { continue };
-            match self.control.snapshot().device_by_key(&held.device_key) {
-                KeyStanding::Active(device) if device.id == id => {}
-                KeyStanding::Active(_) | KeyStanding::Replaced | KeyStanding::Revoked | KeyStanding::Unknown => {
-                    self.links.close(id, Leaving::Revoked).await;
-                }
-            }
-        }
+        let snapshot = self.control.snapshot();
+        let counts_no_more = |id: &DeviceId| {
+            let held = self.links.holder(*id);
+            held.is_some_and(|held| match snapshot.device_by_key(&held.device_key) {
+                KeyStanding::Active(device) => device.id != *id,
+                KeyStanding::Replaced | KeyStanding::Revoked | KeyStanding::Unknown => true,
+            })
+        };
+        join_all(devices.filter(counts_no_more).map(|id| self.links.close(id, Leaving::Revoked))).await;
     }
 
     async fn change_keys(&self, old: &SiteKeys, new: &SiteKeys, endpoints: &[quinn::Endpoint]) {

@@ -8,11 +8,15 @@ use doorward_core::hop::HopFailure;
 use doorward_core::{DeviceId, access};
 use doorward_tunnel::messages::{Leaving, Message};
 use doorward_tunnel::{Flow, GatewayLink, OpenError, OpenRequest, Stream};
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use takeover::Claimant;
+use tokio::time::timeout;
+
+const TELL_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(crate) struct Links {
@@ -80,11 +84,13 @@ impl Links {
         self.table().len()
     }
 
-    /// Tells every agent something, as far as it listens.
+    /// Tells every agent something, as far as it listens. One that does not holds up nobody.
     pub(crate) async fn tell_all(&self, message: Message) {
-        for (_, held) in self.all() {
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), held.link.say(message.clone())).await;
-        }
+        let telling = self.all().into_iter().map(|(_, held)| {
+            let message = message.clone();
+            async move { timeout(TELL_LIMIT, held.link.say(message)).await }
+        });
+        join_all(telling).await;
     }
 
     pub(crate) async fn close(&self, device: DeviceId, reason: Leaving) {

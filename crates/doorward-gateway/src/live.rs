@@ -121,10 +121,7 @@ impl Seat {
 impl Presence {
     /// Resolves when the permission ends: by its deadline, or because a change took it away.
     pub(crate) async fn cut(&self) {
-        tokio::select! {
-            () = self.seat.cut.cancelled() => {}
-            () = self.seat.until_over() => {}
-        }
+        self.cut_owned().await;
     }
 
     /// The same, to be held apart from the place itself.

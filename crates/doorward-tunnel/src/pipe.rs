@@ -37,19 +37,18 @@ impl<T: Duplex> Duplex for tokio_rustls::server::TlsStream<T> {
     }
 }
 
-/// How long the kernel may hold unacknowledged bytes before it gives a connection up (tcp(7), TCP_USER_TIMEOUT).
-const USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Unsent bytes in the kernel beyond this make the socket unwritable (tcp(7), TCP_NOTSENT_LOWAT): what is cut or
 /// superseded should not be on its way already.
 const UNSENT_LIMIT: u32 = 128 * 1024;
 
 /// Sets what every TCP connection of ours wants. Each setting is a refinement: a kernel without it still works.
+///
+/// No TCP_USER_TIMEOUT: it would also end those who merely do not read for a while, as a paused video does.
 pub fn tune_tcp(socket: &TcpStream) {
     let socket = SockRef::from(socket);
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(45)).with_interval(Duration::from_secs(5)).with_retries(3);
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
     let _ = socket.set_tcp_notsent_lowat(UNSENT_LIMIT);
 }

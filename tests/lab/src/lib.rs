@@ -41,6 +41,7 @@ pub struct Shape {
     pub limits: settings::LimitsFile,
     pub proxies: Vec<String>,
     pub udp_idle_seconds: Option<u64>,
+    pub built_in: Option<settings::BuiltIn>,
     /// Ports that were bound once and must be the same again after a restart.
     pub https: u16,
     pub http: u16,
@@ -54,6 +55,7 @@ impl Default for Shape {
             limits: settings::LimitsFile::default(),
             proxies: Vec::new(),
             udp_idle_seconds: None,
+            built_in: None,
             https: 0,
             http: 0,
             quic: 0,
@@ -167,6 +169,7 @@ async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
         },
         limits: settings::LimitsFile { udp_flow_idle_seconds: shape.udp_idle_seconds, ..shape.limits },
         proxies: shape.proxies.clone(),
+        built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
         ports: settings::Ports { tcp: Some(target::free_ports()), udp: Some(target::free_ports()) },
         ..settings::File::default()

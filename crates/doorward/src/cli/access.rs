@@ -15,7 +15,7 @@ Examples:
   doorward access printer1/octoprint set --public
   doorward access printer1/octoprint set --password anna --password ben
   doorward access printer1/ssh set --public --from 192.0.2.0/24 2001:db8::/32
-  doorward access pi/cam set --public --open \"mon-fri 08:00-16:30\" --zone Asia/Tokyo
+  doorward access pi/cam set --public --open \"mon-fri 08:00-16:30\" --zone UTC
   doorward access printer1/octoprint reset";
 
 #[derive(Debug, Args)]
