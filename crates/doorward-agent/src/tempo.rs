@@ -24,7 +24,7 @@ pub struct Tempo {
 impl Default for Tempo {
     fn default() -> Self {
         Self {
-            climb: [30, 60, 120, 300, 600].map(Duration::from_secs).to_vec(),
+            climb: [30, 60, 120, 300, 600, 1800, 3600].map(Duration::from_secs).to_vec(),
             refused: Duration::from_secs(5),
             hopeless: Duration::from_secs(60),
             short_link: Duration::from_secs(10),

@@ -118,7 +118,9 @@ fn without_successor(snapshot: &Snapshot, presence: &Presence) -> Vec<Arc<Device
 
 async fn activate(work: &mut Work, how: Activation, now: Timestamp) -> Result<Fingerprint, EditError> {
     let Some(successor) = work.draft.site_keys().successor.clone() else {
-        return Err(EditError::Invalid("no successor of the site key is prepared: `doorward site-key rotate` makes one".into()));
+        return Err(EditError::Invalid(
+            "no successor of the site key is prepared: `doorward site-key rotate` makes one".into(),
+        ));
     };
     let lacking = without_successor(&work.draft, &work.shared.presence);
     if how == Activation::OnceStored && !lacking.is_empty() {

@@ -19,7 +19,8 @@ pub struct Invite {
 pub const SECRET_LENGTH: usize = 16;
 const PREFIX: &str = "DW1";
 const MAX_TEXT: usize = 2000;
-const MAX_ADDRESSES: usize = 16;
+/// More would not fit a QR code that a phone can read.
+pub const MAX_ADDRESSES: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InviteError {

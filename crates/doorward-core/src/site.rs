@@ -187,7 +187,11 @@ fn parse_host(text: &str) -> Result<Host, HostNameError> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     match bare.parse() {
         Ok(ip) => Ok(Host::Ip(ip)),
-        Err(_) => HostName::parse(text).map(Host::Name),
+        // `1.2.3.4.` is a name by its dot and an address by everything else: one reading of it, everywhere.
+        Err(_) => {
+            let name = HostName::parse(text)?;
+            Ok(name.as_str().parse().map_or(Host::Name(name), Host::Ip))
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The committed table of decisions: policies × visitors × times → answer. A change of any answer shows as a diff of
 //! `decisions.golden.txt`; accept it knowingly with `UPDATE_GOLDEN=1 cargo test -p doorward-core --test decisions`.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
+
 use doorward_core::access::{PasswordHash, Policy, PolicyDocument, Proof, Visitor, Who, decide};
 use doorward_core::names::Label;
 use doorward_core::service::{Entrance, Service, ServiceKind, Standing};

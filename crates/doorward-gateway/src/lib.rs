@@ -179,14 +179,14 @@ impl Gateway {
     /// Stops listening, tells the agents, and lets visits finish for at most `limit`.
     pub async fn drain(mut self, limit: Duration) {
         self.listeners.abort_all();
-        let before = self.live.count();
+        let before = self.live.finishing();
         if before > 0 {
             info!(streams = before, "waiting for visits to finish");
         }
         let finishing = async {
             let graceful = std::mem::take(&mut *self.graceful.lock().unwrap_or_else(PoisonError::into_inner));
             graceful.shutdown().await;
-            while self.live.count() > 0 {
+            while self.live.finishing() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };

@@ -4,7 +4,7 @@
 use doorward_control::Snapshot;
 use doorward_core::ServiceId;
 use doorward_core::access::{Permit, Visitor, decide};
-use doorward_core::service::Service;
+use doorward_core::service::{Entrance, Service};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,6 +73,12 @@ impl Live {
 
     pub(crate) fn count(&self) -> usize {
         self.table().values().map(HashMap::len).sum()
+    }
+
+    /// How many visits have an end to wait for. A UDP flow has none.
+    pub(crate) fn finishing(&self) -> usize {
+        let ends = |seat: &&Arc<Seat>| !matches!(seat.visitor.entrance, Entrance::UdpPort(_));
+        self.table().values().map(|seats| seats.values().filter(ends).count()).sum()
     }
 
     /// How many streams stand open at each service.

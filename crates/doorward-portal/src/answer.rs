@@ -29,7 +29,11 @@ impl Problem {
     }
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, what, "list what there is with `doorward devices`, `doorward services` or `doorward invites`")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            what,
+            "list what there is with `doorward devices`, `doorward services` or `doorward invites`",
+        )
     }
 }
 

@@ -64,6 +64,8 @@ const HEAD_START: Duration = Duration::from_millis(250);
 const STAGGER: Duration = Duration::from_millis(60);
 const FIRST_ATTEMPTS_LIMIT: Duration = Duration::from_secs(4);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+/// A better carrier that needs longer is no better. Every second of trying sends packets into the void.
+const CLIMB_LIMIT: Duration = Duration::from_secs(3);
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 const MAX_ADDRESSES: usize = 8;
 const MAX_IN_FLIGHT: usize = 64;
@@ -134,7 +136,7 @@ impl Dialer {
     pub async fn try_carrier(&self, carrier: Carrier) -> Option<Established> {
         let Means::Network { endpoints, ways } = &self.means else { return None };
         for endpoint in endpoints.iter().filter(|e| e.carrier == carrier) {
-            if let Ok(established) = ways.clone().attempt_within(ATTEMPT_LIMIT, endpoint.clone()).await {
+            if let Ok(established) = ways.clone().attempt_within(CLIMB_LIMIT, endpoint.clone()).await {
                 return Some(established);
             }
         }

@@ -1,6 +1,8 @@
 //! A laboratory: gateway, agents, targets and visitors in one process, on loopback and port 0, joined by real invites
 //! over real links. Every wait in it has a limit.
 
+#![expect(clippy::unwrap_used, reason = "a laboratory: what goes wrong here ends the test")]
+
 mod device;
 mod log;
 pub mod target;

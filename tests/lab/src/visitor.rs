@@ -115,7 +115,7 @@ pub async fn send_over(sender: &mut http1::SendRequest<Body>, request: Request<B
 
 pub async fn send2(sender: &http2::SendRequest<Body>, request: Request<Body>) -> Answer {
     let sending = sender.clone().send_request(request);
-    read(timeout(crate::LIMIT, async { sending.await }).await.expect("an answer in time").unwrap()).await
+    read(timeout(crate::LIMIT, sending).await.expect("an answer in time").unwrap()).await
 }
 
 /// Writes these bytes and returns all that comes until the connection ends.

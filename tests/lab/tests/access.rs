@@ -1,5 +1,7 @@
 //! Who may come in, and how soon those who may no longer are out.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
+
 mod common;
 
 use common::cut::{Cut, Held, Kind};
@@ -150,7 +152,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_a_narrowed_policy() {
         let held = Held::open(&lab, kind).await;
         let started = Instant::now();
         lab.set_access("pi", kind.word(), PolicyDocument::default()).await;
-        held.is_cut(started, Cut::Service).await;
+        held.must_be_cut(started, Cut::Service).await;
     }
 }
 
@@ -162,7 +164,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_the_revocation_of_its_dev
         let device = lab.record("pi", kind.word()).service.device;
         let started = Instant::now();
         lab.control().revoke_device(device, None, jiff::Timestamp::now()).await.unwrap();
-        held.is_cut(started, Cut::Device).await;
+        held.must_be_cut(started, Cut::Device).await;
     }
 }
 
@@ -174,7 +176,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_the_withdrawal_of_its_ser
         let rest = held.services.iter().filter(|s| s.offer.name.as_str() != kind.word()).cloned().collect();
         let started = Instant::now();
         held.device.offer(rest).await;
-        held.is_cut(started, Cut::Withdrawal).await;
+        held.must_be_cut(started, Cut::Withdrawal).await;
     }
 }
 
@@ -199,7 +201,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_the_end_of_its_hours() {
         assert!(held.is_alive().await, "{:?} goes on while it is open", held.kind);
     }
     assert!(Instant::now() < ends, "this machine is too slow for this test");
-    let cuts: JoinSet<()> = all.into_iter().map(|held| held.is_cut(ends, Cut::Service)).collect();
+    let cuts: JoinSet<()> = all.into_iter().map(|held| held.must_be_cut(ends, Cut::Service)).collect();
     cuts.join_all().await;
     assert_eq!(get(lab.http(), "download-pi-download.gw.test", "/").await.status, StatusCode::NOT_FOUND);
 }

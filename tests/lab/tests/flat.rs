@@ -1,5 +1,7 @@
 //! Large bodies pass without being held. Alone in its process, since it measures the process.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
+
 use bytes::Bytes;
 use doorward_lab::visitor::{self, pieces, request2};
 use doorward_lab::web::{Answer, ENDLESS, web};

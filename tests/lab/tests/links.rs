@@ -1,5 +1,7 @@
 //! Links come, change and come back; what runs over them is disturbed as little as can be.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
+
 use doorward_agent::LinkState;
 use doorward_control::{Activation, InviteRequest, Protocol};
 use doorward_core::names::Label;

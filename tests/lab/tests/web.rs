@@ -1,5 +1,7 @@
 //! Web services through a gateway: routing, and bytes that arrive as they were sent.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
+
 use bytes::Bytes;
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::{EntranceWish, PathWish};

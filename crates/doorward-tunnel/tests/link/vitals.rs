@@ -8,6 +8,7 @@ use doorward_core::hop::HopFailure;
 use doorward_core::site::Carrier;
 use doorward_tunnel::{Introduction, LinkEnd, OPEN_LIMIT};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 over_every_carrier!(a_living_link_passes_a_probe, a_link_in_doubt_that_lives_goes_on);
@@ -162,13 +163,15 @@ async fn a_quic_link_survives_the_loss_of_its_sentinel() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_dies_is_noticed_in_a_second_by_its_sentinel() {
     bounded(async {
-        let (link, relay) = through_relay().await;
+        let (mut link, relay) = through_relay().await;
+        let (_near, mut far) = link.stream().await;
         relay.drop_udp();
         let start = Instant::now();
         relay.end_tcp();
         let end = timeout(Duration::from_secs(3), link.far_end).await.expect("noticed, soon").unwrap();
         assert!(matches!(end, LinkEnd::Silent), "{end:?}");
         assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
+        assert!(at_once("the target learns of it", far.read_u8()).await.is_err());
     })
     .await;
 }

@@ -62,7 +62,8 @@ Examples:
   doorward restore gateway.age --data /srv/doorward";
 
 pub(super) const PASSWORD_EXAMPLES: &str = "\
-The password is asked for twice, or read from stdin. What is printed goes into agent.toml:
+The password is asked for twice, or read from stdin. What is printed goes into
+agent.toml:
 
   [service.access]
   who = \"password\"

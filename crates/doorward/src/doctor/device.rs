@@ -10,8 +10,11 @@ use doorward_core::names::Label;
 use doorward_core::site::Carrier;
 use doorward_tunnel::messages::Leaving;
 use doorward_tunnel::{AgentStanding, Established, HandshakeError, Introduction};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
+
+const AGENT_LIMIT: Duration = Duration::from_secs(3);
 
 pub(super) async fn examine(places: &Places) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -30,31 +33,44 @@ pub(super) async fn examine(places: &Places) -> Vec<Finding> {
             return findings;
         }
     };
-    let told = timeout(Duration::from_secs(3), local::standings(&places.state)).await.ok().flatten();
-    findings.push(match &told {
-        Some(_) => Finding::fine("agent", "it runs"),
-        None => Finding::wrong(
-            "agent",
-            "it does not run",
-            "start it: `doorward agent`; at every start: `doorward install agent`",
-        ),
-    });
+    let (agent, finding) = find_agent(places).await;
+    findings.push(finding);
     let proxy = settings.proxy.clone().or_else(|| environment_proxy().ok().flatten());
     let looks = memberships.iter().map(async |membership| {
         let proxy = proxy.as_ref().and_then(|rule| rule.for_addresses(&membership.site.addresses));
         let tried = carriers::try_all(&membership.site.addresses, &membership.site.keys, proxy.as_ref()).await;
-        // Two processes with one key would look like two machines: asked only where no agent runs.
-        let told = match &told {
-            Some(told) => Ok(told.get(&membership.gateway).cloned()),
-            None => Err(()),
-        };
-        about_gateway(places, membership, tried, told).await
+        about_gateway(membership, tried, &agent).await
     });
     let (gateways, services) =
         tokio::join!(futures_util::future::join_all(looks), targets::examine(&settings.services));
     findings.extend(gateways.into_iter().flatten());
     findings.extend(services);
     findings
+}
+
+/// Two processes with one key would look like two machines, so the agent is asked where one runs, and only where none
+/// does may somebody else speak in its place.
+enum Agent {
+    Runs(BTreeMap<Label, Told>),
+    Silent,
+    Absent { _lock: local::Lock },
+}
+
+async fn find_agent(places: &Places) -> (Agent, Finding) {
+    let asking = timeout(AGENT_LIMIT, local::standings(&places.state));
+    if let Ok(Some(told)) = asking.await {
+        return (Agent::Runs(told), Finding::fine("agent", "it runs"));
+    }
+    match local::lock(&places.state) {
+        Ok(lock) => {
+            let remedy = "start it: `doorward agent`; at every start: `doorward install agent`";
+            (Agent::Absent { _lock: lock }, Finding::wrong("agent", "it does not run", remedy))
+        }
+        Err(error) => {
+            let remedy = "run doctor as the user that runs the agent; start the agent anew after an update";
+            (Agent::Silent, Finding::note("agent", format!("it cannot be asked: {}", story(&error)), remedy))
+        }
+    }
 }
 
 fn memberships(state: &std::path::Path) -> anyhow::Result<Vec<Membership>> {
@@ -66,23 +82,19 @@ fn memberships(state: &std::path::Path) -> anyhow::Result<Vec<Membership>> {
     Ok(memberships)
 }
 
-/// `told`: what the running agent says of this gateway; an error where none runs.
-async fn about_gateway(
-    places: &Places,
-    membership: &Membership,
-    tried: Vec<Tried>,
-    told: Result<Option<Told>, ()>,
-) -> Vec<Finding> {
+async fn about_gateway(membership: &Membership, tried: Vec<Tried>, agent: &Agent) -> Vec<Finding> {
     let hop = format!("gateway {}", membership.gateway);
     let mut findings: Vec<_> = carriers_of(&hop, &tried);
     let established = tried.into_iter().find_map(|tried| match tried.outcome {
         Outcome::Answered { established, .. } => Some(established),
         Outcome::Stranger { .. } | Outcome::Failed { .. } => None,
     });
-    match (told, established) {
-        (Ok(told), _) => findings.push(standing_told(&hop, told)),
-        (Err(()), Some(established)) => findings.extend(ask_standing(&hop, places, membership, *established).await),
-        (Err(()), None) => {}
+    match (agent, established) {
+        (Agent::Runs(told), _) => findings.push(standing_told(&hop, told.get(&membership.gateway))),
+        (Agent::Absent { .. }, Some(established)) => {
+            findings.push(ask_standing(&hop, membership, *established).await);
+        }
+        (Agent::Absent { .. }, None) | (Agent::Silent, _) => {}
     }
     findings
 }
@@ -128,7 +140,7 @@ fn carriers_of(hop: &str, tried: &[Tried]) -> Vec<Finding> {
     tried.iter().map(describe).collect()
 }
 
-fn standing_told(hop: &str, told: Option<Told>) -> Finding {
+fn standing_told(hop: &str, told: Option<&Told>) -> Finding {
     match told {
         Some(Told::Online { device, carrier }) => {
             Finding::fine(hop, format!("the agent is connected by {carrier}, as {device}"))
@@ -148,17 +160,11 @@ fn standing_told(hop: &str, told: Option<Told>) -> Finding {
 const REFUSED: &str = "ask its owner for an invite (`doorward invite`, or `doorward devices replace NAME`), then `doorward join --replace`";
 
 /// Stands in for the agent, which does not run, for a moment.
-async fn ask_standing(
-    hop: &str,
-    places: &Places,
-    membership: &Membership,
-    established: Established,
-) -> Option<Finding> {
-    let _lock = local::lock(&places.state).ok()?;
+async fn ask_standing(hop: &str, membership: &Membership, established: Established) -> Finding {
     let who =
         Introduction { instance: rand::random(), epoch: 1, join: None, software: SOFTWARE.to_owned(), metered: false };
     let introduced = timeout(LOOK, established.introduce(&membership.key, &who)).await;
-    Some(match introduced {
+    match introduced {
         Ok(Ok(standing)) => {
             let name = leave(standing).await;
             Finding::fine(hop, format!("it knows this device, as {name}"))
@@ -174,7 +180,7 @@ async fn ask_standing(
         Err(_) => {
             Finding::wrong(hop, "it does not answer this device", "look at the gateway with `doorward doctor` there")
         }
-    })
+    }
 }
 
 async fn leave(standing: AgentStanding) -> String {

@@ -55,6 +55,20 @@ async fn a_gateway_and_a_device_that_are_well_have_nothing_wrong() {
     let service = found(&findings, "service", "cannot be reached");
     assert!(service.remedy.as_ref().unwrap().contains("agent.toml"), "{service:?}");
 
+    // A second gateway is asked as well.
+    let other = Testbed::start().await;
+    let options = doorward_agent::JoinOptions::new(
+        doorward_core::names::Label::parse("other").unwrap(),
+        StateDir::new(&agent.places.state),
+        crate::agent::SOFTWARE,
+    );
+    let invite = other.gateway.invite(InviteRequest::default()).await.unwrap();
+    doorward_agent::join(&invite, options).await.unwrap();
+    let findings = examine(&device, &agent.places).await;
+    for gateway in ["gateway main", "gateway other"] {
+        assert_eq!(found(&findings, gateway, "it knows this device").standing, Standing::Fine);
+    }
+
     crate::admin::devices::revoke(&bed.owner, "printer1").await.unwrap();
     let findings = examine(&device, &agent.places).await;
     let refused = found(&findings, "gateway main", "it refuses this device");

@@ -5,6 +5,7 @@ use crate::paths;
 use anyhow::{Context, bail};
 use doorward_control::{SiteSettings, WebFace};
 use doorward_core::access::Networks;
+use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
 use doorward_gateway::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
@@ -104,7 +105,8 @@ pub struct ServeSettings {
 /// The ports from which services are given theirs.
 const PORT_POOL: RangeInclusive<u16> = 20_000..=20_999;
 const OPERATIONS_PORT: u16 = 9180;
-const DRAIN: Duration = Duration::from_secs(30);
+/// Short: while it lasts nobody new is served, and a webcam's stream never finishes by itself.
+const DRAIN: Duration = Duration::from_secs(5);
 
 impl File {
     /// Reads `path`, or the usual place if none is named. A file that is named must exist.
@@ -136,6 +138,9 @@ impl File {
             Some(addresses) => addresses,
             None => self.guess_addresses(web_port, quic.first().map(SocketAddr::port), &mut notes),
         };
+        if addresses.len() > MAX_ADDRESSES {
+            bail!("addresses: {} are given; an invite has room for {MAX_ADDRESSES}", addresses.len());
+        }
         let tcp_ports = port_range(self.ports.tcp.as_deref()).context("ports.tcp")?;
         let udp_ports = port_range(self.ports.udp.as_deref()).context("ports.udp")?;
         let operations = self.listen.operations.unwrap_or((Ipv4Addr::LOCALHOST, OPERATIONS_PORT).into());

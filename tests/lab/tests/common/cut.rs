@@ -20,7 +20,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Download,
     /// The visitor does not read: the answer waits in every buffer on the way.
     Stalled,
@@ -35,14 +35,14 @@ pub enum Kind {
 
 /// What goes with the visit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
+pub(crate) enum Cut {
     Service,
     /// The device itself breaks it first.
     Withdrawal,
     Device,
 }
 
-pub struct Held {
+pub(crate) struct Held {
     pub kind: Kind,
     pub device_name: String,
     pub device: LabDevice,
@@ -69,7 +69,7 @@ const SOON: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
@@ -82,7 +82,7 @@ impl Kind {
     ];
 
     /// The name of the service that it visits.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Download => "download",
             Self::Stalled => "stalled",
@@ -98,11 +98,11 @@ impl Kind {
 }
 
 impl Held {
-    pub async fn open(lab: &Lab, kind: Kind) -> Self {
+    pub(crate) async fn open(lab: &Lab, kind: Kind) -> Self {
         Self::open_on(lab, kind, "pi").await
     }
 
-    pub async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
+    pub(crate) async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
         let web = web(respond).await;
         let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
         let url = match kind {
@@ -127,7 +127,7 @@ impl Held {
     }
 
     /// Whether something new passes.
-    pub async fn is_alive(&mut self) -> bool {
+    pub(crate) async fn is_alive(&mut self) -> bool {
         let mut buffer = [0; 2048];
         match &mut self.visit {
             Visit::Raw(socket) if self.kind == Kind::Tcp => is_echoed(socket).await,
@@ -145,7 +145,7 @@ impl Held {
     }
 
     /// Within a second of `since`, at the visitor's socket; the target sees a break too, and nothing else ends.
-    pub async fn is_cut(mut self, since: Instant, cut: Cut) {
+    pub(crate) async fn must_be_cut(mut self, since: Instant, cut: Cut) {
         let kind = self.kind;
         let (how, took) = (self.end_of_visit().await, since.elapsed());
         println!("{kind:?}: {how:?} after {took:?}");

@@ -1,1 +1,1 @@
-pub mod cut;
+pub(crate) mod cut;
