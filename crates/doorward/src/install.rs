@@ -1,5 +1,5 @@
 //! `doorward install` and `doorward uninstall`: a service that starts with the machine, for whatever starts services
-//! there. Everything written carries a [`mark`], and only what carries it is ever replaced or removed.
+//! there. Everything written carries a `mark`, and only what carries it is ever replaced or removed.
 //!
 //! No secret is written anywhere: an invite is named by its file.
 

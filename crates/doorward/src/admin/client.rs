@@ -78,7 +78,7 @@ impl Owner {
         self.ask(Method::GET, path, None).await
     }
 
-    /// `path` from `/api/v1` on; see [`segment`] for names in it.
+    /// `path` from `/api/v1` on; see `segment` for names in it.
     pub async fn ask(&self, method: Method, path: &str, body: Option<serde_json::Value>) -> Result<Answer, AskError> {
         match timeout(self.limit, self.exchange(method, path, body)).await {
             Ok(answer) => answer,

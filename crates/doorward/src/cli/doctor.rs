@@ -3,7 +3,6 @@
 use super::owner::DataArgs;
 use crate::agent::Places;
 use crate::{doctor, paths, terminal};
-use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -37,10 +36,13 @@ impl DoctorArgs {
         let findings = doctor::examine(&self.data.owner(), &places).await;
         let text = if self.json { serde_json::to_string_pretty(&findings)? + "\n" } else { doctor::words(&findings) };
         terminal::print(&text)?;
-        match doctor::count_wrong(&findings) {
-            0 => Ok(()),
-            1 => bail!("one thing is wrong"),
-            many => bail!("{many} things are wrong"),
+        let wrong = doctor::count_wrong(&findings);
+        match wrong {
+            0 => {}
+            1 => eprintln!("doorward: one thing is wrong"),
+            many => eprintln!("doorward: {many} things are wrong"),
         }
+        // Not by returning: a look-up that still hangs in the C library would be waited for.
+        std::process::exit(i32::from(wrong > 0))
     }
 }

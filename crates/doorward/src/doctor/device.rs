@@ -1,6 +1,7 @@
 //! A device: each gateway that it joined, by every carrier; how it stands there; and the services it offers.
 
 use super::carriers::{self, Outcome, Tried};
+use super::names::{self, Resolved};
 use super::{Finding, LOOK, targets};
 use crate::agent::local::{self, Standing as Told};
 use crate::agent::{Places, SOFTWARE, environment_proxy, read_settings};
@@ -38,8 +39,10 @@ pub(super) async fn examine(places: &Places) -> Vec<Finding> {
     let proxy = settings.proxy.clone().or_else(|| environment_proxy().ok().flatten());
     let looks = memberships.iter().map(async |membership| {
         let proxy = proxy.as_ref().and_then(|rule| rule.for_addresses(&membership.site.addresses));
-        let tried = carriers::try_all(&membership.site.addresses, &membership.site.keys, proxy.as_ref()).await;
-        about_gateway(membership, tried, &agent).await
+        let (addresses, keys) = (&membership.site.addresses, &membership.site.keys);
+        let naming = async { if proxy.is_some() { Vec::new() } else { names_of(membership).await } };
+        let (named, tried) = tokio::join!(naming, carriers::try_all(addresses, keys, proxy.as_ref()));
+        about_gateway(membership, named, tried, &agent).await
     });
     let (gateways, services) =
         tokio::join!(futures_util::future::join_all(looks), targets::examine(&settings.services));
@@ -82,9 +85,35 @@ fn memberships(state: &std::path::Path) -> anyhow::Result<Vec<Membership>> {
     Ok(memberships)
 }
 
-async fn about_gateway(membership: &Membership, tried: Vec<Tried>, agent: &Agent) -> Vec<Finding> {
+/// Behind a proxy it is the proxy that looks names up.
+async fn names_of(membership: &Membership) -> Vec<Finding> {
     let hop = format!("gateway {}", membership.gateway);
-    let mut findings: Vec<_> = carriers_of(&hop, &tried);
+    let looks =
+        names::dialled(&membership.site.addresses).into_iter().map(async |name| match names::resolve(&name).await {
+            Resolved::To(ips) => {
+                let ips: Vec<_> = ips.iter().map(ToString::to_string).collect();
+                Finding::fine(&hop, format!("{name} resolves to {}", ips.join(", ")))
+            }
+            Resolved::Nothing => Finding::wrong(
+                &hop,
+                format!("{name} does not resolve"),
+                "look at this device's DNS, then at the gateway's records",
+            ),
+            Resolved::Silence => {
+                Finding::wrong(&hop, format!("{name}: DNS did not answer within {} s", LOOK.as_secs()), names::RESOLVER)
+            }
+        });
+    futures_util::future::join_all(looks).await
+}
+
+async fn about_gateway(
+    membership: &Membership,
+    mut findings: Vec<Finding>,
+    tried: Vec<Tried>,
+    agent: &Agent,
+) -> Vec<Finding> {
+    let hop = format!("gateway {}", membership.gateway);
+    findings.extend(carriers_of(&hop, &tried));
     let established = tried.into_iter().find_map(|tried| match tried.outcome {
         Outcome::Answered { established, .. } => Some(established),
         Outcome::Stranger { .. } | Outcome::Failed { .. } => None,

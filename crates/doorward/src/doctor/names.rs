@@ -38,7 +38,8 @@ fn port(addresses: &[Address]) -> u16 {
     addresses.iter().flat_map(Address::endpoints).map(|endpoint| endpoint.port).next().unwrap_or(443)
 }
 
-fn dialled(addresses: &[Address]) -> BTreeSet<String> {
+/// The names in addresses.
+pub(super) fn dialled(addresses: &[Address]) -> BTreeSet<String> {
     let name = |host: Host| match host {
         Host::Name(name) => Some(name.to_string()),
         Host::Ip(_) => None,
@@ -61,7 +62,9 @@ struct Site {
 
 /// Where a name leads.
 enum Lead {
-    Nowhere(String),
+    Nowhere,
+    /// DNS does not say.
+    Silence,
     Here,
     /// To an address that is not ours, behind which this gateway answers.
     HereByDetour,
@@ -81,7 +84,11 @@ impl Site {
         match lead {
             Lead::Here => Finding::fine(hop, format!("{shown} leads to this machine")),
             Lead::HereByDetour => Finding::fine(hop, format!("{shown} leads to this gateway, by a router or proxy")),
-            Lead::Nowhere(why) => Finding::wrong(hop, format!("{shown} leads nowhere ({why})"), record(role, &shown)),
+            Lead::Nowhere => Finding::wrong(hop, format!("{shown} does not resolve"), record(role, &shown)),
+            Lead::Silence => {
+                let what = format!("{shown}: DNS did not answer within {} s", LOOK.as_secs());
+                Finding::wrong(hop, what, RESOLVER)
+            }
             Lead::Elsewhere(ips) => {
                 let what = format!("{shown} leads to {ips}, where another machine answers");
                 Finding::wrong(hop, what, record(role, &shown))
@@ -100,14 +107,11 @@ impl Site {
     }
 
     async fn follow(&self, name: &str) -> Lead {
-        let found = match timeout(LOOK, lookup_host((name, self.port))).await {
-            Ok(Ok(found)) => found.map(|address| address.ip()).collect::<BTreeSet<_>>(),
-            Ok(Err(_)) => return Lead::Nowhere("it does not resolve".to_owned()),
-            Err(_) => return Lead::Nowhere(format!("DNS did not answer within {} s", LOOK.as_secs())),
+        let found = match resolve(name).await {
+            Resolved::To(found) => found,
+            Resolved::Nothing => return Lead::Nowhere,
+            Resolved::Silence => return Lead::Silence,
         };
-        if found.is_empty() {
-            return Lead::Nowhere("it does not resolve".to_owned());
-        }
         if found.iter().all(|ip| is_own(*ip)) {
             return Lead::Here;
         }
@@ -122,6 +126,26 @@ impl Site {
         if is_strange { Lead::Elsewhere(ips) } else { Lead::Unknown(ips) }
     }
 }
+
+pub(super) enum Resolved {
+    To(BTreeSet<IpAddr>),
+    Nothing,
+    Silence,
+}
+
+pub(super) async fn resolve(name: &str) -> Resolved {
+    match timeout(LOOK, lookup_host((name, 0))).await {
+        Ok(Ok(found)) => {
+            let found: BTreeSet<_> = found.map(|address| address.ip()).collect();
+            if found.is_empty() { Resolved::Nothing } else { Resolved::To(found) }
+        }
+        Ok(Err(_)) => Resolved::Nothing,
+        Err(_) => Resolved::Silence,
+    }
+}
+
+pub(super) const RESOLVER: &str =
+    "look at this machine's DNS: /etc/resolv.conf, and whether its servers can be reached";
 
 fn record(role: Role<'_>, name: &str) -> String {
     match role {

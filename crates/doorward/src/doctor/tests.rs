@@ -95,6 +95,22 @@ async fn a_gateway_with_another_site_key_is_a_stranger() {
 }
 
 #[tokio::test]
+async fn a_gateway_whose_name_is_gone_is_told_by_the_name() {
+    let bed = Testbed::start().await;
+    let invite = bed.gateway.invite(InviteRequest::default()).await.unwrap();
+    let mut agent = bed.join(&invite, "printer1", "").await;
+    agent.stop().await;
+    let site = agent.places.state.join("main/site.json");
+    let text = std::fs::read_to_string(&site).unwrap();
+    let known: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let known =
+        json!({"addresses": ["gone.invalid:443"], "keys": known["keys"], "revision": 1, "device-name": "printer1"});
+    std::fs::write(&site, known.to_string()).unwrap();
+    let findings = examine(&Owner::new("/nonexistent"), &agent.places).await;
+    assert_eq!(found(&findings, "gateway main", "gone.invalid does not resolve").standing, Standing::Wrong);
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_gone_is_found_by_its_data() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("doorward.db"), "").unwrap();
