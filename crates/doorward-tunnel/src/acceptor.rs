@@ -1,9 +1,10 @@
 //! Where links arrive at a gateway. The listeners accept and hand over here; this speaks the handshake, each part of
 //! it with a limit, and yields devices that proved their key.
 
-use crate::gateway_end::{Arrival, LaneDoors};
+use crate::gateway_end::Arrival;
 use crate::handshake::{Channel, First, HandshakeError, hear};
 use crate::identity::SiteIdentity;
+use crate::lane_pool::LaneDoors;
 use crate::pinning;
 use crate::pipe::Duplex;
 use crate::stream::QuicStream;
