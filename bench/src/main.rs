@@ -1,0 +1,152 @@
+//! Doorward beside its peers and beside no tunnel at all. `cargo xtask bench` builds and starts it; README.md says
+//! how it measures and what the figures do not say.
+
+mod figures;
+mod http;
+mod line;
+mod loopback;
+mod process;
+mod report;
+mod site;
+mod subjects;
+mod target;
+mod visit;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use subjects::Subject;
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "\
+usage: cargo xtask bench [line] [--rounds NUMBER] [subject…]
+
+Compares Doorward with its peers in pairs of samples; without `line` on one core over loopback, with it over an
+emulated line of 50 ms, 100 Mbit/s and some loss.
+subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh";
+
+const ROUNDS: usize = 5;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &[String]) -> Result<()> {
+    // The first words are for ourselves: parts of the benchmark that are programs of their own.
+    match arguments.split_first() {
+        Some((word, rest)) if word == process::HELD => process::become_held(rest),
+        Some((word, rest)) if word == "target" => target::run(rest.first().context(USAGE)?.parse()?).await,
+        Some((word, rest)) if word == line::VISIT => line::visit(rest).await,
+        _ => {
+            let wish = Wish::parse(arguments)?;
+            // Dropping what runs ends what it has started.
+            tokio::select! {
+                done = compare(wish) => done,
+                () = told_to_stop() => bail!("stopped"),
+            }
+        }
+    }
+}
+
+async fn told_to_stop() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Wish {
+    over_line: bool,
+    rounds: Option<usize>,
+    subjects: Vec<Subject>,
+}
+
+impl Wish {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut wish = Self { over_line: false, rounds: None, subjects: Vec::new() };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "line" => wish.over_line = true,
+                "--rounds" => {
+                    let rounds = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+                    wish.rounds = Some(rounds.context("--rounds wants a number")?);
+                }
+                name => wish
+                    .subjects
+                    .push(Subject::named(name).with_context(|| format!("there is no subject {name:?}\n\n{USAGE}"))?),
+            }
+        }
+        Ok(wish)
+    }
+}
+
+async fn compare(wish: Wish) -> Result<()> {
+    let subjects = present(&wish);
+    if subjects.is_empty() {
+        bail!("nothing is left to measure");
+    }
+    let start = Instant::now();
+    if wish.over_line {
+        report::print_circumstances(&subjects, line::HOW)?;
+        return line::run(&subjects, wish.rounds.unwrap_or(1)).await;
+    }
+    let rounds = wish.rounds.unwrap_or(ROUNDS);
+    report::print_circumstances(&subjects, &format!("all on one core, {rounds} rounds"))?;
+    let figures = loopback::run(&subjects, rounds).await?;
+    report::print(&figures, start.elapsed());
+    Ok(())
+}
+
+/// The wanted subjects that are installed. The others are named.
+fn present(wish: &Wish) -> Vec<Subject> {
+    let usual: &[Subject] = if wish.over_line { &line::SUBJECTS } else { &subjects::ALL };
+    let wanted = if wish.subjects.is_empty() { usual } else { &wish.subjects };
+    let is_present = |subject: &Subject| match subject.missing() {
+        None => true,
+        Some(remedy) => {
+            eprintln!("{} is left out, because it is not installed. To get it: {remedy}", subject.name());
+            false
+        }
+    };
+    wanted.iter().copied().filter(is_present).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Wish> {
+        Wish::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_subject_has_a_name_of_its_own() {
+        let named: Vec<Subject> = subjects::ALL.iter().filter_map(|subject| Subject::named(subject.name())).collect();
+        assert_eq!(named, subjects::ALL);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let wish = parse("line --rounds 3 ssh rathole-tls").unwrap();
+        assert_eq!((wish.over_line, wish.rounds, wish.subjects.len()), (true, Some(3), 2));
+        for bad in ["--rounds", "--rounds x", "--rounds 0", "frp", "--help"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
