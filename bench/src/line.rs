@@ -29,7 +29,7 @@ const QUEUE: u64 = 640_000;
 const ONE_WAY: Duration = Duration::from_millis(25);
 
 /// Slow start is over, mostly.
-const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_secs(2);
 const BULK: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A visit that takes longer than this has failed.
