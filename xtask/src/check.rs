@@ -8,6 +8,7 @@ mod lengths;
 mod licences;
 mod links;
 mod report;
+mod rust_version;
 mod spdx;
 mod tree;
 mod without;
@@ -22,7 +23,7 @@ pub(crate) const ABOUT: &str = "\
 judges the tree without running it: format, lints, arrows, dependencies, documents
 
 usage: cargo xtask check [step…]
-steps: format lengths links arrows without licences advisories cargo-deny clippy docs";
+steps: format lengths links rust-version arrows without licences advisories cargo-deny clippy docs";
 
 struct Step {
     name: &'static str,
@@ -34,6 +35,7 @@ const STEPS: &[Step] = &[
     Step { name: "format", run: format },
     Step { name: "lengths", run: lengths::check },
     Step { name: "links", run: links::check },
+    Step { name: "rust-version", run: rust_version::check },
     Step { name: "arrows", run: arrows::check },
     Step { name: "without", run: without::check },
     Step { name: "licences", run: licences::check },
@@ -57,7 +59,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         let result = (step.run)();
         let seconds = start.elapsed().as_secs_f32();
         let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        summary.push_str(&format!("  {:<11} {verdict:<7} {seconds:>6.1} s\n", step.name));
+        summary.push_str(&format!("  {:<12} {verdict:<7} {seconds:>6.1} s\n", step.name));
         if let Err(error) = result {
             println!("{error:#}");
             failed.push(step.name);

@@ -16,27 +16,30 @@ struct Package {
     why: &'static str,
 }
 
+/// The suites that build worlds.
+const WORLDS: &[&str] = &["world", "peers"];
+
 const PACKAGES: &[Package] = &[
     Package { name: "gcc", needed_by: &["build"], why: "links, and compiles SQLite and AWS-LC" },
     Package { name: "libc6-dev", needed_by: &["build"], why: "the C library to link against" },
-    Package { name: "conntrack", needed_by: &["world"], why: "looks at and flushes a simulated router's NAT entries" },
+    Package { name: "systemd", needed_by: &["unit"], why: "systemd-analyze verifies the units that `install` writes" },
+    Package { name: "caddy", needed_by: WORLDS, why: "a reverse proxy in front of the gateway" },
+    Package { name: "conntrack", needed_by: WORLDS, why: "looks at and flushes a simulated router's NAT entries" },
+    Package { name: "curl", needed_by: WORLDS, why: "the visitor of web entrances, and the owner" },
+    Package { name: "iproute2", needed_by: WORLDS, why: "builds network namespaces, links and routes" },
+    Package { name: "iputils-ping", needed_by: WORLDS, why: "proves that the simulated networks are joined" },
+    Package { name: "nftables", needed_by: WORLDS, why: "NAT, CGNAT and firewalls of the simulated routers" },
+    Package { name: "nginx", needed_by: WORLDS, why: "a reverse proxy in front of the gateway" },
+    Package { name: "openssl", needed_by: WORLDS, why: "a certificate for the web server in front" },
+    Package { name: "python3", needed_by: WORLDS, why: "small targets and visitors" },
+    Package { name: "socat", needed_by: WORLDS, why: "tcp, udp and unix targets and visitors" },
+    Package { name: "util-linux", needed_by: WORLDS, why: "unshare and nsenter" },
     Package { name: "faketime", needed_by: &["world"], why: "starts an agent with a wrong clock" },
-    Package { name: "iproute2", needed_by: &["world"], why: "builds network namespaces, links and routes" },
-    Package { name: "iputils-ping", needed_by: &["world"], why: "proves that the simulated networks are joined" },
-    Package { name: "nftables", needed_by: &["world"], why: "NAT, CGNAT and firewalls of the simulated routers" },
-    Package { name: "openssl", needed_by: &["world"], why: "a certificate for the web server in front" },
-    Package { name: "python3", needed_by: &["world"], why: "small targets: http.server and the like" },
-    Package { name: "socat", needed_by: &["world"], why: "tcp, udp and unix targets and visitors" },
+    Package { name: "iperf3", needed_by: &["world"], why: "measures the emulated line" },
     Package { name: "tinyproxy", needed_by: &["world"], why: "an HTTP proxy that is the only way out" },
-    Package { name: "util-linux", needed_by: &["world"], why: "unshare and nsenter" },
-    Package { name: "curl", needed_by: &["world", "peers"], why: "the visitor of web entrances" },
-    Package { name: "caddy", needed_by: &["world", "peers"], why: "a reverse proxy in front of the gateway" },
-    Package { name: "chromium", needed_by: &["peers"], why: "cookies and origins as a browser treats them" },
+    Package { name: "chromium", needed_by: &["peers"], why: "pages and passwords as people meet them" },
     Package { name: "jupyter-notebook", needed_by: &["peers"], why: "a service full of WebSockets" },
-    Package { name: "netcat-openbsd", needed_by: &["peers"], why: "half-closed connections" },
-    Package { name: "nginx", needed_by: &["world", "peers"], why: "a reverse proxy in front of the gateway" },
-    Package { name: "openssh-client", needed_by: &["peers"], why: "ssh -R, ssh -J, scp, sftp" },
-    Package { name: "openssh-server", needed_by: &["peers"], why: "sshd, the target of an ssh service" },
+    Package { name: "python3-websocket", needed_by: &["peers"], why: "a visitor who runs code in Jupyter's kernel" },
 ];
 
 /// Installs what these suites lack when root; else says what to install.
@@ -88,8 +91,8 @@ fn install(names: &[&str]) -> Result<()> {
     run(install.args(names))
 }
 
-/// While it lives, no package may start its service upon installation (Debian policy 9.3.3.2): nginx, caddy and sshd
-/// would take the ports under test. Where the machine already has such a rule, it stays as it is.
+/// While it lives, no package may start its service upon installation (Debian policy 9.3.3.2): nginx and caddy would
+/// take the ports under test. Where the machine already has such a rule, it stays as it is.
 struct NoServices;
 
 const RULE: &str = "/usr/sbin/policy-rc.d";

@@ -4,6 +4,7 @@
 //! for one suite after the other would choose other features for the dependencies each time, and build them again.
 
 mod build;
+mod listen;
 mod run;
 mod suites;
 mod summary;

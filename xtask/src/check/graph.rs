@@ -17,6 +17,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: Version,
     pub(crate) license: Option<String>,
+    /// The oldest Rust that it says it needs.
+    pub(crate) rust_version: Option<Version>,
     pub(crate) origin: Origin,
     /// Named in one of our own manifests.
     pub(crate) is_direct: bool,
@@ -50,6 +52,7 @@ pub(crate) fn compiled(deny: &Deny) -> Result<Vec<Package>> {
         name: package.name.to_string(),
         version: package.version.clone(),
         license: package.license.clone(),
+        rust_version: package.rust_version.clone(),
         origin: origin(package.source.as_ref(), metadata.workspace_members.contains(&package.id)),
         is_direct: direct.contains(package.name.as_str()),
     });

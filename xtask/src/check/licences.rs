@@ -95,7 +95,14 @@ mod tests {
 
     fn package(name: &str, version: &str, license: &str, origin: Origin) -> Package {
         let version = Version::parse(version).unwrap();
-        Package { name: name.into(), version, license: Some(license.into()), origin, is_direct: false }
+        Package {
+            name: name.into(),
+            version,
+            license: Some(license.into()),
+            rust_version: None,
+            origin,
+            is_direct: false,
+        }
     }
 
     fn from_registry(name: &str, license: &str) -> Package {

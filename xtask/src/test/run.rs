@@ -1,23 +1,18 @@
-//! Starts test programs and reads what they say at the end.
+//! Starts the test programs of a suite.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::build::{Built, TestProgram};
+use super::listen::listen;
 use super::suites::{Suite, Tests};
 use crate::process::{cargo, is_ci, program};
 
 /// In CI a test program that hangs is ended, so that the others are still heard.
-const LIMIT_SECONDS: &str = "1200";
-
-/// How long the output may stay open after the test program has ended.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LIMIT: Duration = Duration::from_secs(1200);
 
 /// How one test program, or the examples of all documentation, went.
 #[derive(Debug)]
@@ -28,6 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) closing: Vec<String>,
     pub(crate) counts: Counts,
     pub(crate) succeeded: bool,
+    /// How it ended, with its last words, where it died without a closing line.
+    pub(crate) death: Option<String>,
     pub(crate) took: Duration,
 }
 
@@ -40,7 +37,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// From a closing line: `test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; …`.
-    fn parse(closing: &str) -> Self {
+    pub(super) fn parse(closing: &str) -> Self {
         let mut counts = Self::default();
         for part in closing.split([';', '.']) {
             let mut words = part.split_whitespace();
@@ -92,7 +89,7 @@ fn limited(file: &OsStr) -> Command {
         return program(file);
     }
     let mut command = program("timeout");
-    command.args(["--kill-after=10", LIMIT_SECONDS]).arg(file);
+    command.arg("--kill-after=10").arg(LIMIT.as_secs().to_string()).arg(file);
     command
 }
 
@@ -110,58 +107,6 @@ fn threads(suite: &Suite, options: &[String]) -> Option<String> {
     suite.threads.filter(|_| !is_told).map(|count| format!("--test-threads={count}"))
 }
 
-fn listen(mut command: Command, suite: &'static str, label: &str) -> Result<Outcome> {
-    let start = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {label}"))?;
-    let stdout = child.stdout.take().expect("stdout is a pipe");
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        if let Err(error) = pass_on(BufReader::new(stdout), std::io::stdout(), &sender) {
-            eprintln!("cannot pass on the output: {error}");
-        }
-    });
-    let status = child.wait()?;
-    let (closing, is_closed) = collect(&receiver, LINGER);
-    let counts = closing.iter().map(|line| Counts::parse(line)).fold(Counts::default(), Counts::plus);
-    let label = format!("{label}{}", remark(status, is_closed));
-    Ok(Outcome { suite, label, closing, counts, succeeded: status.success() && is_closed, took: start.elapsed() })
-}
-
-fn remark(status: ExitStatus, is_closed: bool) -> String {
-    // What timeout(1) answers when it had to end the program.
-    if is_ci() && matches!(status.code(), Some(124 | 137)) {
-        return format!(", ended after {LIMIT_SECONDS} s");
-    }
-    if is_closed { String::new() } else { ", which left processes behind".to_owned() }
-}
-
-/// Copies everything; tells the closing lines.
-fn pass_on(mut from: impl BufRead, mut to: impl Write, closing: &Sender<String>) -> std::io::Result<()> {
-    let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line)? > 0 {
-        to.write_all(&line)?;
-        let text = String::from_utf8_lossy(&line);
-        if let Some(at) = text.find("test result: ") {
-            // Nobody listens any more once the program is judged.
-            let _ = closing.send(text[at..].trim_end().to_owned());
-        }
-        line.clear();
-    }
-    Ok(())
-}
-
-/// The closing lines, and whether the output came to its end: a process that a test forgot keeps it open.
-fn collect(lines: &Receiver<String>, linger: Duration) -> (Vec<String>, bool) {
-    let mut closing = Vec::new();
-    loop {
-        match lines.recv_timeout(linger) {
-            Ok(line) => closing.push(line),
-            Err(RecvTimeoutError::Disconnected) => return (closing, true),
-            Err(RecvTimeoutError::Timeout) => return (closing, false),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,23 +116,6 @@ mod tests {
     #[test]
     fn a_closing_line_is_counted() {
         assert_eq!(Counts::parse(LINE), Counts { passed: 12, failed: 1, ignored: 3 });
-    }
-
-    #[test]
-    fn closing_lines_are_kept_even_behind_output_without_a_newline() {
-        let output = format!("running 1 test\n\u{fffd}noise{LINE}\n\n{LINE}\n");
-        let (sender, receiver) = channel();
-        let mut copy = Vec::new();
-        pass_on(output.as_bytes(), &mut copy, &sender).unwrap();
-        drop(sender);
-        assert_eq!(collect(&receiver, LINGER), (vec![LINE.to_owned(), LINE.to_owned()], true));
-        assert_eq!(copy, output.as_bytes());
-    }
-
-    #[test]
-    fn output_that_stays_open_is_not_waited_for() {
-        let (_forgotten_process, receiver) = channel();
-        assert_eq!(collect(&receiver, Duration::ZERO), (vec![], false));
     }
 
     #[test]

@@ -28,8 +28,9 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
 /// `strict` is CI's view: a test that did not run is a test that failed.
 pub(crate) fn problems(suites: &[&str], outcomes: &[Outcome], strict: bool, is_filtered: bool) -> Vec<String> {
     let failed = outcomes.iter().filter(|outcome| !outcome.succeeded);
-    let mut problems: Vec<String> =
-        failed.map(|outcome| format!("tests failed: {} ({})", outcome.label, outcome.suite)).collect();
+    let mut problems: Vec<String> = failed
+        .map(|outcome| format!("tests failed: {} ({}){}", outcome.label, outcome.suite, death(outcome)))
+        .collect();
     let everything = outcomes.iter().map(|outcome| outcome.counts).fold(Counts::default(), Counts::plus);
     if strict && everything.ignored > 0 {
         problems.push(format!("{} tests were ignored; in CI every test runs", everything.ignored));
@@ -42,6 +43,10 @@ pub(crate) fn problems(suites: &[&str], outcomes: &[Outcome], strict: bool, is_f
         problems.extend(silent.map(|suite| format!("no test ran in the suite {suite}")));
     }
     problems
+}
+
+fn death(outcome: &Outcome) -> String {
+    outcome.death.as_ref().map(|death| format!(", {death}")).unwrap_or_default()
 }
 
 fn total(suite: &str, outcomes: &[Outcome]) -> (Counts, Duration) {
@@ -58,7 +63,15 @@ mod tests {
     fn outcome(suite: &'static str, passed: usize, ignored: usize, succeeded: bool) -> Outcome {
         let counts = Counts { passed, failed: 0, ignored };
         let closing = vec![format!("test result: ok. {passed} passed; 0 failed; {ignored} ignored; …")];
-        Outcome { suite, label: format!("doorward-{suite}"), closing, counts, succeeded, took: Duration::from_secs(1) }
+        Outcome {
+            suite,
+            label: format!("doorward-{suite}"),
+            closing,
+            counts,
+            succeeded,
+            death: None,
+            took: Duration::from_secs(1),
+        }
     }
 
     #[test]
@@ -85,6 +98,14 @@ mod tests {
     fn a_program_that_ends_badly_fails_whatever_it_printed() {
         let outcomes = [outcome("lab", 3, 0, false)];
         assert_eq!(problems(&["lab"], &outcomes, false, false), ["tests failed: doorward-lab (lab)"]);
+    }
+
+    #[test]
+    fn a_program_that_died_is_reported_with_how() {
+        let mut outcome = outcome("lab", 0, 0, false);
+        outcome.death = Some("which died (signal: 11 (SIGSEGV))".to_owned());
+        let expected = ["tests failed: doorward-lab (lab), which died (signal: 11 (SIGSEGV))"];
+        assert_eq!(problems(&["lab"], &[outcome], false, false), expected);
     }
 
     #[test]
