@@ -79,7 +79,7 @@ impl Agent {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), AgentError> {
         let memberships = self.memberships()?;
         if memberships.is_empty() {
-            info!("no gateway was joined yet: run `doorward join <invite>`");
+            info!("no gateway was joined yet: run `doorward join`");
         }
         let (network_changes, network) = watch::channel(0);
         let mut watching = JoinSet::new();
@@ -131,9 +131,7 @@ impl Agent {
         for gateway in &self.settings.borrow().gateways {
             if !memberships.iter().any(|m| m.gateway == gateway.name) {
                 let name = &gateway.name;
-                warn!(
-                    "the settings name a gateway \"{name}\" that was not joined: `doorward join --gateway {name} <invite>`"
-                );
+                warn!("the settings name a gateway \"{name}\" that was not joined: `doorward join --gateway {name}`");
             }
         }
     }

@@ -15,7 +15,9 @@ use doorward_core::names::Label;
 use doorward_core::site::Carrier;
 use doorward_tunnel::identity::DeviceKey;
 use doorward_tunnel::messages::{Refusal, Refused, Site};
-use doorward_tunnel::{AgentStanding, Destination, Dialer, Established, HandshakeError, Introduction, MemoryDialer};
+use doorward_tunnel::{
+    AgentStanding, Destination, Dialer, Established, HandshakeError, Introduction, MemoryDialer, Names,
+};
 use hold::Outcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -85,6 +87,7 @@ pub(crate) struct Connection {
     status: Entry,
     stop: CancellationToken,
     visits: Visits,
+    names: Names,
     /// How often a better carrier was tried for in vain.
     climbs: Arc<AtomicUsize>,
     /// Links in a row that did not last.
@@ -122,6 +125,7 @@ impl Connection {
             status,
             stop,
             visits,
+            names: Names::default(),
             climbs: Arc::default(),
             short_links: 0,
             refusal: None,
@@ -227,7 +231,7 @@ impl Connection {
             proxy: rule.and_then(|rule| rule.for_addresses(&self.site.addresses)),
             metered: settings.metered,
         };
-        let dialer = Dialer::new(&destination);
+        let dialer = Dialer::with_names(&destination, self.names.clone());
         dialer.inspect_err(|error| warn!(gateway = %self.gateway, %error, "the gateway cannot be dialled")).ok()
     }
 
@@ -285,7 +289,9 @@ impl Connection {
         let stored = storing.await;
         match &stored {
             Ok(Err(error @ StateError::Replaced { .. })) => debug!("{error}"),
-            Ok(Err(error)) => warn!("{error}"),
+            // Once, however many links come and go on a full disk.
+            Ok(Err(error)) if self.is_stored => warn!("{error}"),
+            Ok(Err(error)) => debug!("{error}"),
             Ok(Ok(())) | Err(_) => {}
         }
         self.is_stored = matches!(stored, Ok(Ok(())));

@@ -26,7 +26,7 @@ mod place;
 use crate::proxy::ProxyRule;
 use crate::target::Target;
 use doorward_core::names::Label;
-use doorward_core::service::Offer;
+use doorward_core::service::{MAX_SERVICES, Offer};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,39 @@ pub enum SettingsError {
     Wrong { file: PathBuf, line: usize, column: usize, key: Option<String>, message: String },
 }
 
+/// All offers together travel in one control message (`doorward_tunnel::wire::CONTROL_LIMIT`), with room to spare.
+const MAX_OFFERS: usize = 400 * 1024;
+
+/// More than one gateway takes from one device: this service, the first that is too much, must go or become shorter.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TooMuch {
+    #[error(
+        "{service} is one service too many: a gateway takes {MAX_SERVICES} from one device; have another agent offer some"
+    )]
+    Services { service: Label },
+    #[error(
+        "with {service} the services and their policies make more than the {} KiB that a gateway takes from one \
+         device; shorten their lists, or have another agent offer some",
+        MAX_OFFERS / 1024
+    )]
+    Bytes { service: Label },
+}
+
+/// Whether one gateway takes all of these.
+pub(crate) fn check_size<'s>(services: impl Iterator<Item = &'s Service>) -> Result<(), TooMuch> {
+    let mut length = 0;
+    for (index, Service { offer, .. }) in services.enumerate() {
+        if index == MAX_SERVICES {
+            return Err(TooMuch::Services { service: offer.name.clone() });
+        }
+        length += serde_json::to_string(offer).map_or(0, |text| text.len());
+        if length > MAX_OFFERS {
+            return Err(TooMuch::Bytes { service: offer.name.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// The name of a gateway that was joined without `--gateway`.
 pub const DEFAULT_GATEWAY: &str = "main";
 
@@ -85,6 +118,11 @@ impl Settings {
             let key = place::key(text, &fault.at);
             SettingsError::Wrong { file: file.to_owned(), line, column, key, message: fault.message }
         })
+    }
+
+    /// Whether a gateway takes all of it.
+    pub fn check_size(&self) -> Result<(), TooMuch> {
+        check_size(self.services.iter())
     }
 
     /// The services that this gateway may see.

@@ -24,7 +24,8 @@ pub struct Tempo {
 impl Default for Tempo {
     fn default() -> Self {
         Self {
-            climb: [30, 60, 120, 300, 600, 1800, 3600].map(Duration::from_secs).to_vec(),
+            // The first soon: the better one may just have lost a race. A try in vain costs 7 kB.
+            climb: [12, 30, 60, 120, 300, 600, 1800, 3600].map(Duration::from_secs).to_vec(),
             refused: Duration::from_secs(5),
             hopeless: Duration::from_secs(60),
             short_link: Duration::from_secs(10),

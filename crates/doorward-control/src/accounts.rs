@@ -1,7 +1,6 @@
 //! Accounts own everything that somebody can own. Until people sign in there is one, `owner`, whose grants come from
 //! the gateway's settings.
 
-use crate::settings::SiteSettings;
 use crate::snapshot::Protocol;
 use crate::store::{StoreError, words};
 use crate::work::Work;
@@ -42,7 +41,8 @@ impl Grants {
 }
 
 /// Makes the default account, and its grants what the settings say now.
-pub(crate) async fn establish_owner(work: &mut Work, site: &SiteSettings, now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn establish_owner(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
+    let site = work.draft.site().clone();
     sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES ($1, 'owner', $2) ON CONFLICT (id) DO NOTHING")
         .bind(OWNER.0)
         .bind(words::time(now))

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// One line of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,14 +87,19 @@ impl Control {
 
     /// Stores the refusals counted so far.
     pub async fn flush_audit(&self) -> Result<(), StoreError> {
-        let refusals = Arc::new(self.0.refusals.take());
-        if refusals.is_empty() {
-            return Ok(());
-        }
-        let to_store = refusals.clone();
-        let stored = self.write(move |work| Box::pin(store_refusals(work, to_store))).await;
-        if stored.is_err() {
-            self.0.refusals.put_back(&refusals);
+        // Taken in the writer's seat: whoever flushes at the same time finds them stored when its turn is over.
+        let taken = Arc::new(OnceLock::new());
+        let told = taken.clone();
+        let stored = self
+            .write(move |work| {
+                Box::pin(async move {
+                    let refusals = told.get_or_init(|| Arc::new(work.shared.refusals.take()));
+                    store_refusals(work, refusals.clone()).await
+                })
+            })
+            .await;
+        if let (Err(_), Some(refusals)) = (&stored, taken.get()) {
+            self.0.refusals.put_back(refusals);
         }
         stored
     }

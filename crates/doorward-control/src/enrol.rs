@@ -2,7 +2,7 @@
 
 use crate::invites::{self, InviteSummary};
 use crate::snapshot::{Device, KeyState};
-use crate::store::{StoreError, words};
+use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
 use crate::{Control, services};
 use doorward_core::audit::Deed;
@@ -47,6 +47,21 @@ pub enum EnrolError {
     KeyInUse(Label),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ChangeError for EnrolError {
+    fn of_store(&mut self) -> Option<&mut StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::UnknownInvite
+            | Self::Expired(_)
+            | Self::UsedUp
+            | Self::InviteRevoked
+            | Self::KeyRevoked
+            | Self::KeyReplaced
+            | Self::KeyInUse(_) => None,
+        }
+    }
 }
 
 impl EnrolError {
@@ -196,7 +211,7 @@ fn label_of(suggested: &str) -> Label {
 
 /// The name, or the first of `-2`, `-3`, … that no device has and whose host name nobody holds.
 fn free_name(work: &Work, wish: Label) -> Label {
-    let domain = work.shared.site.domain.as_ref();
+    let domain = work.draft.site().domain.as_ref();
     let is_free = |name: &Label| {
         let host = domain.and_then(|domain| domain.child(name.as_str()).ok());
         work.draft.device_by_name(name).is_none()

@@ -114,7 +114,7 @@ fn check(work: &Work, request: &InviteRequest) -> Result<(), EditError> {
         return refuse("an invite is good for 1 to 10000 machines");
     }
     if request.expires_in <= SignedDuration::ZERO || request.expires_in > MAX_LIFE {
-        return refuse("an invite lives for at most a year");
+        return refuse("an invite is good for some time, a year at most: say how long, as 12h or 7d");
     }
     if let Some(device) = request.replaces {
         if work.draft.device(device).is_none() {

@@ -44,7 +44,7 @@ pub use store::{BackupError, OpenError, StoreError};
 use arc_swap::ArcSwap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::Store;
+use store::{ChangeError, Store};
 use thiserror::Error;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
@@ -55,12 +55,12 @@ pub struct Control(Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
-    pub(crate) site: SiteSettings,
     pub(crate) store: Store,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
     pub(crate) refusals: audit::Refusals,
+    pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
     pub(crate) tasks: TaskTracker,
 }
@@ -84,30 +84,38 @@ pub enum EditError {
     Store(#[from] StoreError),
 }
 
+impl ChangeError for EditError {
+    fn of_store(&mut self) -> Option<&mut StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Unknown(_) | Self::Stale { .. } | Self::Taken(_) | Self::Invalid(_) | Self::TooEarly(_) => None,
+        }
+    }
+}
+
 impl Control {
     /// Opens the store in the directory, or makes a new one where there is none, and loads all of it.
     pub async fn open(settings: ControlSettings) -> Result<Self, OpenError> {
         let ControlSettings { directory, site, now } = settings;
         let store = Store::open(&directory, &SiteKey::generate(), now).await?;
-        let unreadable =
-            |error: StoreError| OpenError::Unreadable { path: directory.join("doorward.db"), why: error.to_string() };
+        let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let presence = Presence::default();
         let first = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
-            store::load::everything(&mut connection).await.map_err(unreadable)?
+            store::load::everything(site, &mut connection).await.map_err(unreadable)?
         };
         let control = Self(Arc::new(Shared {
             directory: directory.clone(),
-            site,
             store,
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,
             refusals: audit::Refusals::default(),
+            trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         }));
-        control.establish_owner(now).await.map_err(unreadable)?;
+        control.settle(None, now).await.map_err(unreadable)?;
         Ok(control)
     }
 
@@ -126,8 +134,8 @@ impl Control {
         &self.0.presence
     }
 
-    pub fn site(&self) -> &SiteSettings {
-        &self.0.site
+    pub fn site(&self) -> Arc<SiteSettings> {
+        self.snapshot().site().clone()
     }
 
     pub fn site_keys(&self) -> Arc<SiteKeys> {
@@ -136,7 +144,7 @@ impl Control {
 
     /// Where visitors reach the service now.
     pub fn reach(&self, record: &ServiceRecord) -> Vec<Reach> {
-        services::reach(&self.0.site, record)
+        services::reach(self.snapshot().site(), record)
     }
 
     pub fn directory(&self) -> &Path {
@@ -154,16 +162,5 @@ impl Control {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.0.store.close().await;
-    }
-
-    async fn establish_owner(&self, now: jiff::Timestamp) -> Result<(), StoreError> {
-        self.write(move |work| {
-            Box::pin(async move {
-                let site = work.shared.site.clone();
-                accounts::establish_owner(work, &site, now).await?;
-                work.refresh_grants().await
-            })
-        })
-        .await
     }
 }

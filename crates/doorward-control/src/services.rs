@@ -13,12 +13,12 @@ pub(crate) use reservations::prefix_text;
 use crate::Control;
 use crate::enrol::title;
 use crate::snapshot::{AccessHome, Device, ServiceRecord};
-use crate::store::StoreError;
+use crate::store::{ChangeError, StoreError};
 use crate::work::Work;
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::audit::Deed;
 use doorward_core::names::Label;
-use doorward_core::service::{Offer, Standing};
+use doorward_core::service::{MAX_SERVICES, Offer, Standing};
 use doorward_core::{DeviceId, ServiceId};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,8 +46,16 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
+impl ChangeError for RegisterError {
+    fn of_store(&mut self) -> Option<&mut StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::NotADevice => None,
+        }
+    }
+}
+
 pub(crate) const MAX_TITLE: usize = 200;
-const MAX_SERVICES: usize = 100;
 
 impl Control {
     /// `offers` is all that the device offers now: what it offered before and does not list any more is withdrawn.
@@ -253,7 +261,7 @@ async fn deny_where_inconsistent(work: &mut Work, registration: &mut Registratio
 
 fn describe(work: &Work, registration: &mut Registration) {
     let Some(record) = registration.service.and_then(|id| work.draft.service_record(id)) else { return };
-    registration.reached_by = entrances::reach(&work.shared.site, &record);
+    registration.reached_by = entrances::reach(work.draft.site(), &record);
     registration.notes.extend(notes(&record));
 }
 

@@ -1,5 +1,7 @@
 //! What the binary passes in, already validated.
 
+use crate::store::StoreError;
+use crate::{Control, accounts, services};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::site::Host;
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ pub struct ControlSettings {
     pub now: Timestamp,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteSettings {
     /// Default host names are made below it. `None`: services get none.
     pub domain: Option<HostName>,
@@ -50,6 +52,36 @@ impl WebFace {
         } else {
             format!("{scheme}://{host}:{}{path}", self.port)
         }
+    }
+}
+
+impl Control {
+    /// Takes new settings over, in one change. Names and ports that they grant no more lead nowhere from then on, but
+    /// stay reserved; where the domain is new, web services get names below it. `None`: those it was opened with.
+    pub(crate) async fn settle(&self, site: Option<SiteSettings>, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |work| {
+            Box::pin(async move {
+                let before = work.draft.site().domain.clone();
+                if let Some(site) = site {
+                    work.draft.put_site(site);
+                }
+                accounts::establish_owner(work, now).await?;
+                work.refresh_grants().await?;
+                if work.draft.site().domain != before {
+                    let devices: Vec<_> = work.draft.devices().map(|device| device.id).collect();
+                    for device in devices {
+                        services::give_default_hosts(work, device).await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The settings were changed: they count from now on, as a whole.
+    pub async fn resettle(&self, site: SiteSettings, now: Timestamp) -> Result<(), StoreError> {
+        if *self.site() == site { Ok(()) } else { self.settle(Some(site), now).await }
     }
 }
 

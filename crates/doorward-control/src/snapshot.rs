@@ -4,6 +4,7 @@
 mod draft;
 
 use crate::accounts::Grants;
+use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Snapshot {
     generation: u64,
+    site: Arc<SiteSettings>,
     site_keys: Arc<SiteKeys>,
     grants: HashTrieMapSync<AccountId, Arc<Grants>>,
     devices: HashTrieMapSync<DeviceId, Arc<DeviceRecord>>,
@@ -129,6 +131,8 @@ pub struct HostReservation {
     pub origin: Origin,
     /// Whether the device asks for it now. It stays reserved either way.
     pub is_wanted: bool,
+    /// Whether the account may use it now. It stays reserved either way.
+    pub is_granted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +141,7 @@ pub struct PortReservation {
     pub port: u16,
     pub origin: Origin,
     pub is_wanted: bool,
+    pub is_granted: bool,
 }
 
 /// Every reservation on a host, routed or not.
@@ -255,6 +260,10 @@ impl Snapshot {
         }
     }
 
+    pub fn site(&self) -> &Arc<SiteSettings> {
+        &self.site
+    }
+
     pub fn site_keys(&self) -> &Arc<SiteKeys> {
         &self.site_keys
     }
@@ -291,10 +300,11 @@ impl HostClaims {
 }
 
 impl ServiceRecord {
-    /// A web name leads to an http service for as long as it is wanted. That it was withdrawn is for `decide` to say.
+    /// A web name leads to an http service for as long as it is wanted and granted. That it was withdrawn is for
+    /// `decide` to say.
     pub fn routes_host(&self, host: &HostReservation) -> bool {
         match self.service.kind {
-            ServiceKind::Http => host.is_wanted,
+            ServiceKind::Http => host.is_wanted && host.is_granted,
             ServiceKind::Tcp | ServiceKind::Udp => false,
         }
     }
@@ -306,6 +316,6 @@ impl ServiceRecord {
             ServiceKind::Tcp => port.protocol == Protocol::Tcp,
             ServiceKind::Udp => port.protocol == Protocol::Udp,
         };
-        makes_sense && port.is_wanted && self.service.standing == Standing::Offered
+        makes_sense && port.is_wanted && port.is_granted && self.service.standing == Standing::Offered
     }
 }

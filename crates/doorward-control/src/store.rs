@@ -41,21 +41,36 @@ pub(crate) enum Seat {
 /// Why the state could not be opened. Nothing is served then.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    #[error("cannot use the data directory {}: {source}", path.display())]
+    #[error("the data directory {} cannot be used: {source}; give this user the right to, or name another with --data", path.display())]
     Directory { path: PathBuf, source: io::Error },
-    #[error("another `doorward serve` uses {} (it holds the lock {})", directory.display(), lock.display())]
+    #[error("another `doorward serve` uses {} (it holds the lock {}): end that one first, or name another directory with --data", directory.display(), lock.display())]
     InUse { directory: PathBuf, lock: PathBuf },
     #[error("the store {} cannot be read: {why}. Restore it from a backup, or move it away to start over", path.display())]
     Unreadable { path: PathBuf, why: String },
+    /// SQLite needs a little room even to read.
+    #[error("the disk with the store {} is full: free some space there, then start again; nothing in it is lost", path.display())]
+    Full { path: PathBuf },
     #[error("the store {} was written by a newer Doorward (its schema is {found}, this one knows {known}): update this one", path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+}
+
+impl OpenError {
+    pub(crate) fn of(path: &Path, error: StoreError) -> Self {
+        let path = path.to_owned();
+        match error {
+            StoreError::Full { .. } => Self::Full { path },
+            StoreError::Strange(why) => Self::Unreadable { path, why },
+            StoreError::Failed(error) => Self::Unreadable { path, why: error.to_string() },
+            error @ (StoreError::Busy | StoreError::Closed) => Self::Unreadable { path, why: error.to_string() },
+        }
+    }
 }
 
 /// Why a change was refused or a list could not be read. The last snapshot keeps deciding.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    #[error("the disk with the store is full: free some space, nothing was changed")]
-    Full(#[source] sqlx::Error),
+    #[error("the disk with the store{} is full: free some space, nothing was changed", place(directory))]
+    Full { directory: Option<PathBuf>, source: sqlx::Error },
     #[error("the store is busy with other changes: try again")]
     Busy,
     #[error("the gateway is stopping: nothing was changed")]
@@ -69,13 +84,28 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // SQLite's extended codes carry the primary code in the low byte (sqlite.org/rescode.html): 13 SQLITE_FULL,
-        // 5 SQLITE_BUSY.
+        // 5 SQLITE_BUSY. 4874 is SQLITE_IOERR_SHMSIZE: there is no room for the index of the write-ahead log.
         let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<i32>().ok());
-        match code.map(|c| c & 0xff) {
-            Some(13) => Self::Full(error),
-            Some(5) => Self::Busy,
+        match code.map(|c| (c, c & 0xff)) {
+            Some((_, 13) | (4874, _)) => Self::Full { directory: None, source: error },
+            Some((_, 5)) => Self::Busy,
             Some(_) | None => Self::Failed(error),
         }
+    }
+}
+
+fn place(directory: &Option<PathBuf>) -> String {
+    directory.as_ref().map(|directory| format!(" in {}", directory.display())).unwrap_or_default()
+}
+
+/// Errors of a change, which may be the store's.
+pub(crate) trait ChangeError: From<StoreError> {
+    fn of_store(&mut self) -> Option<&mut StoreError>;
+}
+
+impl ChangeError for StoreError {
+    fn of_store(&mut self) -> Option<&mut StoreError> {
+        Some(self)
     }
 }
 
@@ -95,18 +125,19 @@ impl Store {
     pub(crate) async fn open(directory: &Path, site_key: &SiteKey, now: Timestamp) -> Result<Self, OpenError> {
         let lock = prepare(directory)?;
         let path = directory.join(DATABASE);
-        let refuse = |why: String| OpenError::Unreadable { path: path.clone(), why };
+        let refuse = |error: StoreError| OpenError::of(&path, error);
         let found = path.try_exists().map_err(|source| OpenError::Directory { path: path.clone(), source })?;
         if found {
             examine_file(&path)?;
         } else if directory.join("doorward.db-wal").exists() {
-            return Err(refuse("the file is missing, though its write-ahead log is there".into()));
+            let why = "the file is missing, though its write-ahead log is there".into();
+            return Err(OpenError::Unreadable { path, why });
         } else {
             create(directory, site_key, now).await?;
         }
         examine_content(&path).await.map_err(refuse)?;
         let options = options(&path).journal_mode(SqliteJournalMode::Wal);
-        let mut writer = options.connect().await.map_err(|e| refuse(e.to_string()))?;
+        let mut writer = options.connect().await.map_err(|e| refuse(e.into()))?;
         migrator().run(&mut writer).await.map_err(|e| migration_error(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
@@ -263,15 +294,15 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Whether the file is whole and ours; changes nothing in one that is not.
-async fn examine_content(path: &Path) -> Result<(), String> {
-    let mut connection = options(path).connect().await.map_err(|e| e.to_string())?;
-    let health = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await;
-    let health: String = health.map_err(|e| e.to_string())?;
+async fn examine_content(path: &Path) -> Result<(), StoreError> {
+    let mut connection = options(path).connect().await?;
+    let health: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
     if health != "ok" {
-        return Err(health);
+        return Err(StoreError::Strange(health));
     }
-    require_ours(&mut connection).await.map_err(|_| "it is not a store of Doorward".to_owned())?;
-    connection.close().await.map_err(|e| e.to_string())
+    let is_ours = require_ours(&mut connection).await;
+    is_ours.map_err(|_| StoreError::Strange("it is not a store of Doorward".to_owned()))?;
+    Ok(connection.close().await?)
 }
 
 /// A store that we made has migrations and a site key; without them it would quietly become a new one.
@@ -289,6 +320,7 @@ fn migration_error(path: &Path, error: MigrateError) -> OpenError {
         MigrateError::VersionMissing(found) if found > known => {
             OpenError::Newer { path: path.to_owned(), found, known }
         }
+        MigrateError::Execute(error) => OpenError::of(path, error.into()),
         other => OpenError::Unreadable { path: path.to_owned(), why: other.to_string() },
     }
 }

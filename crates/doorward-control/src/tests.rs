@@ -4,5 +4,6 @@ mod enrolment;
 mod publishing;
 mod registration;
 mod resting;
+mod settling;
 mod support;
 mod world;

@@ -6,22 +6,49 @@
 
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
-use crate::store::{Seat, StoreError, load};
+use crate::store::{ChangeError, Seat, StoreError, load};
 use crate::{Control, Shared, accounts, site};
 use doorward_core::{DeviceId, ServiceId};
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OwnedMutexGuard;
+use tracing::{info, warn};
 
 pub(crate) type Steps<'w, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'w>>;
+
+/// Whether the store takes changes. What is wrong with it is told once, however many changes it refuses.
+#[derive(Default)]
+pub(crate) struct Trouble(AtomicBool);
+
+impl Trouble {
+    fn note(&self, error: &mut StoreError, place: &Path) {
+        match error {
+            StoreError::Full { directory, .. } => *directory = Some(place.to_owned()),
+            StoreError::Failed(_) => {}
+            StoreError::Busy | StoreError::Closed | StoreError::Strange(_) => return,
+        }
+        if !self.0.swap(true, Ordering::Relaxed) {
+            warn!("changes are refused, and what was decided before goes on: {error}");
+        }
+    }
+
+    fn is_over(&self) {
+        if self.0.swap(false, Ordering::Relaxed) {
+            info!("the store takes changes again");
+        }
+    }
+}
 
 pub(crate) struct Work {
     pub(crate) draft: Snapshot,
     pub(crate) shared: Arc<Shared>,
     connection: SqliteConnection,
     seat: OwnedMutexGuard<Seat>,
+    rows_before: i64,
     services: BTreeSet<ServiceId>,
     devices: BTreeSet<DeviceId>,
     are_site_keys_new: bool,
@@ -33,7 +60,7 @@ impl Control {
     pub(crate) async fn write<T, E, F>(&self, steps: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: ChangeError + Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Steps<'w, T, E> + Send + 'static,
     {
         let shared = self.0.clone();
@@ -48,7 +75,13 @@ impl Control {
             }
         });
         match task.await {
-            Ok(outcome) => outcome,
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(mut error)) => {
+                if let Some(error) = error.of_store() {
+                    self.0.trouble.note(error, &self.0.directory);
+                }
+                Err(error)
+            }
             Err(stopped) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(StoreError::Closed.into()),
@@ -59,12 +92,14 @@ impl Control {
 
 impl Work {
     async fn begin(shared: Arc<Shared>) -> Result<Self, StoreError> {
-        let (seat, connection) = shared.store.sit_down().await?;
+        let (seat, mut connection) = shared.store.sit_down().await?;
+        let rows_before = rows_changed(&mut connection).await?;
         Ok(Self {
             draft: Snapshot::clone(&shared.published.load()),
             shared,
             connection,
             seat,
+            rows_before,
             services: BTreeSet::new(),
             devices: BTreeSet::new(),
             are_site_keys_new: false,
@@ -108,7 +143,10 @@ impl Work {
 
     pub(crate) async fn refresh_grants(&mut self) -> Result<(), StoreError> {
         for (account, grants) in accounts::load(&mut self.connection).await? {
-            self.draft.put_grants(account, grants);
+            if *self.draft.grants(account) != grants {
+                self.draft.put_grants(account, grants);
+                self.services.extend(self.draft.settle_services_of(account));
+            }
         }
         self.are_grants_new = true;
         Ok(())
@@ -121,7 +159,12 @@ impl Work {
     }
 
     async fn commit(mut self) -> Result<(), StoreError> {
+        // A change that writes nothing succeeds on a full disk, too.
+        let is_written = rows_changed(&mut self.connection).await? != self.rows_before;
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        if is_written {
+            self.shared.trouble.is_over();
+        }
         *self.seat = Seat::Ready(self.connection);
         if self.services.is_empty() && self.devices.is_empty() && !self.are_site_keys_new && !self.are_grants_new {
             return Ok(());
@@ -145,4 +188,9 @@ impl Work {
             *self.seat = Seat::Ready(self.connection);
         }
     }
+}
+
+/// Since the connection was opened.
+async fn rows_changed(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("SELECT total_changes()").fetch_one(connection).await?)
 }

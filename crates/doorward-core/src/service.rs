@@ -54,6 +54,9 @@ impl Service {
     }
 }
 
+/// What a gateway takes from one device, withdrawn ones included.
+pub const MAX_SERVICES: usize = 100;
+
 /// Whether a service may be visited at all, whatever its policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {

@@ -2,8 +2,9 @@
 //! `core::access::decide`, and only a permit opens a link.
 
 use crate::links::Links;
-use crate::live::{Live, Presence};
+use crate::live::{Live, Presence, Way};
 use crate::settings::FlowSettings;
+use arc_swap::ArcSwap;
 use doorward_control::Control;
 use doorward_core::access::{Denied, Permit, Visitor, decide};
 use doorward_core::audit::Deed;
@@ -18,7 +19,7 @@ pub(crate) struct Admission {
     pub(crate) control: Control,
     pub(crate) live: Arc<Live>,
     pub(crate) links: Arc<Links>,
-    pub(crate) flows: FlowSettings,
+    pub(crate) flows: Arc<ArcSwap<FlowSettings>>,
 }
 
 /// Somebody who may come in, entered in the index of what is open: from here on a change finds them.
@@ -29,13 +30,13 @@ pub(crate) struct Admitted {
 }
 
 impl Admission {
-    pub(crate) fn admit(&self, service: Arc<Service>, visitor: &Visitor) -> Result<Admitted, Denied> {
+    pub(crate) fn admit(&self, service: Arc<Service>, visitor: &Visitor, way: Way) -> Result<Admitted, Denied> {
         let now = Timestamp::now();
         match decide(&service, visitor, now) {
             Ok(permit) => {
                 metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => "admitted")
                     .increment(1);
-                let presence = self.live.enter(&permit, || self.control.snapshot());
+                let presence = self.live.enter(&permit, way, || self.control.snapshot());
                 Ok(Admitted { permit, service, presence })
             }
             Err(denied) => {

@@ -1,7 +1,11 @@
 //! The certificate that browsers see. Links have their own, chosen by ALPN (`doorward_tunnel`).
 
 use crate::settings::CertificateSource;
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::path::{Path, PathBuf};
@@ -18,18 +22,59 @@ pub enum CertificateError {
     NotMade { names: String, why: String },
 }
 
-pub(crate) fn web_config(source: &CertificateSource) -> Result<Arc<ServerConfig>, CertificateError> {
+/// The certificate as it is now. A new one counts from the next handshake on.
+#[derive(Debug)]
+pub(crate) struct WebCertificate {
+    source: ArcSwap<CertificateSource>,
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl WebCertificate {
+    pub(crate) fn new(source: CertificateSource) -> Result<Arc<Self>, CertificateError> {
+        let current = ArcSwap::new(certified(&source)?);
+        Ok(Arc::new(Self { source: ArcSwap::from_pointee(source), current }))
+    }
+
+    /// What the source has now. One of our own making stays while it is for the same names: browsers were told to
+    /// trust it.
+    pub(crate) fn renewed(&self, source: &CertificateSource) -> Result<Arc<CertifiedKey>, CertificateError> {
+        match source {
+            CertificateSource::Own { .. } if **self.source.load() == *source => Ok(self.current.load_full()),
+            CertificateSource::Own { .. } | CertificateSource::Files { .. } => certified(source),
+        }
+    }
+
+    pub(crate) fn take(&self, source: CertificateSource, renewed: Arc<CertifiedKey>) {
+        self.source.store(Arc::new(source));
+        self.current.store(renewed);
+    }
+
+    pub(crate) fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, CertificateError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for WebCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn certified(source: &CertificateSource) -> Result<Arc<CertifiedKey>, CertificateError> {
     let (chain, key) = match source {
         CertificateSource::Own { names } => self_signed(names)?,
         CertificateSource::Files { chain, key } => (read_chain(chain)?, read_key(key)?),
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -2,36 +2,44 @@
 //! decides, and only what was decided opens a link.
 
 mod admit;
+mod bound;
 mod certificates;
 mod clock;
+mod follower;
 mod links;
 mod listen;
 mod live;
 mod passwords;
+mod reload;
 mod settings;
 mod site;
 mod tasks;
 mod web;
 
+pub use bound::Bound;
 pub use certificates::CertificateError;
+pub use reload::Checked;
 pub use settings::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
 
 use admit::Admission;
-use doorward_control::{Control, KeyStanding, News, SiteKeys};
-use doorward_core::DeviceId;
-use doorward_core::site::{Address, Carrier, Endpoint};
+use arc_swap::ArcSwap;
+use bound::Opened;
+use certificates::WebCertificate;
+use doorward_control::Control;
+use doorward_core::site::Address;
 use doorward_tunnel::identity::{KeyError, SiteIdentity};
-use doorward_tunnel::messages::{Leaving, Message};
+use doorward_tunnel::messages::Leaving;
 use doorward_tunnel::{Acceptor, MemoryDialer, MemoryListener, memory};
-use futures_util::future::join_all;
+use follower::Follower;
 use hyper_util::server::graceful::GracefulShutdown;
 use links::Links;
 use links::agent::Reception;
 use listen::ports::Ports;
 use listen::strangers::Strangers;
 use listen::web::WebEntrance;
-use listen::{listen_tcp, ports, quic};
+use listen::{ports, quic};
 use live::Live;
+use reload::Changeable;
 use site::SiteVoice;
 use std::io;
 use std::net::SocketAddr;
@@ -45,8 +53,8 @@ use web::forward::Web;
 
 #[derive(Debug, Error)]
 pub enum StartError {
-    #[error("{what} {address} cannot be opened: {source}")]
-    Listen { what: &'static str, address: SocketAddr, source: io::Error },
+    #[error("{what} {address} cannot be opened: {source}; {remedy}")]
+    Listen { what: &'static str, address: SocketAddr, remedy: String, source: io::Error },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error(transparent)]
@@ -62,7 +70,8 @@ pub struct Gateway {
     links: Arc<Links>,
     memory: MemoryDialer,
     bound: Bound,
-    addresses: Vec<Address>,
+    /// What takes new settings while it runs.
+    changeable: Changeable,
     listeners: JoinSet<()>,
     /// What must go on while visits finish: above all, cutting those that are allowed no more.
     keepers: JoinSet<()>,
@@ -71,49 +80,30 @@ pub struct Gateway {
     graceful: Arc<Mutex<GracefulShutdown>>,
 }
 
-/// Where it listens really; port 0 in the settings became something.
-#[derive(Clone, Debug, Default)]
-pub struct Bound {
-    pub https: Vec<SocketAddr>,
-    pub http: Vec<SocketAddr>,
-    pub quic: Vec<SocketAddr>,
-}
-
-impl Bound {
-    /// Port 0 in an address stands for the port that was opened.
-    fn fill_ports(&self, addresses: &[Address]) -> Vec<Address> {
-        if addresses.iter().flat_map(Address::endpoints).all(|endpoint| endpoint.port != 0) {
-            return addresses.to_vec();
-        }
-        let fill = |endpoint: Endpoint| {
-            let opened = match endpoint.carrier {
-                Carrier::Quic => self.quic.first(),
-                Carrier::Tls | Carrier::WebSocket | Carrier::Memory => self.https.first(),
-            };
-            let port = opened.map(SocketAddr::port).filter(|_| endpoint.port == 0).unwrap_or(endpoint.port);
-            Address::one(endpoint.carrier, endpoint.host, port)
-        };
-        addresses.iter().flat_map(Address::endpoints).map(fill).collect()
-    }
-}
-
 impl Gateway {
     /// Opens every listener, or none.
     pub async fn start(settings: GatewaySettings, control: Control) -> Result<Self, StartError> {
         let identity = SiteIdentity::issue(&control.site_keys().active.pkcs8)?;
         let acceptor = Arc::new(Acceptor::new(&identity)?);
-        let certificate = certificates::web_config(&settings.certificate)?;
+        let certificate = WebCertificate::new(settings.certificate.clone())?;
+        let https = certificate.config()?;
         let opened = Opened::open(&settings, &acceptor)?;
         let bound = opened.bound();
 
         let (live, links) = (Arc::new(Live::default()), Arc::new(Links::default()));
         let web_ports = bound.https.iter().chain(&bound.http).map(SocketAddr::port).collect();
         let addresses = bound.fill_ports(&settings.addresses);
-        let voice = Arc::new(SiteVoice::new(control.clone(), addresses.clone(), web_ports));
-        let admission =
-            Admission { control: control.clone(), live: live.clone(), links: links.clone(), flows: settings.flows };
-        let reception =
-            Reception { control: control.clone(), links: links.clone(), live: live.clone(), voice: voice.clone() };
+        let voice = Arc::new(SiteVoice::new(control.clone(), addresses, web_ports));
+        let flows = Arc::new(ArcSwap::from_pointee(settings.flows));
+        let admission = Admission { control: control.clone(), live: live.clone(), links: links.clone(), flows };
+        let (herald, port_news) = ports::news();
+        let reception = Reception {
+            control: control.clone(),
+            links: links.clone(),
+            live: live.clone(),
+            voice: voice.clone(),
+            ports: port_news,
+        };
         let strangers = Strangers::new(settings.limits);
         let (visits, graceful) = (Tasks::default(), Arc::<Mutex<GracefulShutdown>>::default());
         let web = Arc::new(Web {
@@ -121,7 +111,7 @@ impl Gateway {
             acceptor: acceptor.clone(),
             reception: reception.clone(),
             passwords: passwords::Passwords::new(),
-            proxies: settings.proxies,
+            proxies: ArcSwap::from_pointee(settings.proxies),
         });
         let entrance = |certificate| WebEntrance {
             web: web.clone(),
@@ -133,7 +123,7 @@ impl Gateway {
 
         let mut listeners = JoinSet::new();
         for listener in opened.https {
-            listeners.spawn(entrance(Some(certificate.clone())).serve(listener));
+            listeners.spawn(entrance(Some(https.clone())).serve(listener));
         }
         for listener in opened.http {
             listeners.spawn(entrance(None).serve(listener));
@@ -144,14 +134,16 @@ impl Gateway {
         }
         let (memory, memory_links) = memory();
         listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
-        let ports = Ports { admission, strangers, ips: settings.port_ips, tasks: visits.clone() };
-        listeners.spawn(ports::keep(ports));
+        let (limits, ips) = (settings.limits, settings.port_ips);
+        let ports = Ports { admission, strangers: strangers.clone(), limits, ips, tasks: visits.clone() };
+        listeners.spawn(ports::keep(ports, herald));
         let mut keepers = JoinSet::new();
         keepers.spawn(clock::watch(control.clone(), live.clone()));
+        let changeable = Changeable { certificate, strangers, web, voice: voice.clone() };
         let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
         let quic = opened.quic.clone();
         keepers.spawn(follower.follow(opened.quic));
-        Ok(Self { control, live, links, memory, bound, addresses, listeners, keepers, quic, visits, graceful })
+        Ok(Self { control, live, links, memory, bound, changeable, listeners, keepers, quic, visits, graceful })
     }
 
     pub fn bound(&self) -> &Bound {
@@ -159,8 +151,8 @@ impl Gateway {
     }
 
     /// How agents reach it: as set, with real ports.
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+    pub fn addresses(&self) -> Arc<Vec<Address>> {
+        self.changeable.voice.addresses()
     }
 
     /// For the built-in agent.
@@ -221,38 +213,6 @@ impl Drop for Gateway {
     }
 }
 
-/// Sockets that are open, before anything is served on them.
-struct Opened {
-    https: Vec<tokio::net::TcpListener>,
-    http: Vec<tokio::net::TcpListener>,
-    quic: Vec<quinn::Endpoint>,
-}
-
-impl Opened {
-    fn open(settings: &GatewaySettings, acceptor: &Acceptor) -> Result<Self, StartError> {
-        let tcp = |what, addresses: &[SocketAddr]| {
-            let open =
-                |a: &SocketAddr| listen_tcp(*a).map_err(|source| StartError::Listen { what, address: *a, source });
-            addresses.iter().map(open).collect::<Result<Vec<_>, _>>()
-        };
-        let https = tcp("HTTPS on", &settings.https)?;
-        let http = tcp("HTTP on", &settings.http)?;
-        let open_quic = |address: &SocketAddr| {
-            let opened = acceptor.listen_quic(*address);
-            opened.map_err(|source| StartError::Listen { what: "QUIC on UDP", address: *address, source })
-        };
-        let quic = settings.quic.iter().map(open_quic).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { https, http, quic })
-    }
-
-    fn bound(&self) -> Bound {
-        let tcp =
-            |listeners: &[tokio::net::TcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-        let quic = self.quic.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect();
-        Bound { https: tcp(&self.https), http: tcp(&self.http), quic }
-    }
-}
-
 async fn take_memory_links(mut listener: MemoryListener, acceptor: Arc<Acceptor>, reception: Reception, tasks: Tasks) {
     while let Some(channel) = listener.accept().await {
         let (acceptor, reception) = (acceptor.clone(), reception.clone());
@@ -264,69 +224,4 @@ async fn take_memory_links(mut listener: MemoryListener, acceptor: Arc<Acceptor>
             }
         });
     }
-}
-
-/// Does what changes of the state ask for: cuts what is allowed no more, and tells agents what they must know.
-struct Follower {
-    control: Control,
-    live: Arc<Live>,
-    links: Arc<Links>,
-    voice: Arc<SiteVoice>,
-    acceptor: Arc<Acceptor>,
-}
-
-impl Follower {
-    async fn follow(self, endpoints: Vec<quinn::Endpoint>) {
-        let mut changes = self.control.changes();
-        let mut keys = self.control.site_keys();
-        while let Some(news) = changes.next().await {
-            let snapshot = self.control.snapshot();
-            match news {
-                News::Change(change) => {
-                    self.live.decide_again(&snapshot, change.services.iter().copied());
-                    self.close_links_of(change.devices.iter().copied()).await;
-                }
-                News::Lagged => {
-                    self.live.decide_all_again(&snapshot);
-                    self.close_links_of(self.links.all().into_iter().map(|(id, _)| id)).await;
-                }
-            }
-            let now = self.control.site_keys();
-            if !is_same(&keys, &now) {
-                self.change_keys(&keys, &now, &endpoints).await;
-                keys = now;
-            }
-        }
-    }
-
-    /// Ends the links whose key does not count any more.
-    async fn close_links_of(&self, devices: impl Iterator<Item = DeviceId>) {
-        let snapshot = self.control.snapshot();
-        let counts_no_more = |id: &DeviceId| {
-            let held = self.links.holder(*id);
-            held.is_some_and(|held| match snapshot.device_by_key(&held.device_key) {
-                KeyStanding::Active(device) => device.id != *id,
-                KeyStanding::Replaced | KeyStanding::Revoked | KeyStanding::Unknown => true,
-            })
-        };
-        join_all(devices.filter(counts_no_more).map(|id| self.links.close(id, Leaving::Revoked))).await;
-    }
-
-    async fn change_keys(&self, old: &SiteKeys, new: &SiteKeys, endpoints: &[quinn::Endpoint]) {
-        if old.active.fingerprint != new.active.fingerprint {
-            let taken = SiteIdentity::issue(&new.active.pkcs8)
-                .map_err(|error| error.to_string())
-                .and_then(|identity| self.acceptor.take_identity(&identity, endpoints).map_err(|e| e.to_string()));
-            match taken {
-                Ok(()) => info!(fingerprint = %new.active.fingerprint, "the site has a new key"),
-                Err(error) => warn!(%error, "the new site key cannot be used; the old one stays"),
-            }
-        }
-        self.links.tell_all(Message::Site(self.voice.site())).await;
-    }
-}
-
-fn is_same(a: &SiteKeys, b: &SiteKeys) -> bool {
-    let fingerprints = |keys: &SiteKeys| (keys.active.fingerprint, keys.successor.as_ref().map(|key| key.fingerprint));
-    fingerprints(a) == fingerprints(b)
 }

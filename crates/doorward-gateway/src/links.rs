@@ -1,6 +1,7 @@
 //! The links that stand, one per device, and the one function that opens a stream in them.
 
 pub(crate) mod agent;
+mod registration;
 mod takeover;
 
 use doorward_core::access::Permit;

@@ -1,5 +1,7 @@
 //! Entrances: each accepts, learns who is there, and hands over. Nothing here waits for a stranger.
 
+pub(crate) mod complaint;
+pub(crate) mod flows;
 pub(crate) mod ports;
 pub(crate) mod quic;
 pub(crate) mod socket;
@@ -8,6 +10,8 @@ pub(crate) mod tcp;
 pub(crate) mod udp;
 pub(crate) mod web;
 
+use complaint::Complaint;
+use doorward_control::Protocol;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,6 +32,32 @@ pub(crate) fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// What the owner can do about an address that cannot be opened; `setting` is where it was set.
+pub(crate) fn remedy(error: &io::Error, protocol: Protocol, address: SocketAddr, setting: &str) -> String {
+    let letter = match protocol {
+        Protocol::Tcp => 't',
+        Protocol::Udp => 'u',
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program has it, `ss -ln{letter}p 'sport = :{}'` says which: end that one, or set {setting} in \
+             gateway.toml",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "low ports need a right: `setcap cap_net_bind_service=+ep` on this program gives it; or set {setting} in \
+             gateway.toml"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address: correct {setting} in gateway.toml")
+        }
+        _ => format!("look at {setting} in gateway.toml"),
+    }
+}
+
+/// Trouble of the whole process, whichever listener meets it.
+static CANNOT_ACCEPT: Complaint = Complaint::new();
+
 /// The next connection. Running out of files or memory is no reason to stop listening.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
@@ -35,7 +65,9 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                warn!(%error, "no connection can be accepted at the moment");
+                if let Some(times) = CANNOT_ACCEPT.raise() {
+                    warn!(%error, times, "no connection can be accepted at the moment; trying on");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

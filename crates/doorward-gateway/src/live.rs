@@ -1,10 +1,11 @@
 //! The index of what is open now. Every stream is entered under its service, with the facts it was admitted by, so
 //! that a change re-decides exactly those it may concern, and a cut finds them.
 
-use doorward_control::Snapshot;
+use doorward_control::{Protocol, ServiceRecord, Snapshot};
 use doorward_core::ServiceId;
 use doorward_core::access::{Permit, Visitor, decide};
-use doorward_core::service::{Entrance, Service};
+use doorward_core::names::{HostName, PathPrefix};
+use doorward_core::service::Entrance;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +20,33 @@ pub(crate) struct Live {
     last: AtomicU64,
 }
 
+/// The name or port by which somebody came.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    Web { host: HostName, prefix: Option<PathPrefix> },
+    Port(Protocol, u16),
+}
+
+impl Way {
+    /// Whether it leads to the service still.
+    fn leads_to(&self, record: &ServiceRecord) -> bool {
+        match self {
+            Self::Web { host, prefix } => {
+                let is_this = |held: &doorward_control::HostReservation| held.host == *host && held.prefix == *prefix;
+                record.hosts.iter().any(|held| is_this(held) && record.routes_host(held))
+            }
+            Self::Port(protocol, port) => {
+                let mut ports = record.ports.iter().filter(|held| (held.protocol, held.port) == (*protocol, *port));
+                ports.any(|held| record.routes_port(held))
+            }
+        }
+    }
+}
+
 /// What is remembered of one stream.
 struct Seat {
     visitor: Visitor,
+    way: Way,
     until: watch::Sender<Option<Timestamp>>,
     cut: CancellationToken,
 }
@@ -40,16 +65,22 @@ const CLOCK_STEP: Duration = Duration::from_millis(500);
 impl Live {
     /// Enters a stream. The snapshot is read again after entering, so that no change slips between the decision and
     /// the entry.
-    pub(crate) fn enter(self: &Arc<Self>, permit: &Permit, newest: impl FnOnce() -> Arc<Snapshot>) -> Presence {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        permit: &Permit,
+        way: Way,
+        newest: impl FnOnce() -> Arc<Snapshot>,
+    ) -> Presence {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let seat = Arc::new(Seat {
             visitor: permit.visitor().clone(),
+            way,
             until: watch::Sender::new(permit.until()),
             cut: CancellationToken::new(),
         });
         let service = permit.service();
         self.table().entry(service).or_default().insert(number, seat.clone());
-        seat.decide_again(newest().service(service).as_deref(), Timestamp::now());
+        seat.decide_again(newest().service_record(service).as_deref(), Timestamp::now());
         Presence { live: self.clone(), service, number, seat }
     }
 
@@ -58,9 +89,9 @@ impl Live {
         let now = Timestamp::now();
         for id in services {
             let seats: Vec<_> = self.table().get(&id).map(|s| s.values().cloned().collect()).unwrap_or_default();
-            let service = snapshot.service(id);
+            let record = snapshot.service_record(id);
             for seat in seats {
-                seat.decide_again(service.as_deref(), now);
+                seat.decide_again(record.as_deref(), now);
             }
         }
     }
@@ -93,8 +124,9 @@ impl Live {
 }
 
 impl Seat {
-    fn decide_again(&self, service: Option<&Service>, now: Timestamp) {
-        match service.map(|service| decide(service, &self.visitor, now)) {
+    fn decide_again(&self, record: Option<&ServiceRecord>, now: Timestamp) {
+        let led = record.filter(|record| self.way.leads_to(record));
+        match led.map(|record| decide(&record.service, &self.visitor, now)) {
             Some(Ok(permit)) => {
                 self.until.send_if_modified(|until| std::mem::replace(until, permit.until()) != permit.until());
             }

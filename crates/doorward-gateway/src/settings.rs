@@ -26,7 +26,7 @@ pub struct GatewaySettings {
 }
 
 /// Where the web entrance has its certificate from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
     /// Made here, for these names; browsers will warn.
     Own { names: Vec<String> },
@@ -40,6 +40,9 @@ pub struct Limits {
     /// Connections at once, in all and from one source (IPv4 address, IPv6 /64).
     pub connections: usize,
     pub connections_per_source: usize,
+    /// Of these, on one public TCP port. Less than a device takes visits, so that one port's visitors leave room for
+    /// those of the device's other services.
+    pub connections_per_port: usize,
     /// Of these, such that have not said anything useful yet.
     pub handshakes: usize,
     pub handshakes_per_source: usize,
@@ -47,7 +50,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, connections_per_source: 512, handshakes: 2_000, handshakes_per_source: 100 }
+        Self {
+            connections: 10_000,
+            connections_per_source: 512,
+            connections_per_port: 1_500,
+            handshakes: 2_000,
+            handshakes_per_source: 100,
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! What the gateway tells its agents about the site: addresses and keys, now and next.
 
-use doorward_control::Control;
+use arc_swap::ArcSwap;
+use doorward_control::{Control, PortState, Protocol};
 use doorward_core::DeviceId;
 use doorward_core::site::{Address, Host};
 use doorward_tunnel::messages::{CheckPorts, Site};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) struct SiteVoice {
     control: Control,
-    addresses: Vec<Address>,
+    addresses: ArcSwap<Vec<Address>>,
     web_ports: Vec<u16>,
     last_check: Mutex<Option<Instant>>,
 }
@@ -20,7 +21,16 @@ const MAX_CHECKED: usize = 32;
 
 impl SiteVoice {
     pub(crate) fn new(control: Control, addresses: Vec<Address>, web_ports: Vec<u16>) -> Self {
-        Self { control, addresses, web_ports, last_check: Mutex::default() }
+        Self { control, addresses: ArcSwap::from_pointee(addresses), web_ports, last_check: Mutex::default() }
+    }
+
+    pub(crate) fn addresses(&self) -> Arc<Vec<Address>> {
+        self.addresses.load_full()
+    }
+
+    /// Agents that come from now on are told of these.
+    pub(crate) fn set_addresses(&self, addresses: Vec<Address>) {
+        self.addresses.store(Arc::new(addresses));
     }
 
     /// The site as it is now. The revision names the content: equal content, equal number.
@@ -28,7 +38,7 @@ impl SiteVoice {
         let keys = self.control.site_keys();
         let fingerprints = [Some(&keys.active), keys.successor.as_ref()];
         let keys: Vec<_> = fingerprints.into_iter().flatten().map(|key| key.fingerprint.0.to_vec()).collect();
-        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        let addresses: Vec<_> = self.addresses.load().iter().map(ToString::to_string).collect();
         let mut revision = 0xcbf2_9ce4_8422_2325_u64;
         for byte in keys.iter().flatten().chain(addresses.iter().flat_map(|a| a.as_bytes())) {
             // FNV-1a: enough to tell two contents apart, and the same in every version.
@@ -54,7 +64,7 @@ impl SiteVoice {
         }
         *last = Some(Instant::now());
         let mut hosts: Vec<String> = Vec::new();
-        for endpoint in self.addresses.iter().flat_map(Address::endpoints) {
+        for endpoint in self.addresses().iter().flat_map(Address::endpoints) {
             let host = match endpoint.host {
                 Host::Name(name) => name.to_string(),
                 Host::Ip(ip) => ip.to_string(),
@@ -63,8 +73,11 @@ impl SiteVoice {
                 hosts.push(host);
             }
         }
+        // What could not be opened here is known to be closed, or is somebody else's.
+        let states = self.control.presence().ports();
+        let is_open = |port: &u16| states.get(&(Protocol::Tcp, *port)) == Some(&PortState::Bound);
         let snapshot = self.control.snapshot();
-        let ports = self.web_ports.iter().copied().chain(snapshot.tcp_ports()).take(MAX_CHECKED);
+        let ports = self.web_ports.iter().copied().chain(snapshot.tcp_ports().filter(is_open)).take(MAX_CHECKED);
         Some(CheckPorts { hosts, tcp: ports.map(u32::from).collect() })
     }
 }

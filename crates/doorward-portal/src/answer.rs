@@ -29,11 +29,15 @@ impl Problem {
     }
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            what,
-            "list what there is with `doorward devices`, `doorward services` or `doorward invites`",
-        )
+        let what = what.into();
+        let remedy = if what.contains("invite") {
+            "list what there is with `doorward invites`"
+        } else if what.contains("no device") {
+            "list what there is with `doorward devices`"
+        } else {
+            "list what there is with `doorward services`"
+        };
+        Self::new(StatusCode::NOT_FOUND, what, remedy)
     }
 }
 
@@ -80,7 +84,7 @@ impl From<EditError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let (status, remedy) = match &error {
-            StoreError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, "free some space on the gateway's disk"),
+            StoreError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "free some space on the gateway's disk"),
             StoreError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
             StoreError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "wait until the gateway runs again"),
             StoreError::Strange(_) | StoreError::Failed(_) => {

@@ -2,7 +2,7 @@
 //! it with a limit, and yields devices that proved their key.
 
 use crate::gateway_end::Arrival;
-use crate::handshake::{Channel, First, HandshakeError, hear};
+use crate::handshake::{Channel, Claims, First, HandshakeError, hear};
 use crate::identity::SiteIdentity;
 use crate::lane_pool::LaneDoors;
 use crate::pinning;
@@ -34,6 +34,9 @@ pub enum ArrivalError {
     Handshake(#[from] HandshakeError),
     #[error("it belongs to no link that stands here")]
     StrayLane,
+    /// A link over QUIC has streams of its own; nothing could tell such a lane's end from the connection's.
+    #[error("it is a lane inside QUIC, where there are none")]
+    LaneInQuic,
 }
 
 /// How long a carrier's own handshake may take.
@@ -77,9 +80,11 @@ impl Acceptor {
         };
         let (connection, control) = timeout(CARRIER_LIMIT, connecting).await.map_err(|_| ArrivalError::Slow)??;
         let exporter = quic::exporter(&connection)?;
-        let channel = Channel { pipe: Box::new(control), exporter };
-        let arrival = self.greet(channel, Carrier::Quic, peer, Some(connection)).await?;
-        arrival.ok_or(ArrivalError::StrayLane)
+        let mut channel = Channel { pipe: Box::new(control), exporter };
+        match hear(&mut channel).await? {
+            First::Device(claims) => Ok(self.arrival(claims, channel, Carrier::Quic, peer, Some(connection))),
+            First::Lane(_) => Err(ArrivalError::LaneInQuic),
+        }
     }
 
     /// A TLS connection with our ALPN, its handshake done. `None`: it was a lane and has found its link.
@@ -88,7 +93,7 @@ impl Acceptor {
         stream: tokio_rustls::server::TlsStream<T>,
         peer: SocketAddr,
     ) -> Result<Option<Arrival>, ArrivalError> {
-        self.greet(tls::channel(stream)?, Carrier::Tls, peer, None).await
+        self.greet(tls::channel(stream)?, Carrier::Tls, peer).await
     }
 
     /// A WebSocket on our path, its upgrade done. `None` as above.
@@ -100,13 +105,13 @@ impl Acceptor {
         let pipe = websocket::accept(upgraded).await;
         let securing = TlsAcceptor::from(self.tls_config()).accept(PipeIo(pipe));
         let stream = timeout(CARRIER_LIMIT, securing).await.map_err(|_| ArrivalError::Slow)??;
-        self.greet(tls::channel(stream)?, Carrier::WebSocket, peer, None).await
+        self.greet(tls::channel(stream)?, Carrier::WebSocket, peer).await
     }
 
     /// A link of this very process. `None` as above.
     pub async fn take_memory(&self, channel: Channel) -> Result<Option<Arrival>, ArrivalError> {
         let peer = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0));
-        self.greet(channel, Carrier::Memory, peer, None).await
+        self.greet(channel, Carrier::Memory, peer).await
     }
 
     async fn greet(
@@ -114,14 +119,22 @@ impl Acceptor {
         mut channel: Channel,
         carrier: Carrier,
         peer: SocketAddr,
-        quic: Option<quinn::Connection>,
     ) -> Result<Option<Arrival>, ArrivalError> {
         match hear(&mut channel).await? {
-            First::Device(claims) => {
-                Ok(Some(Arrival { claims, carrier, peer, channel, quic, doors: self.doors.clone() }))
-            }
+            First::Device(claims) => Ok(Some(self.arrival(claims, channel, carrier, peer, None))),
             First::Lane(lane) if self.doors.enter(&lane, channel) => Ok(None),
             First::Lane(_) => Err(ArrivalError::StrayLane),
         }
+    }
+
+    fn arrival(
+        &self,
+        claims: Claims,
+        channel: Channel,
+        carrier: Carrier,
+        peer: SocketAddr,
+        quic: Option<quinn::Connection>,
+    ) -> Arrival {
+        Arrival { claims, carrier, peer, channel, quic, doors: self.doors.clone() }
     }
 }

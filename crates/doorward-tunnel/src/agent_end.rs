@@ -3,7 +3,7 @@
 use crate::dialer::Ways;
 use crate::handshake::{self, Channel, HandshakeError, Introduction, LaneSecret};
 use crate::identity::DeviceKey;
-use crate::link::{LinkEnd, Speaker, Vitals, read_control, split, write_control};
+use crate::link::{DOUBT_LIMIT, LinkEnd, Speaker, Vitals, read_control, split, write_control};
 use crate::messages::{Goodbye, LaneHello, Leaving, Message, Welcome};
 use crate::pipe::Pipe;
 use crate::pulse::{Pulse, Rhythm};
@@ -21,9 +21,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -78,7 +79,8 @@ pub struct AgentLink {
 }
 
 const VISITS: usize = 64;
-const EVENTS: usize = 32;
+/// Each may be as long as a control frame, or have as many parts as a message may.
+const EVENTS: usize = 8;
 /// Connections at once beside the control connection.
 const MAX_LANES: usize = 1024;
 /// A visit's first frame follows its stream at once; this is for slow lines.
@@ -87,10 +89,10 @@ const LANE_LIMIT: Duration = Duration::from_secs(10);
 /// Where no sentinel lane can be had (TCP blocked), it is tried for again this often.
 const SENTINEL_PAUSE: Duration = Duration::from_secs(60);
 const SECOND_LOOK: Duration = Duration::from_secs(2);
-/// In doubt, an answer is wanted within this, or a few round trips.
-const DOUBT_LIMIT: Duration = Duration::from_secs(1);
-/// An answer is overdue after this, or a few times what the last one took.
-const OVERDUE: Duration = Duration::from_secs(1);
+/// It is there to be ended by the gateway's kernel; a NAT that forgets it costs a speed-up, no visit.
+const SENTINEL_KEEP_ALIVE: Duration = Duration::from_secs(240);
+/// An answer is overdue after this, which leaves time for one retransmission, or a few times what is usual.
+const OVERDUE: Duration = Duration::from_millis(750);
 
 impl AgentLink {
     pub fn carrier(&self) -> Carrier {
@@ -143,7 +145,9 @@ impl AgentStanding {
                 (Channel { pipe: Box::new(QuicStream::new(control)), exporter }, Some(connected))
             }
         };
+        let asked = Instant::now();
         let welcome = handshake::introduce(&mut channel, key, who).await?;
+        let answer_took = asked.elapsed();
         let secret = <[u8; 32]>::try_from(welcome.lane_secret.as_slice())
             .map_err(|_| HandshakeError::Protocol("a lane secret has 32 bytes"))?;
 
@@ -153,6 +157,9 @@ impl AgentStanding {
             Some(connected) => Vitals::Quic(connected.connection.clone()),
             None => Vitals::Control { pulse: pulse.clone(), speaker: speaker.clone() },
         };
+        // The watch over the link asks oftener than TCP would.
+        channel.pipe.keep_alive(None);
+        let rhythm = Rhythm::for_link(carrier, who.metered);
         let closing = CancellationToken::new();
         let link = Arc::new(AgentLink {
             carrier,
@@ -174,13 +181,14 @@ impl AgentStanding {
             visits: visit_sender.clone(),
             pulse: pulse.clone(),
             gone: CancellationToken::new(),
+            keep_alive: rhythm.lane_keep_alive,
         };
         let connection = connected.as_ref().map(|connected| connected.connection.clone());
         let driver = Box::pin(drive(
             Owner { link: link.clone(), gone: lanes.gone.clone(), connection },
             read_control(reader, speaker, pulse, heard_sender),
             write_control(writer, spoken),
-            Rhythm::for_link(who.metered),
+            keep_watch(link.clone(), rhythm, answer_took),
             route_events(Arc::new(lanes), connected.is_some(), link.clone(), heard, event_sender),
             connected.map(|connected| take_streams(connected, visit_sender)),
         ));
@@ -208,7 +216,7 @@ async fn drive(
     owner: Owner,
     reading: impl Future<Output = LinkEnd>,
     writing: impl Future<Output = LinkEnd>,
-    rhythm: Rhythm,
+    watching: impl Future<Output = ()>,
     routing: impl Future<Output = LinkEnd>,
     streams: Option<impl Future<Output = LinkEnd>>,
 ) -> LinkEnd {
@@ -219,26 +227,29 @@ async fn drive(
         }
     };
     tokio::select! {
+        // A goodbye before the end that follows it.
+        biased;
         end = reading => end,
         end = writing => end,
         end = routing => end,
         end = streams => end,
-        () = keep_watch(&owner.link, rhythm) => LinkEnd::Silent,
+        () = watching => LinkEnd::Silent,
         () = owner.link.closing.cancelled() => LinkEnd::ClosedHere,
     }
 }
 
-/// Pings in rhythm, and at once when in doubt; tells when an answer is overdue. Resolves when it stays away.
-async fn keep_watch(link: &AgentLink, rhythm: Rhythm) {
-    let mut last = Duration::ZERO;
+/// Pings in rhythm, and at once when in doubt; tells when an answer is overdue. Resolves when it stays away. `usual` is
+/// how long an answer takes as far as is known.
+async fn keep_watch(link: Arc<AgentLink>, rhythm: Rhythm, mut usual: Duration) {
+    let mut asked = Instant::now();
     loop {
         let limit = tokio::select! {
-            () = sleep(rhythm.ping_every) => rhythm.answer_within,
+            () = sleep_until(asked + rhythm.ping_every) => rhythm.answer_within,
             () = link.doubt.notified() => DOUBT_LIMIT.max(link.vitals.round_trip() * 4),
         };
-        let asked = Instant::now();
+        asked = Instant::now();
         let mut probing = pin!(link.vitals.probe(limit));
-        let in_time = timeout(OVERDUE.max(last * 4), &mut probing).await;
+        let in_time = timeout(OVERDUE.max(usual * 4), &mut probing).await;
         let answered = match in_time {
             Ok(answered) => answered,
             Err(_) => {
@@ -250,7 +261,8 @@ async fn keep_watch(link: &AgentLink, rhythm: Rhythm) {
             return;
         }
         link.overdue.send_replace(false);
-        last = asked.elapsed();
+        // One that was late says little.
+        usual = asked.elapsed().min(usual * 2);
     }
 }
 
@@ -302,6 +314,7 @@ struct Lanes {
     pulse: Arc<Pulse>,
     /// Ends the streams with the link.
     gone: CancellationToken,
+    keep_alive: Duration,
 }
 
 impl Lanes {
@@ -319,9 +332,16 @@ impl Lanes {
     /// One lane, visit after visit, until it breaks.
     async fn run_lane(&self) -> Result<(), HandshakeError> {
         let mut pipe = self.dial().await?;
+        pipe.keep_alive(Some(self.keep_alive));
         loop {
             let Some(frame) = read_frame(&mut pipe, STRANGER_LIMIT).await? else { return Ok(()) };
-            let Message::Open(open) = Message::decode(&frame)? else {
+            let message = Message::decode(&frame)?;
+            if message == Message::Ping {
+                // The gateway asks before it trusts its next visit to a lane that idled.
+                timeout(LANE_LIMIT, answer_ping(&mut pipe)).await.map_err(|_| HandshakeError::Silent)??;
+                continue;
+            }
+            let Message::Open(open) = message else {
                 return Err(HandshakeError::Protocol("only an open may start on an idle lane"));
             };
             let (home, back) = oneshot::channel();
@@ -339,11 +359,12 @@ impl Lanes {
         }
     }
 
-    /// A lane that carries nothing: when TCP reports its end, the gateway's process has died or moved, and the link
-    /// is in doubt. UDP alone would find out only at the next ping.
+    /// A lane that carries nothing: when TCP reports its end, the process at the other end has died or moved, and the
+    /// link is in doubt. UDP alone would find out only at the next ping. The gateway listens to it as well.
     async fn sentinel(self: Arc<Self>, link: Arc<AgentLink>) {
         loop {
             if let Ok(mut pipe) = self.dial().await {
+                pipe.keep_alive(Some(SENTINEL_KEEP_ALIVE));
                 let _ = read_frame(&mut pipe, 0).await;
             }
             // A dial that failed says as much: the process may have gone before the sentinel stood.
@@ -354,6 +375,11 @@ impl Lanes {
             sleep(SENTINEL_PAUSE).await;
         }
     }
+}
+
+async fn answer_ping(pipe: &mut Pipe) -> Result<(), WireError> {
+    pipe.write_all(&Message::Pong.encode()).await?;
+    Ok(pipe.flush().await?)
 }
 
 /// Takes the streams that the gateway opens over QUIC.

@@ -7,7 +7,9 @@
 use crate::agent_end::{AgentStanding, Route};
 use crate::handshake::{HandshakeError, Introduction};
 use crate::identity::DeviceKey;
+use crate::names::{Names, in_turn};
 use crate::pinning;
+use crate::race::{HEAD_START, Race, Rank, lifetime, rank};
 use crate::transport::memory::MemoryDialer;
 use crate::transport::tls::Proxy;
 use crate::transport::{Carried, quic, tls, websocket};
@@ -15,7 +17,7 @@ use doorward_core::site::{Address, Carrier, Endpoint, Fingerprint, Host};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -48,6 +50,7 @@ pub(crate) struct Ways {
     tls: Arc<rustls::ClientConfig>,
     quic: quinn::ClientConfig,
     proxy: Option<Proxy>,
+    names: Names,
     /// By endpoint, so that it cannot grow.
     last_errors: Mutex<BTreeMap<String, String>>,
 }
@@ -58,23 +61,25 @@ pub struct Established {
     route: Route,
 }
 
-/// A better-liked carrier starts this much before the next.
-const HEAD_START: Duration = Duration::from_millis(250);
 /// Between the addresses of one name.
 const STAGGER: Duration = Duration::from_millis(60);
 const FIRST_ATTEMPTS_LIMIT: Duration = Duration::from_secs(4);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
 /// A better carrier that needs longer is no better. Every second of trying sends packets into the void.
-const CLIMB_LIMIT: Duration = Duration::from_secs(3);
-const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+const CLIMB_LIMIT: Duration = Duration::from_secs(2);
 const MAX_ADDRESSES: usize = 8;
-const MAX_IN_FLIGHT: usize = 64;
 
 impl Dialer {
     pub fn new(destination: &Destination) -> io::Result<Self> {
+        Self::with_names(destination, Names::default())
+    }
+
+    /// With what is known of names from earlier dialling.
+    pub fn with_names(destination: &Destination, names: Names) -> io::Result<Self> {
         let tls = pinning::client_config(&destination.keys).map_err(io::Error::other)?;
         let quic = quic::client_config(tls.clone())?;
-        let ways = Ways { tls: Arc::new(tls), quic, proxy: destination.proxy.clone(), last_errors: Mutex::default() };
+        let (tls, proxy) = (Arc::new(tls), destination.proxy.clone());
+        let ways = Ways { tls, quic, proxy, names, last_errors: Mutex::default() };
         let mut endpoints: Vec<_> = destination.addresses.iter().flat_map(Address::endpoints).collect();
         if destination.proxy.is_some() {
             // A network with a proxy rarely lets UDP out, and nothing could carry it there.
@@ -110,26 +115,37 @@ impl Dialer {
 
     /// Dials until a gateway answers. `preferred` is what worked last time.
     pub async fn establish(&self, preferred: Option<Carrier>) -> Established {
-        let mut attempts = JoinSet::new();
-        let mut wave = 0;
+        let mut race = Race::new(self.best_possible(preferred));
         let started = Instant::now();
+        let (mut wave, mut next) = (0, started);
         loop {
-            if attempts.len() < MAX_IN_FLIGHT {
-                self.start_wave(&mut attempts, preferred, wave);
+            if let Some(winner) = race.winner() {
+                return winner;
             }
-            wave += 1;
-            let next = Instant::now() + self.pause(started.elapsed());
-            loop {
-                tokio::select! {
-                    () = sleep_until(next) => break,
-                    Some(done) = attempts.join_next() => match done {
-                        Ok(Ok(established)) => return established,
-                        Ok(Err(error)) => debug!(%error, "an attempt to reach the gateway failed"),
-                        Err(_) => {}
-                    },
+            let over = race.over();
+            tokio::select! {
+                () = sleep_until(over.unwrap_or(next)), if over.is_some() => {}
+                () = sleep_until(next) => {
+                    self.start_wave(&mut race, preferred, wave);
+                    wave += 1;
+                    next = Instant::now() + self.pause(started.elapsed());
+                }
+                failed = race.progress() => {
+                    if let Some(error) = failed {
+                        debug!(%error, "an attempt to reach the gateway failed");
+                    }
                 }
             }
         }
+    }
+
+    fn best_possible(&self, preferred: Option<Carrier>) -> Rank {
+        let carriers = match &self.means {
+            Means::Network { endpoints, .. } => endpoints.iter().map(|e| e.carrier).collect(),
+            Means::Memory(_) => vec![Carrier::Memory],
+        };
+        let ranks = carriers.into_iter().map(|carrier| rank(carrier, preferred));
+        ranks.min().unwrap_or((true, Carrier::Memory))
     }
 
     /// One attempt with one carrier, for climbing back to a better one.
@@ -143,27 +159,27 @@ impl Dialer {
         None
     }
 
-    fn start_wave(&self, attempts: &mut JoinSet<io::Result<Established>>, preferred: Option<Carrier>, wave: u32) {
-        let limit = if wave < 10 { FIRST_ATTEMPTS_LIMIT } else { ATTEMPT_LIMIT };
+    fn start_wave(&self, race: &mut Race<Established>, preferred: Option<Carrier>, wave: u32) {
+        let limit = lifetime(wave, if wave < 10 { FIRST_ATTEMPTS_LIMIT } else { ATTEMPT_LIMIT });
         match &self.means {
             Means::Memory(dialer) => {
                 let dialer = dialer.clone();
-                attempts.spawn(async move {
+                race.start(rank(Carrier::Memory, preferred), async move {
                     let carried = Carried::Pipe(dialer.dial().await?);
                     Ok(Established { carried, route: Route::Memory(dialer) })
                 });
             }
             Means::Network { endpoints, ways } => {
                 let mut endpoints = endpoints.clone();
-                endpoints.sort_by_key(|e| (Some(e.carrier) != preferred, e.carrier));
-                let mut rank = 0;
+                endpoints.sort_by_key(|e| rank(e.carrier, preferred));
+                let mut turn = 0;
                 let mut last = None;
                 for endpoint in endpoints {
-                    rank += u32::from(last.is_some_and(|carrier| carrier != endpoint.carrier));
+                    turn += u32::from(last.is_some_and(|carrier| carrier != endpoint.carrier));
                     last = Some(endpoint.carrier);
                     let ways = ways.clone();
-                    attempts.spawn(async move {
-                        sleep(HEAD_START * rank).await;
+                    race.start(rank(endpoint.carrier, preferred), async move {
+                        sleep(HEAD_START * turn).await;
                         ways.attempt_within(limit, endpoint).await
                     });
                 }
@@ -188,7 +204,7 @@ impl Ways {
     async fn attempt_within(self: Arc<Self>, limit: Duration, endpoint: Endpoint) -> io::Result<Established> {
         let attempt = timeout(limit, self.clone().attempt(endpoint.clone())).await;
         let result = attempt.unwrap_or_else(|_| {
-            let silent = format!("{endpoint}: no answer within {} s", limit.as_secs());
+            let silent = format!("{endpoint}: no answer within {limit:?}");
             Err(io::Error::new(io::ErrorKind::TimedOut, silent))
         });
         if let Err(error) = &result {
@@ -206,8 +222,16 @@ impl Ways {
             let carried = Carried::Pipe(self.dial_pipe(&endpoint, ([0, 0, 0, 0], 0).into()).await.map_err(context)?);
             return Ok(Established { carried, route });
         }
-        let addresses = resolve(&endpoint).await.map_err(context)?;
+        let addresses = self.resolve(&endpoint).await.map_err(context)?;
         self.attempt_all(&endpoint, addresses).await.map_err(context)
+    }
+
+    async fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+        let ips = match &endpoint.host {
+            Host::Ip(ip) => vec![*ip],
+            Host::Name(name) => in_turn(self.names.addresses(name.as_str()).await?),
+        };
+        Ok(ips.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, endpoint.port)).collect())
     }
 
     /// Tries the addresses of a name almost at once: one that leads nowhere (an IPv6 route that ends somewhere) must
@@ -248,33 +272,17 @@ impl Ways {
         endpoint: &Endpoint,
         address: SocketAddr,
     ) -> io::Result<crate::handshake::Channel> {
-        let via = self.proxy.as_ref().map(|proxy| (proxy, format!("{}:{}", endpoint.host, endpoint.port)));
-        let tcp = tls::connect(address, via).await?;
+        let tcp = match &self.proxy {
+            None => tls::connect(&[address]).await?,
+            Some(proxy) => {
+                let ips = in_turn(self.names.addresses(&proxy.host).await?);
+                let addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, proxy.port)).collect();
+                tls::connect_through(proxy, &addresses, &format!("{}:{}", endpoint.host, endpoint.port)).await?
+            }
+        };
         let pipe = if endpoint.carrier == Carrier::WebSocket { websocket::connect(tcp, endpoint).await? } else { tcp };
         tls::secure(pipe, &self.tls).await
     }
-}
-
-/// The addresses of an endpoint, the two families in turn, IPv6 first (RFC 8305, section 4).
-async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
-    let name = match &endpoint.host {
-        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, endpoint.port)]),
-        Host::Name(name) => name.as_str(),
-    };
-    let looking_up = tokio::net::lookup_host((name, endpoint.port));
-    let found = timeout(RESOLVE_LIMIT, looking_up).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let (six, four): (Vec<_>, Vec<_>) = found.map(|a| a.ip()).partition(|ip| matches!(ip, IpAddr::V6(_)));
-    let mut ips = Vec::new();
-    let (mut six, mut four) = (six.into_iter(), four.into_iter());
-    while ips.len() < MAX_ADDRESSES {
-        let before = ips.len();
-        ips.extend(six.next());
-        ips.extend(four.next());
-        if ips.len() == before {
-            break;
-        }
-    }
-    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, endpoint.port)).collect())
 }
 
 impl Established {

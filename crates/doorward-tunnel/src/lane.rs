@@ -18,8 +18,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How much is framed at once; larger writes become several frames.
-const FRAME: usize = 32 * 1024;
+/// The most that a TLS record holds (RFC 8446, 5.1).
+const RECORD: usize = 16 * 1024;
+/// How much is framed at once; larger writes become several frames. With its header a frame fills whole TLS records: four
+/// bytes more would cost one of their own.
+pub(crate) const FRAME: usize = 2 * RECORD - HEADER;
 
 /// One stream on a lane.
 pub(crate) struct LaneStream {
@@ -251,6 +254,7 @@ impl Drop for LaneStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::read_frame;
     use tokio::io::AsyncReadExt;
     use tokio::sync::mpsc;
 
@@ -310,6 +314,22 @@ mod tests {
         let error = b.read_to_end(&mut heard).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert_eq!(heard, b"x");
+    }
+
+    #[tokio::test]
+    async fn a_large_write_fills_whole_tls_records_and_is_taken_by_the_peer() {
+        let (mut raw, far) = tokio::io::duplex(1 << 20);
+        let (home, _idle) = home();
+        let mut stream = LaneStream::new(Box::new(far), Arc::default(), &CancellationToken::new(), home);
+        stream.write_all(&vec![1; 5 * RECORD]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut sizes = Vec::new();
+        while sizes.last() != Some(&0) {
+            sizes.push(read_frame(&mut raw, DATA_LIMIT).await.unwrap().unwrap().payload.len());
+        }
+        let (full, rest) = sizes.split_at(2);
+        assert!(full.iter().all(|size| (HEADER + size).is_multiple_of(RECORD)), "{sizes:?}");
+        assert_eq!(rest, [5 * RECORD - full[0] - full[1], 0], "{sizes:?}");
     }
 
     #[tokio::test]

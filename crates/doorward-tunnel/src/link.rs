@@ -12,7 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 /// A link's name for the time that it stands.
@@ -55,6 +55,10 @@ pub enum LinkEnd {
 /// Control messages wait here for the wire. A peer that takes none of them for this long is dead.
 const CONTROL_QUEUE: usize = 64;
 const WRITE_LIMIT: Duration = Duration::from_secs(15);
+/// In doubt, an answer is wanted within this, or a few round trips.
+pub(crate) const DOUBT_LIMIT: Duration = Duration::from_secs(1);
+/// While an answer is awaited.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Speaks on the control stream.
 #[derive(Clone, Debug)]
@@ -93,18 +97,19 @@ pub(crate) async fn write_control(mut writer: WriteHalf<Pipe>, mut messages: mps
     LinkEnd::ClosedHere
 }
 
-/// Reads control messages: answers what needs no thought, and passes the rest on.
+/// Reads control messages: answers what needs no thought, and passes the rest on. An end that was announced has its
+/// reason.
 pub(crate) async fn read_control(
     mut reader: ReadHalf<Pipe>,
     speaker: Speaker,
     pulse: Arc<Pulse>,
     events: mpsc::Sender<Message>,
 ) -> LinkEnd {
+    let mut closed = LinkEnd::Closed;
     loop {
         let frame = match read_frame(&mut reader, CONTROL_LIMIT).await {
             Ok(Some(frame)) => frame,
-            Ok(None) => return LinkEnd::Closed,
-            Err(WireError::Io(_) | WireError::Truncated) => return LinkEnd::Closed,
+            Ok(None) | Err(WireError::Io(_) | WireError::Truncated) => return closed,
             Err(error @ (WireError::TooLong { .. } | WireError::Malformed { .. })) => return LinkEnd::Wire(error),
         };
         pulse.beat();
@@ -118,6 +123,9 @@ pub(crate) async fn read_control(
             }
             Ok(Message::Unsupported(what)) => debug!(kind = what.kind, "the peer does not know this message"),
             Ok(message) => {
+                if let Message::Goodbye(goodbye) = &message {
+                    closed = LinkEnd::Goodbye(goodbye.reason());
+                }
                 if events.send(message).await.is_err() {
                     return LinkEnd::ClosedHere;
                 }
@@ -163,14 +171,18 @@ impl Vitals {
     pub(crate) async fn probe(&self, limit: Duration) -> bool {
         let before = self.heard();
         self.ping();
-        let step = limit / 20;
-        for _ in 0..20 {
-            tokio::time::sleep(step).await;
-            if self.heard() != before {
-                return true;
+        let answered = async {
+            while self.heard() == before {
+                sleep(LOOK_EVERY).await;
             }
-        }
-        false
+        };
+        timeout(limit, answered).await.is_ok()
+    }
+
+    /// In doubt: whether the peer lives. What was still on its way when it died may pass for an answer, but only once.
+    pub(crate) async fn probe_twice(&self) -> bool {
+        let limit = DOUBT_LIMIT.max(self.round_trip() * 4);
+        self.probe(limit).await && self.probe(limit).await
     }
 
     /// Resolves when nothing was heard for `limit`.
@@ -179,7 +191,7 @@ impl Vitals {
         let mut quiet = Duration::ZERO;
         let step = limit / 15;
         while quiet < limit {
-            tokio::time::sleep(step).await;
+            sleep(step).await;
             let heard = self.heard();
             quiet = if heard == seen { quiet + step } else { Duration::ZERO };
             seen = heard;

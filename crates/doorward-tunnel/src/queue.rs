@@ -34,6 +34,11 @@ impl PacketQueue {
         self.arrived.notify_one();
     }
 
+    /// How many bytes are held.
+    pub fn bytes(&self) -> usize {
+        self.packets.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
     /// No more packets will come; what is queued is still handed out.
     pub fn close(&self) {
         self.packets.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;

@@ -2,8 +2,11 @@
 //! is a break unless it was shut down first.
 
 use crate::lane::LaneStream;
+use crate::splice::Traffic;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -46,7 +49,11 @@ impl From<Reset> for io::Error {
 }
 
 /// A stream of either make. Dropping it unfinished resets it.
-pub struct Stream(Inner);
+pub struct Stream {
+    inner: Inner,
+    /// Counts what passes, where somebody wants to know.
+    traffic: Option<Arc<Traffic>>,
+}
 
 enum Inner {
     Quic(QuicStream),
@@ -55,16 +62,21 @@ enum Inner {
 
 impl Stream {
     pub(crate) fn quic(stream: QuicStream) -> Self {
-        Self(Inner::Quic(stream))
+        Self { inner: Inner::Quic(stream), traffic: None }
     }
 
     pub(crate) fn lane(stream: LaneStream) -> Self {
-        Self(Inner::Lane(stream))
+        Self { inner: Inner::Lane(stream), traffic: None }
+    }
+
+    /// Counts what is written as going up and what is read as coming down.
+    pub(crate) fn counted_in(self, traffic: Arc<Traffic>) -> Self {
+        Self { traffic: Some(traffic), ..self }
     }
 
     /// Breaks the stream in both directions, unsent bytes and all.
     pub fn reset(&mut self, reason: Reset) {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Quic(stream) => stream.reset(reason),
             Inner::Lane(stream) => stream.reset(reason),
         }
@@ -73,7 +85,7 @@ impl Stream {
 
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().0 {
+        match &mut $self.inner {
             Inner::Quic($stream) => $call,
             Inner::Lane($stream) => $call,
         }
@@ -81,21 +93,30 @@ macro_rules! each {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = each!(self, stream => Pin::new(stream).poll_read(cx, buf));
+        if let Some(traffic) = &self.traffic {
+            traffic.down.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        }
+        polled
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = each!(self, stream => Pin::new(stream).poll_write(cx, buf));
+        if let (Some(traffic), Poll::Ready(Ok(written))) = (&self.traffic, &polled) {
+            traffic.up.fetch_add(*written as u64, Ordering::Relaxed);
+        }
+        polled
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => Pin::new(stream).poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -4,6 +4,7 @@
 //! Datagram: `flow id (QUIC varint) │ packet`. On the stream: `length u16, big endian │ packet`.
 
 use crate::queue::PacketQueue;
+use crate::splice::Traffic;
 use crate::stream::{Reset, Stream};
 use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{Connection, VarInt};
@@ -101,6 +102,8 @@ impl Datagrams {
 pub struct Flow {
     pub(crate) stream: Stream,
     pub(crate) datagrams: Option<Datagrams>,
+    /// What passed, packets alone.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// How a flow ended.
@@ -122,7 +125,7 @@ impl Flow {
         idle: Duration,
         cut: impl Future<Output = ()>,
     ) -> FlowEnd {
-        let Self { mut stream, datagrams } = self;
+        let Self { mut stream, datagrams, traffic } = self;
         let moved = AtomicU64::new(0);
         let large = PacketQueue::default();
         let end = {
@@ -130,6 +133,7 @@ impl Flow {
             let sending = async {
                 while let Some(packet) = outgoing.next().await {
                     moved.fetch_add(1, Ordering::Relaxed);
+                    traffic.up.fetch_add(packet.len() as u64, Ordering::Relaxed);
                     if !datagrams.as_ref().is_some_and(|d| d.try_send(&packet)) {
                         large.push(packet);
                     }
@@ -158,7 +162,12 @@ impl Flow {
                     }
                 }
             };
-            let delivering = deliver_all(datagrams.as_ref(), arrivals, &moved, &mut deliver);
+            let mut deliver = |packet: &[u8]| {
+                moved.fetch_add(1, Ordering::Relaxed);
+                traffic.down.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                deliver(packet);
+            };
+            let delivering = deliver_all(datagrams.as_ref(), arrivals, &mut deliver);
             tokio::select! {
                 biased;
                 () = cut => FlowEnd::Cut,
@@ -181,7 +190,6 @@ impl Flow {
 async fn deliver_all(
     datagrams: Option<&Datagrams>,
     mut arrivals: tokio::sync::mpsc::Receiver<Bytes>,
-    moved: &AtomicU64,
     deliver: &mut impl FnMut(&[u8]),
 ) {
     let next_datagram = async || match datagrams {
@@ -194,7 +202,6 @@ async fn deliver_all(
             packet = arrivals.recv() => packet,
         };
         let Some(packet) = packet else { return };
-        moved.fetch_add(1, Ordering::Relaxed);
         deliver(&packet);
     }
 }

@@ -1,6 +1,6 @@
 //! A visit as the agent gets it: the gateway has decided, the agent connects and answers.
 
-use crate::gateway_end::MAX_DETAIL;
+use crate::gateway_link::MAX_DETAIL;
 use crate::lane::LaneStream;
 use crate::messages::{Hop, Message, Open, OpenFailed};
 use crate::pipe::Pipe;
@@ -74,7 +74,7 @@ impl Visit {
             }
             _ => None,
         };
-        Ok(Flow { stream: self.accept().await?, datagrams })
+        Ok(Flow { stream: self.accept().await?, datagrams, traffic: Arc::default() })
     }
 
     pub async fn fail(self, failure: HopFailure, detail: &str) {

@@ -3,7 +3,8 @@
 pub mod local;
 pub mod quick;
 
-use crate::{invite, shutdown};
+use crate::follow::Watch;
+use crate::{invite, open_files, shutdown};
 use anyhow::{Context, bail};
 use doorward_agent::settings::DEFAULT_GATEWAY;
 use doorward_agent::{Agent, JoinOptions, Joined, ProxyRule, Service, Settings, StateDir, join, join_if_invited};
@@ -13,11 +14,10 @@ use doorward_tunnel::MemoryDialer;
 use local::Extra;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// What the gateway's lists show for this program.
 pub const SOFTWARE: &str = concat!("doorward ", env!("CARGO_PKG_VERSION"));
@@ -92,10 +92,14 @@ pub struct Start<'a> {
 }
 
 pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> anyhow::Result<Running> {
+    if how.memory.is_none() {
+        open_files::raise();
+    }
     let state = StateDir::new(&places.state);
     let lock = local::lock(&places.state)?;
     let proxy = environment_proxy()?;
     let file = SettingsFile::find(places.config.clone());
+    let watch = file.watch()?;
     let settings = file.read()?;
     // What can be wrong here is right. Joining may take as long as the network does.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -112,7 +116,7 @@ pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> 
     }
     let status = agent.status();
     let mut helpers = JoinSet::new();
-    helpers.spawn(file.follow(extra.clone()));
+    helpers.spawn(file.follow(watch, extra.clone()));
     helpers.spawn(local::serve(places.state.clone(), extra, agent.status())?);
     let ended = tokio::spawn(async move {
         let _lock = lock;
@@ -140,8 +144,6 @@ struct SettingsFile {
     is_named: bool,
 }
 
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-
 impl SettingsFile {
     fn find(named: Option<PathBuf>) -> Self {
         match named {
@@ -157,21 +159,15 @@ impl SettingsFile {
         Ok(Settings::load(&self.path)?)
     }
 
-    /// Takes changes over, at SIGHUP and by itself. What cannot be read changes nothing.
-    async fn follow(self, extra: Extra) {
-        let mut before = self.changed_at();
-        let hang_up = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
-        let Ok(mut hang_up) = hang_up else { return error!("SIGHUP cannot be listened for") };
+    /// What to watch before it is read.
+    fn watch(&self) -> anyhow::Result<Watch> {
+        Watch::new(vec![self.path.clone()])
+    }
+
+    /// Takes changes over. What cannot be read changes nothing.
+    async fn follow(self, mut watch: Watch, extra: Extra) {
         loop {
-            let is_asked = tokio::select! {
-                _ = hang_up.recv() => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
-            };
-            let now = self.changed_at();
-            if !is_asked && now == before {
-                continue;
-            }
-            before = now;
+            watch.next().await;
             match self.read() {
                 Ok(settings) => {
                     info!(file = %self.path.display(), "the settings were read again");
@@ -180,11 +176,6 @@ impl SettingsFile {
                 Err(error) => warn!("the settings stay as they were: {error:#}"),
             }
         }
-    }
-
-    fn changed_at(&self) -> Option<(SystemTime, u64)> {
-        let metadata = std::fs::metadata(&self.path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
     }
 }
 
@@ -196,7 +187,8 @@ pub fn has_joined(state: &Path) -> anyhow::Result<bool> {
 pub fn require_membership(state: &Path) -> anyhow::Result<()> {
     if !has_joined(state)? {
         bail!(
-            "this device has not joined a gateway yet: get an invite there with `doorward invite`, then `doorward join`"
+            "this device has not joined a gateway yet: get an invite there with `doorward invite`, then `doorward join`. \
+             If root joined it, only root can use that: try `sudo doorward …`"
         );
     }
     Ok(())

@@ -7,7 +7,7 @@ mod install;
 mod owner;
 mod upkeep;
 
-use crate::serve::settings::File;
+use crate::serve::Source;
 use crate::{demo, logging, paths, serve};
 use clap::{Args, Parser, Subcommand};
 use device::{AgentArgs, JoinArgs, QuickArgs};
@@ -24,9 +24,10 @@ use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 #[derive(Debug, Parser)]
 #[command(name = "doorward", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to log: a level, or levels by part, as "info,doorward_tunnel=debug".
-    #[arg(long, global = true, value_name = "LEVELS", default_value = "info", help_heading = "Logging")]
-    log: String,
+    /// What to log: a level, or levels by part, as "info,doorward_tunnel=debug" [default: info; where
+    /// people look on, as with demo and http: warn].
+    #[arg(long, global = true, value_name = "LEVELS", help_heading = "Logging")]
+    log: Option<String>,
     /// How to log, on stderr.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Logging")]
     log_format: logging::Format,
@@ -39,7 +40,7 @@ Examples:
   doorward demo                          see it work, here and now
   doorward serve --domain example.org    on a machine that everybody can reach
   doorward join                          on a device: paste the invite that serve printed
-  doorward http 5000 --name printer1     on that device: open the web page there
+  doorward http 5000 --name octoprint    on that device: open the web page there
   doorward services                      on the gateway's machine: what is where";
 
 #[derive(Debug, Subcommand)]
@@ -69,17 +70,17 @@ enum Command {
     Agent(AgentArgs),
     /// Offers a web service from this device, while the command runs.
     #[command(
-        after_help = "A password is made and shown once, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name printer1\n  doorward http 192.168.3.90:80 --name printer2 --public\n  doorward http /run/app.sock"
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
     /// Offers a TCP service on a public port, while the command runs.
     #[command(
-        after_help = "Examples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
+        after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
     )]
     Tcp(QuickArgs),
     /// Offers a UDP service on a public port, while the command runs.
     #[command(
-        after_help = "Examples:\n  doorward udp 51820 --public\n  doorward udp 192.168.3.1:5060 --from 192.0.2.0/24 --port 20007"
+        after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward udp 51820 --public\n  doorward udp 192.168.3.1:5060 --from 192.0.2.0/24 --port 20007"
     )]
     Udp(QuickArgs),
     /// Has the agent or the gateway start with the machine.
@@ -112,25 +113,35 @@ enum Command {
     Man(ManArgs),
 }
 
+impl Command {
+    /// What is logged unless somebody says otherwise. What is said to people at a terminal should not drown.
+    fn usual_log(&self) -> &'static str {
+        let is_for_people =
+            matches!(self, Self::Demo { .. } | Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Join(_));
+        if is_for_people { "warn" } else { "info" }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Services get names below it, as printer1.example.org.
+    /// Services get names below it, as octoprint-printer1.example.org.
     #[arg(long, value_parser = HostName::parse)]
     domain: Option<HostName>,
     /// How agents reach this gateway, as gw.example.org:443; may be repeated.
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = Address::parse)]
     addresses: Vec<Address>,
-    /// Where the gateway keeps everything.
+    /// Where the gateway keeps everything, if not in /var/lib/doorward/gateway (root) or
+    /// ~/.local/state/doorward/gateway.
     #[arg(long, value_name = "DIRECTORY")]
     data: Option<PathBuf>,
-    /// gateway.toml, if it is not in the usual place.
+    /// The settings, if not in /etc/doorward/gateway.toml (root) or ~/.config/doorward/gateway.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
-        logging::start(&self.log, self.log_format)?;
+        let _logging = logging::start(self.log.as_deref().unwrap_or(self.command.usual_log()), self.log_format)?;
         match self.command {
             Command::Demo { target } => demo::run(target.as_deref()).await,
             Command::Serve(args) => args.run().await,
@@ -154,13 +165,9 @@ impl Cli {
 
 impl ServeArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let mut file = File::read(self.config.as_deref())?;
-        file.domain = self.domain.or(file.domain);
-        if !self.addresses.is_empty() {
-            file.addresses = Some(self.addresses);
-        }
-        let settings = file.into_settings(self.data.unwrap_or_else(paths::gateway_directory))?;
-        serve::run(settings).await
+        let directory = self.data.unwrap_or_else(paths::gateway_directory);
+        let source = Source::new(self.config.as_deref(), directory);
+        serve::run(source.with_domain(self.domain).with_addresses(self.addresses)).await
     }
 }
 

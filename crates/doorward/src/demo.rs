@@ -5,7 +5,7 @@ pub mod device;
 
 use crate::agent::SOFTWARE;
 use crate::serve::{self, settings};
-use crate::shutdown;
+use crate::{open_files, shutdown};
 use anyhow::{Context, bail};
 use doorward_agent::settings::DEFAULT_GATEWAY;
 use doorward_agent::{Agent, JoinOptions, LinkState, Service, Settings, StateDir, Target, join};
@@ -14,9 +14,11 @@ use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label};
 use doorward_core::service::EntranceWish;
 use doorward_core::site::{Address, Carrier, Host};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,24 +26,31 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const HTTP_PORT: u16 = 8080;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Runs until Ctrl-C. `target`: a real service in the place of the sample device.
+/// Runs until Ctrl-C, or until its terminal is closed. `target`: a real service in the place of the sample device.
 pub async fn run(target: Option<&str>) -> anyhow::Result<()> {
+    // Listened for from the first moment: whoever gives up while things start wants the files gone, too.
+    let end = tokio::spawn(ended());
+    open_files::raise();
     let demo = start(target, HTTP_PORT).await?;
-    println!("Doorward demo: a gateway, an agent and {} in one process.\n", demo.what);
-    for url in &demo.reached_by {
-        println!("  {url}");
-    }
-    println!("\nOpen it in a browser, or: curl {}", demo.reached_by.first().map_or("", String::as_str));
-    println!("Everything is on loopback and gone afterwards. Ctrl-C ends it.");
-    shutdown::requested().await;
-    println!();
+    // A terminal that is gone is no reason to leave anything behind.
+    let _ = std::io::stdout().write_all(demo.greeting().as_bytes());
+    let _ = end.await;
+    let _ = writeln!(std::io::stdout());
     demo.stop().await;
     Ok(())
 }
 
+async fn ended() {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return shutdown::requested().await };
+    tokio::select! {
+        () = shutdown::requested() => {}
+        _ = hang_up.recv() => {}
+    }
+}
+
 pub struct Demo {
     pub reached_by: Vec<String>,
-    what: String,
+    what: Option<Target>,
     gateway: serve::Running,
     stop: CancellationToken,
     agent: tokio::task::JoinHandle<Result<(), doorward_agent::AgentError>>,
@@ -59,7 +68,7 @@ pub async fn start(target: Option<&str>, http_port: u16) -> anyhow::Result<Demo>
             (Some(device), target)
         }
     };
-    let what = if device.is_some() { "a sample device".to_owned() } else { target.to_string() };
+    let what = device.is_none().then(|| target.clone());
     let gateway = serve::start(settings_for(directory.path().join("gateway"), http_port)?).await?;
     let state = StateDir::new(directory.path().join("agent"));
     let invite = gateway.invite(InviteRequest::default()).await?;
@@ -86,10 +95,30 @@ pub async fn start(target: Option<&str>, http_port: u16) -> anyhow::Result<Demo>
 }
 
 impl Demo {
+    fn greeting(&self) -> String {
+        let what = self.what.as_ref().map_or_else(|| "a sample device".to_owned(), ToString::to_string);
+        let places: String = self.reached_by.iter().map(|place| format!("  {place}\n")).collect();
+        let place = self.reached_by.first().map_or("", String::as_str);
+        let next = match &self.what {
+            None => format!(
+                "Open it in a browser, or: curl {place}\nA service of yours in its place: doorward demo http://127.0.0.1:8888"
+            ),
+            Some(Target::Http(_)) => format!("Open it in a browser, or: curl {place}"),
+            Some(Target::Tcp(_) | Target::Udp { .. }) => {
+                "Use that address with the program that you use for the service itself.".to_owned()
+            }
+        };
+        format!(
+            "Doorward demo: a gateway, an agent and {what} in one process.\n\n{places}\n{next}\n\
+             Everything is on loopback and gone afterwards. Ctrl-C ends it.\n"
+        )
+    }
+
+    /// The gateway first: it breaks off what a browser holds open, which an agent would let finish.
     pub async fn stop(self) {
+        self.gateway.stop().await;
         self.stop.cancel();
         let _ = self.agent.await;
-        self.gateway.stop().await;
     }
 }
 

@@ -4,6 +4,7 @@
 mod carriers;
 mod clock;
 mod device;
+mod files;
 mod firewall;
 mod gateway;
 mod names;

@@ -22,6 +22,7 @@ pub fn read(source: Option<&Path>) -> anyhow::Result<Invite> {
     let text = match source {
         Some(path) if path == Path::new("-") => read_limited(std::io::stdin())?,
         Some(path) => {
+            refuse_bare_invite(path)?;
             let file = std::fs::File::open(path);
             read_limited(file.with_context(|| format!("the invite file {} cannot be read", path.display()))?)?
         }
@@ -31,6 +32,19 @@ pub fn read(source: Option<&Path>) -> anyhow::Result<Invite> {
         },
     };
     Ok(Invite::parse(&text)?)
+}
+
+/// Somebody who gave the invite where its file is wanted showed it to this machine's other users. It is not repeated:
+/// errors end up in logs.
+fn refuse_bare_invite(given: &Path) -> anyhow::Result<()> {
+    if given.to_str().is_some_and(|text| Invite::parse(text).is_ok()) && !given.exists() {
+        bail!(
+            "this is the invite itself, and whatever stands on a command line can be read by every user of this \
+             machine: run `doorward join` and paste it when asked. If somebody may have seen it, take it back on the \
+             gateway with `doorward invites revoke`"
+        );
+    }
+    Ok(())
 }
 
 fn read_limited(from: impl Read) -> anyhow::Result<String> {
@@ -51,4 +65,22 @@ fn ask() -> anyhow::Result<String> {
     let mut line = String::new();
     stdin.lock().take(MAX_TEXT).read_line(&mut line)?;
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::Secret;
+    use doorward_core::site::{Address, Fingerprint};
+
+    #[test]
+    fn an_invite_on_the_command_line_is_refused_and_not_repeated() {
+        let addresses = vec![Address::parse("gw.example.org").unwrap()];
+        let invite = Invite { addresses, site: Fingerprint([7; 32]), secret: Secret::new([9; 16]) };
+        let text = invite.to_text();
+        let error = format!("{:#}", read(Some(Path::new(text.expose()))).unwrap_err());
+        assert!(error.contains("paste it") && !error.contains(&text.expose()[..20]), "{error}");
+        let error = format!("{:#}", read(Some(Path::new("nowhere.txt"))).unwrap_err());
+        assert!(error.contains("nowhere.txt"), "{error}");
+    }
 }

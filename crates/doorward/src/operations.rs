@@ -25,12 +25,17 @@ pub struct Operations {
     address: SocketAddr,
     socket: PathBuf,
     serving: JoinSet<()>,
-    _addresses: watch::Sender<Vec<Address>>,
+    addresses: watch::Sender<Vec<Address>>,
 }
 
 impl Operations {
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What invites say from now on.
+    pub fn set_addresses(&self, addresses: &[Address]) {
+        self.addresses.send_replace(addresses.to_vec());
     }
 
     pub fn stop(mut self) {
@@ -49,7 +54,9 @@ pub async fn start(control: &Control, addresses: &[Address], at: SocketAddr) -> 
         clock: Timestamp::now,
     };
     let listener = TcpListener::bind(at).await;
-    let listener = listener.with_context(|| format!("listen.operations: {at} cannot be opened"))?;
+    let listener = listener.with_context(|| {
+        format!("listen.operations: {at} cannot be opened; if another program has it, set another one in gateway.toml")
+    })?;
     let address = listener.local_addr()?;
     let socket = control.directory().join(SOCKET);
     let owner = open_socket(&socket)?;
@@ -70,7 +77,7 @@ pub async fn start(control: &Control, addresses: &[Address], at: SocketAddr) -> 
     serving.spawn(async move {
         let _ = axum::serve(owner, api).await;
     });
-    Ok(Operations { address, socket, serving, _addresses: sender })
+    Ok(Operations { address, socket, serving, addresses: sender })
 }
 
 fn metrics_route() -> Router {

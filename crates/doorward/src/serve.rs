@@ -1,20 +1,23 @@
 //! `doorward serve`: the gateway with its store, its operations port and the socket for the owner's commands.
 
+mod reload;
 pub mod settings;
 
+pub use reload::Source;
+
 use crate::agent::{self, Places, Start};
-use crate::{invite, operations, shutdown};
+use crate::{invite, open_files, operations, shutdown, terminal};
 use anyhow::Context;
 use doorward_control::{Control, ControlSettings, InviteRequest, accounts};
 use doorward_core::Secret;
 use doorward_core::invite::Invite;
 use doorward_core::site::Address;
-use doorward_gateway::Gateway;
+use doorward_gateway::{CertificateSource, Gateway};
 use jiff::Timestamp;
-use settings::ServeSettings;
+use settings::{Fixed, ServeSettings};
 use std::io::IsTerminal;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 /// A gateway with all that belongs to it, running.
@@ -23,10 +26,12 @@ pub struct Running {
     pub gateway: Gateway,
     pub addresses: Vec<Address>,
     operations: operations::Operations,
-    house: JoinHandle<()>,
+    house: AbortOnDropHandle<()>,
     built_in: Option<agent::Running>,
     stop: CancellationToken,
     drain: std::time::Duration,
+    fixed: Fixed,
+    certificate: CertificateSource,
 }
 
 /// Where the built-in agent keeps its key, in the data directory.
@@ -34,14 +39,16 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, gateway, operations, built_in, drain, notes: _ } = settings;
+    let ServeSettings { directory, site, gateway, operations, built_in, drain, fixed, notes: _ } = settings;
+    let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
     let gateway = Gateway::start(gateway, control.clone()).await?;
     let addresses = gateway.addresses().to_vec();
     let operations = operations::start(&control, &addresses, operations).await?;
     let stop = CancellationToken::new();
-    let house = tokio::spawn(control.clone().keep_house(stop.clone()));
-    let mut running = Running { control, gateway, addresses, operations, house, built_in: None, stop, drain };
+    let house = AbortOnDropHandle::new(tokio::spawn(control.clone().keep_house(stop.clone())));
+    let mut running =
+        Running { control, gateway, addresses, operations, house, built_in: None, stop, drain, fixed, certificate };
     if let Some(built_in) = built_in {
         running.built_in = Some(running.start_built_in(built_in).await.context("built-in")?);
     }
@@ -82,53 +89,65 @@ impl Running {
 }
 
 /// The command: starts, says what to do next, serves until it is told to stop.
-pub async fn run(settings: ServeSettings) -> anyhow::Result<()> {
+pub async fn run(source: Source) -> anyhow::Result<()> {
+    let watch = source.watch()?;
+    let settings = source.settings()?;
     let notes = settings.notes.clone();
-    let running = start(settings).await?;
+    open_files::raise();
+    let mut running = start(settings).await?;
     greet(&running, &notes).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    shutdown::requested().await;
-    info!("stopping");
+    tokio::select! {
+        () = shutdown::requested() => info!("stopping"),
+        () = running.follow(&source, watch) => {}
+    }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     running.stop().await;
     Ok(())
 }
 
 async fn greet(running: &Running, notes: &[String]) -> anyhow::Result<()> {
-    let bound = running.gateway.bound();
-    let list =
-        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    println!("Doorward serves.");
-    println!("  data        {}", running.control.directory().display());
-    println!("  site key    {}", running.control.site_keys().active.fingerprint);
-    println!("  https       {}", list(&bound.https));
-    if !bound.http.is_empty() {
-        println!("  http        {}", list(&bound.http));
-    }
-    println!("  quic (udp)  {}", list(&bound.quic));
-    println!("  start page  http://{}/", running.operations.address());
+    let mut text = standing(running);
     for note in notes {
-        println!("\nNote: {note}.");
+        text += &format!("\nNote: {note}.\n");
     }
     let devices = running.control.snapshot().devices().count();
     if devices > 0 {
-        println!("\n{devices} device(s) are registered: `doorward devices`. Another one: `doorward invite`.");
+        text += &format!("\n{devices} device(s) are registered: `doorward devices`. Another one: `doorward invite`.\n");
     } else if std::io::stdout().is_terminal() {
         // A secret: for the eyes at this terminal, never for a journal.
-        let text = running.invite(InviteRequest::default()).await?.to_text();
-        println!("\nNo device has joined yet. This invite lets one in, within a week:\n");
-        print_invite(&text);
+        let invite = running.invite(InviteRequest::default()).await?.to_text();
+        text += "\nNo device has joined yet. This invite lets one in, within a week:\n\n";
+        text += &invite_words(&invite);
     } else {
-        println!("\nNo device has joined yet. `doorward invite` makes an invite for one.");
+        text += "\nNo device has joined yet. `doorward invite` makes an invite for one.\n";
     }
-    Ok(())
+    terminal::print(&text)
+}
+
+fn standing(running: &Running) -> String {
+    let bound = running.gateway.bound();
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut lines = vec![
+        ("data", running.control.directory().display().to_string()),
+        ("site key", running.control.site_keys().active.fingerprint.to_string()),
+        ("https", list(&bound.https)),
+    ];
+    if !bound.http.is_empty() {
+        lines.push(("http", list(&bound.http)));
+    }
+    lines.push(("quic (udp)", list(&bound.quic)));
+    lines.push(("start page", format!("http://{}/", running.operations.address())));
+    let lines: String = lines.into_iter().map(|(what, value)| format!("  {what:<11} {value}\n")).collect();
+    format!("Doorward serves.\n{lines}")
 }
 
 /// An invite as text and QR code, with what to do with it.
-pub fn print_invite(text: &Secret<String>) {
-    println!("{}\n", text.expose());
-    if let Some(code) = invite::qr_code(text.expose()) {
-        println!("{code}");
-    }
-    println!("On the device:  doorward join       (paste it when asked)");
+fn invite_words(text: &Secret<String>) -> String {
+    let code = invite::qr_code(text.expose()).map(|code| format!("{code}\n")).unwrap_or_default();
+    format!("{}\n\n{code}On the device:  doorward join       (paste it when asked)\n", text.expose())
 }
+
+#[cfg(test)]
+mod tests;

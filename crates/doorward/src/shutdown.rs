@@ -18,6 +18,7 @@ pub async fn requested() {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        crate::logging::flush();
         std::process::exit(130);
     });
 }

@@ -89,14 +89,7 @@ impl Testbed {
 
     /// A device with an agent that runs until it is dropped.
     pub(crate) async fn join(&self, invite: &Invite, name: &str, services: &str) -> TestAgent {
-        let state = self.path(name);
-        let config = self.path(&format!("{name}.toml"));
-        std::fs::write(&config, services).unwrap();
-        let mut options = JoinOptions::new(Label::parse("main").unwrap(), StateDir::new(&state), SOFTWARE);
-        options.suggested_name = Some(name.to_owned());
-        join(invite, options).await.unwrap();
-        let mut agent = TestAgent { places: Places { state, config: Some(config) }, running: None };
-        agent.start().await;
+        let agent = join_agent(self.directory.path(), invite, name, services).await;
         self.until_online(name).await;
         agent.until_offered(services.matches("[[service]]").count()).await;
         agent
@@ -105,6 +98,18 @@ impl Testbed {
     pub(crate) async fn until_online(&self, name: &str) {
         until_online(&self.gateway, name).await;
     }
+}
+
+/// A device of this name, running, with its state and settings in the directory.
+pub(crate) async fn join_agent(directory: &Path, invite: &Invite, name: &str, services: &str) -> TestAgent {
+    let (state, config) = (directory.join(name), directory.join(format!("{name}.toml")));
+    std::fs::write(&config, services).unwrap();
+    let mut options = JoinOptions::new(Label::parse("main").unwrap(), StateDir::new(&state), SOFTWARE);
+    options.suggested_name = Some(name.to_owned());
+    join(invite, options).await.unwrap();
+    let mut agent = TestAgent { places: Places { state, config: Some(config) }, running: None };
+    agent.start().await;
+    agent
 }
 
 pub(crate) async fn until_online(gateway: &serve::Running, name: &str) {
@@ -134,7 +139,7 @@ impl TestAgent {
     }
 
     /// The gateway has answered for so many services.
-    async fn until_offered(&self, count: usize) {
+    pub(crate) async fn until_offered(&self, count: usize) {
         let Some((running, _)) = &self.running else { panic!("it does not run") };
         let mut status = running.status.clone();
         let offered = status.wait_for(|status| status.gateways.values().any(|gateway| gateway.services.len() == count));

@@ -5,12 +5,14 @@
 
 mod device;
 mod log;
+mod relay;
 pub mod target;
 pub mod visitor;
 pub mod web;
 pub mod websocket;
 
 pub use device::LabDevice;
+pub use relay::Relay;
 
 use doorward::serve::{self, settings};
 use doorward_agent::{Service, Target};
@@ -40,10 +42,15 @@ pub struct Lab {
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub carriers: Vec<Carrier>,
+    /// The port that agents dial, where something stands before the gateway; 0 is the gateway's own.
+    pub link_port: u16,
     pub limits: settings::LimitsFile,
     pub proxies: Vec<String>,
     pub udp_idle_seconds: Option<u64>,
     pub built_in: Option<settings::BuiltIn>,
+    /// The public ports that devices may be given.
+    pub tcp_ports: String,
+    pub udp_ports: String,
     /// Ports that were bound once and must be the same again after a restart.
     pub https: u16,
     pub http: u16,
@@ -54,10 +61,13 @@ impl Default for Shape {
     fn default() -> Self {
         Self {
             carriers: vec![Carrier::Quic, Carrier::Tls, Carrier::WebSocket],
+            link_port: 0,
             limits: settings::LimitsFile::default(),
             proxies: Vec::new(),
             udp_idle_seconds: None,
             built_in: None,
+            tcp_ports: target::free_ports(),
+            udp_ports: target::free_ports(),
             https: 0,
             http: 0,
             quic: 0,
@@ -97,6 +107,13 @@ impl Lab {
         until("the UDP port is free", async || std::net::UdpSocket::bind(quic).is_ok()).await;
         let gateway = start_gateway(&directory.path().join("gateway"), &shape).await;
         Self { gateway, directory, shape }
+    }
+
+    /// Gives the running gateway other settings.
+    pub async fn reload(&mut self, change: impl FnOnce(&mut settings::File)) -> anyhow::Result<()> {
+        let mut file = settings_file(&self.shape);
+        change(&mut file);
+        self.gateway.reload(file.into_settings(self.directory.path().join("gateway"))?).await
     }
 
     pub fn control(&self) -> &Control {
@@ -155,10 +172,11 @@ impl Lab {
     }
 }
 
-async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
+fn settings_file(shape: &Shape) -> settings::File {
     let at = |port| SocketAddr::new(LOOPBACK, port);
-    let addresses = shape.carriers.iter().map(|carrier| Address::one(*carrier, Host::Ip(LOOPBACK), 0)).collect();
-    let file = settings::File {
+    let addresses = shape.carriers.iter().map(|carrier| Address::one(*carrier, Host::Ip(LOOPBACK), shape.link_port));
+    let addresses = addresses.collect();
+    settings::File {
         domain: Some(HostName::parse(DOMAIN).unwrap()),
         addresses: Some(addresses),
         listen: settings::Listen {
@@ -173,9 +191,13 @@ async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
         proxies: shape.proxies.clone(),
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
-        ports: settings::Ports { tcp: Some(target::free_ports()), udp: Some(target::free_ports()) },
+        ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },
         ..settings::File::default()
-    };
+    }
+}
+
+async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
+    let file = settings_file(shape);
     serve::start(file.into_settings(directory.to_owned()).unwrap()).await.unwrap()
 }
 

@@ -4,7 +4,7 @@ use doorward::serve::settings::LimitsFile;
 use doorward_control::Protocol;
 use doorward_lab::visitor::{Ending, connect_from, ending, get, heard, http1_over, nothing, request, send_over, tls};
 use doorward_lab::web::{ok, web};
-use doorward_lab::{LOOPBACK, Lab, Shape, service, target};
+use doorward_lab::{LOOPBACK, Lab, Shape, service, target, until};
 use http::StatusCode;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -105,4 +105,57 @@ async fn one_source_cannot_take_every_connection_of_a_raw_port() {
     let mut other = connect_from(LOOPBACK, port).await.unwrap();
     other.write_all(b"well?").await.unwrap();
     tokio::io::AsyncReadExt::read_exact(&mut other, &mut [0; 5]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_silent_have_every_place_the_oldest_of_them_gives_way() {
+    let limits = LimitsFile { handshakes: Some(30), handshakes_per_source: Some(20), ..LimitsFile::default() };
+    let lab = Lab::of(Shape { limits, ..Shape::default() }).await;
+    let page = web(|_| ok("page")).await;
+    let _device = lab.device("pi", vec![service("page", &page.url())]).await;
+    for address in [lab.https(), lab.http()] {
+        let mut silent = Vec::new();
+        for n in 0..60_u8 {
+            silent.push(connect_from(IpAddr::from([127, 0, 1, n / 20]), address).await.unwrap());
+        }
+        let started = Instant::now();
+        assert_eq!(get(lab.http(), HOST, "/").await.text(), "page", "there is a place for those who say something");
+        let mut socket = tls(TcpStream::connect(lab.https()).await.unwrap(), HOST, &["http/1.1"]).await.unwrap();
+        socket
+            .write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        assert!(heard(&mut socket).await.ends_with("page"));
+        println!("{address}: served within {:?}", started.elapsed());
+        let endings = silent.iter_mut().map(|socket| ending(socket, Duration::from_secs(2)));
+        let endings = futures_util::future::join_all(endings).await;
+        let gone: Vec<_> = endings.iter().map(|how| *how != Ending::StillOpen).collect();
+        assert!(gone[..30].iter().all(|gone| *gone), "the oldest: {gone:?}");
+        assert!(gone.iter().filter(|gone| !**gone).count() >= 28, "the newest stay: {gone:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_port_has_so_many_connections_and_the_other_services_go_on() {
+    let limits = LimitsFile { connections_per_port: Some(10), ..LimitsFile::default() };
+    let lab = Lab::of(Shape { limits, ..Shape::default() }).await;
+    let (page, echo) = (web(|_| ok("page")).await, target::echo().await);
+    let services = vec![service("page", &page.url()), service("echo", &format!("tcp://{}", echo.address))];
+    let _device = lab.device("pi", services).await;
+    let port = lab.port("pi", "echo", Protocol::Tcp);
+    let mut held = Vec::new();
+    for n in 0..30_u8 {
+        held.push(connect_from(IpAddr::from([127, 0, 1, n]), port).await.unwrap());
+    }
+    let endings = held.iter_mut().map(|socket| ending(socket, Duration::from_secs(2)));
+    let endings = futures_util::future::join_all(endings).await;
+    assert_eq!(endings.iter().filter(|how| **how == Ending::StillOpen).count(), 10, "{endings:?}");
+    assert_eq!(get(lab.http(), HOST, "/").await.text(), "page");
+    drop(held);
+    until("a place is free again", async || {
+        let mut socket = connect_from(ELSEWHERE, port).await.unwrap();
+        socket.write_all(b"well?").await.is_ok()
+            && tokio::io::AsyncReadExt::read_exact(&mut socket, &mut [0; 5]).await.is_ok()
+    })
+    .await;
 }

@@ -1,10 +1,10 @@
 //! TCP services through a gateway.
 
-use doorward_control::Protocol;
+use doorward_control::{LinkState, Protocol};
 use doorward_core::access::PolicyDocument;
 use doorward_core::site::Carrier;
 use doorward_lab::visitor::{Ending, ending, knock};
-use doorward_lab::{Lab, Shape, service, target};
+use doorward_lab::{LOOPBACK, Lab, Shape, service, target, until};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,4 +49,32 @@ async fn a_narrowed_policy_resets_live_connections_within_a_second() {
     assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
 
     assert_eq!(knock(lab.port("pi", "echo", Protocol::Tcp)).await, Ending::Reset);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passed_over_a_link_is_told_with_the_device_while_the_visits_still_stand() {
+    for carrier in [Carrier::Quic, Carrier::Tls] {
+        let lab = Lab::of(Shape::over(&[carrier])).await;
+        let (echo, udp_echo) = (target::echo().await, target::udp_echo().await);
+        let services = vec![
+            service("echo", &format!("tcp://{}", echo.address)),
+            service("udp", &format!("udp://{}", udp_echo.address)),
+        ];
+        let _device = lab.device("pi", services).await;
+        let mut visitor = TcpStream::connect(lab.port("pi", "echo", Protocol::Tcp)).await.unwrap();
+        visitor.write_all(&vec![7; 100_000]).await.unwrap();
+        visitor.read_exact(&mut vec![0; 100_000]).await.unwrap();
+        let packets = tokio::net::UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+        packets.connect(lab.port("pi", "udp", Protocol::Udp)).await.unwrap();
+        for size in [1000, 30_000] {
+            packets.send(&vec![7; size]).await.unwrap();
+            packets.recv(&mut vec![0; 40_000]).await.unwrap();
+        }
+        let device = lab.record("pi", "echo").service.device;
+        until("131 000 bytes are counted each way", async || match lab.control().presence().device(device).link {
+            LinkState::Online { report, .. } => (report.bytes_in, report.bytes_out) == (131_000, 131_000),
+            LinkState::Offline { .. } => false,
+        })
+        .await;
+    }
 }

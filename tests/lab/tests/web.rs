@@ -156,6 +156,26 @@ async fn chunks_and_trailers_pass_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trailers_pass_both_ways_over_http_2() {
+    let lab = Lab::start().await;
+    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                   5\r\nhello\r\n0\r\nx-sum: 5\r\n\r\n";
+    let page = web(|_| Answer::Whole(answer.to_vec())).await;
+    let _device = lab.device("pi", vec![service("page", &page.url())]).await;
+    let sum = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("3"))]);
+    let frames = [Frame::data(Bytes::from("abc")), Frame::trailers(sum)];
+    let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok))).boxed_unsync();
+    let asking = request2(HOST, "/").method("POST").header("te", "trailers").header("trailer", "x-sum");
+    let mut two = http2(lab.https(), HOST).await;
+    let response = timeout(LIMIT, two.send_request(asking.body(body).unwrap())).await.unwrap().unwrap();
+    let collected = timeout(LIMIT, response.into_body().collect()).await.unwrap().unwrap();
+    assert_eq!(collected.trailers().expect("trailers")["x-sum"], "5");
+    assert_eq!(collected.to_bytes(), "hello");
+    assert_eq!(page.last().body, b"abc");
+    assert_eq!(page.last().trailers, "x-sum: 3\r\n\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_empty_answers_and_head_pass_through() {
     let lab = Lab::start().await;
     let page = web(|request| {

@@ -35,6 +35,7 @@
 mod address_change;
 mod conditions;
 mod faults;
+pub mod front;
 mod holder;
 mod line;
 mod names;

@@ -101,6 +101,12 @@ impl Process {
         self.wait(limit)
     }
 
+    /// SIGINT, as Ctrl-C sends it, then waits.
+    pub fn interrupt(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::INT)?;
+        self.wait(limit)
+    }
+
     /// SIGHUP, which by custom means: read your settings again.
     pub fn hang_up(&self) -> Result<()> {
         self.signal(Signal::HUP)

@@ -17,7 +17,13 @@ pub struct Program {
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
-    clock: Option<String>,
+    clock: Option<Clock>,
+}
+
+#[derive(Clone, Debug)]
+enum Clock {
+    StartsAt(String),
+    SetBy(PathBuf),
 }
 
 impl Program {
@@ -50,8 +56,23 @@ impl Program {
     /// Not for statically linked programs, and not for those that sleep by clock_nanosleep(2) until a point in time
     /// (Python's `time.sleep`): libfaketime 0.9.10 lets these hang. Rust's sleeps, condition variables and epoll work.
     pub fn at_clock(mut self, time: &str) -> Program {
-        self.clock = Some(time.to_owned());
+        self.clock = Some(Clock::StartsAt(time.to_owned()));
         self
+    }
+
+    /// Its wall clock is the machine's plus as many seconds as `file` says, as `+86400` or `-60`, at any time.
+    pub fn clock_set_by(mut self, file: impl Into<PathBuf>) -> Program {
+        self.clock = Some(Clock::SetBy(file.into()));
+        self
+    }
+
+    /// Started by another program, given its own arguments first: `prlimit --nofile=100 -- PROGRAM`. That one must
+    /// replace itself.
+    pub fn under(self, starter: &Program) -> Program {
+        let mut arguments = starter.arguments.clone();
+        arguments.push(self.path.into_os_string());
+        arguments.extend(self.arguments);
+        Program { path: starter.path.clone(), arguments, ..self }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -64,9 +85,16 @@ impl Program {
         if let Some(folder) = &self.folder {
             command.arg("--chdir").arg(folder);
         }
-        if let Some(time) = &self.clock {
+        if let Some(clock) = &self.clock {
             command.arg(format!("LD_PRELOAD={}", fake_clock_library()?.display()));
-            command.arg(format!("FAKETIME=@{time}")).args(["FAKETIME_DONT_FAKE_MONOTONIC=1", "TZ=UTC"]);
+            command.args(["FAKETIME_DONT_FAKE_MONOTONIC=1", "TZ=UTC"]);
+            match clock {
+                Clock::StartsAt(time) => command.arg(format!("FAKETIME=@{time}")),
+                // The times of files stay what they are.
+                Clock::SetBy(file) => command
+                    .arg(format!("FAKETIME_TIMESTAMP_FILE={}", file.display()))
+                    .args(["FAKETIME_NO_CACHE=1", "NO_FAKE_STAT=1"]),
+            };
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.arg(&self.path).args(&self.arguments);

@@ -87,6 +87,7 @@ pub mod addresses {
     pub const HOME_LAN: [IpAddr; 2] = [v4(192, 168, 77, 1), v6(0x78, 1)];
     pub const DEVICE: [IpAddr; 2] = [v4(192, 168, 77, 10), v6(0x78, 0x10)];
     pub const DEVICE_SPARE: IpAddr = v4(192, 168, 77, 60);
+    pub const DEVICE_SPARE_IPV6: IpAddr = v6(0x78, 0x60);
     pub const SECOND_DEVICE: [IpAddr; 2] = [v4(192, 168, 77, 11), v6(0x78, 0x11)];
     /// The internet's end of every public host's line.
     pub const INTERNET: IpAddr = v4(192, 0, 2, 1);

@@ -2,6 +2,7 @@
 
 use super::Connection;
 use crate::ports;
+use crate::settings::check_size;
 use crate::status::{LinkState, ServiceStatus};
 use doorward_core::names::Label;
 use doorward_tunnel::messages::{CheckPorts, Goodbye, Leaving, Message, Services, ServicesReport, SiteStored};
@@ -111,7 +112,13 @@ impl Connection {
     async fn tell_services(&mut self, held: &mut Held) {
         held.revision = self.shared.revision.fetch_add(1, Ordering::Relaxed) + 1;
         let settings = self.settings.borrow_and_update().clone();
-        let offers = settings.services_for(&self.gateway).map(|service| serde_json::to_string(&service.offer));
+        let services: Vec<_> = settings.services_for(&self.gateway).collect();
+        if let Err(error) = check_size(services.iter().copied()) {
+            // What was lent by quick commands came on top of the file. More would cost the link.
+            warn!(gateway = %self.gateway, "the services stay as they were: {error}");
+            return;
+        }
+        let offers = services.iter().map(|service| serde_json::to_string(&service.offer));
         let offers = offers.filter_map(|offer| offer.inspect_err(|error| warn!(%error, "a service is lost")).ok());
         let services = Services { revision: held.revision, offers: offers.collect() };
         held.link.say(Message::Services(services)).await;

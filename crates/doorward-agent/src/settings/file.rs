@@ -1,6 +1,6 @@
 //! The file as written, and its one conversion.
 
-use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings};
+use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings, TooMuch, check_size};
 use crate::proxy::ProxyRule;
 use crate::target::Target;
 use doorward_core::access::PolicyDocument;
@@ -56,9 +56,6 @@ struct ServiceTable {
     access: Option<Spanned<PolicyDocument>>,
 }
 
-/// All offers together travel in one control message (`doorward_tunnel::wire::CONTROL_LIMIT`).
-const MAX_OFFERS: usize = 400 * 1024;
-
 pub(super) fn parse(text: &str) -> Result<Settings, Fault> {
     let file: File = toml::from_str(text)
         .map_err(|error| Fault { at: error.span().unwrap_or(0..0), message: error.message().to_owned() })?;
@@ -69,9 +66,10 @@ pub(super) fn parse(text: &str) -> Result<Settings, Fault> {
     let proxy = proxy.transpose()?;
     let services = services(&file.service)?;
     let gateways = gateways(file.gateway, &services)?;
-    let length: usize = services.iter().filter_map(|s| serde_json::to_string(&s.offer).ok()).map(|o| o.len()).sum();
-    if length > MAX_OFFERS {
-        return Err(Fault::new(&(0..0), "the services with their policies are too much for one gateway (400 KiB)"));
+    if let Err(error) = check_size(services.iter()) {
+        let (TooMuch::Services { service } | TooMuch::Bytes { service }) = &error;
+        let table = file.service.iter().find(|table| table.name.get_ref() == service);
+        return Err(Fault::new(&table.map(|table| table.name.span()).unwrap_or_default(), error));
     }
     Ok(Settings { metered: file.metered, proxy, gateways, services })
 }

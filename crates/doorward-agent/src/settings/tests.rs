@@ -90,6 +90,23 @@ fn every_mistake_names_file_line_key_and_remedy() {
 }
 
 #[test]
+fn more_than_a_gateway_takes_is_refused_where_it_becomes_too_much() {
+    let service = |n: usize, access: &str| format!("[[service]]\nname = \"s{n}\"\ntarget = \"tcp://h:1\"\n{access}\n");
+    let many = |count: usize| (1..=count).map(|n| service(n, "")).collect::<String>();
+    assert_eq!(parse(&many(100)).unwrap().services.len(), 100);
+    let error = parse(&many(101)).unwrap_err();
+    assert!(error.starts_with("agent.toml:402:8: name: s101 is one service too many"), "{error}");
+
+    let networks = |count: usize| {
+        let list: Vec<_> = (0..count).map(|n| format!("\"2001:db8:{:x}:{:x}::/64\"", n >> 12, n & 0xfff)).collect();
+        format!("access = {{ who = \"public\", from = [{}] }}", list.join(", "))
+    };
+    assert!(parse(&service(1, &networks(10_000))).is_ok());
+    let error = parse(&(service(1, &networks(10_000)) + &service(2, &networks(10_000)))).unwrap_err();
+    assert!(error.starts_with("agent.toml:6:8: name: with s2 ") && error.contains("400 KiB"), "{error}");
+}
+
+#[test]
 fn a_missing_file_is_told_from_an_unreadable_one() {
     assert!(matches!(Settings::load(Path::new("/nonexistent/agent.toml")), Err(SettingsError::Missing { .. })));
     assert!(matches!(Settings::load(Path::new("/")), Err(SettingsError::Unreadable { .. })));

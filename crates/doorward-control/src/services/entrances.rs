@@ -3,12 +3,12 @@
 use super::Registration;
 use super::reservations::{insert_host, insert_port, rest_host, rest_port, want_host, want_port};
 use crate::settings::SiteSettings;
-use crate::snapshot::{HostReservation, Origin, Protocol, ServiceRecord, Snapshot};
+use crate::snapshot::{HostReservation, Origin, PortReservation, Protocol, ServiceRecord, Snapshot};
 use crate::store::StoreError;
 use crate::work::Work;
 use doorward_core::access::WhoDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
-use doorward_core::service::{EntranceWish, Offer, ServiceKind};
+use doorward_core::service::{EntranceWish, Offer, ServiceKind, Standing};
 use doorward_core::{DeviceId, ServiceId};
 use std::fmt;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut R
         registration.problems.push(format!("a service has at most {MAX_ENTRANCES} entrances: the rest was left out"));
     }
     for wish in offer.entrances.iter().take(MAX_ENTRANCES) {
-        let refusal = match understand(&work.shared.site, wish, offer.kind) {
+        let refusal = match understand(work.draft.site(), wish, offer.kind) {
             Ok(Wanted::Host { host, prefix, strip }) => {
                 let held = hold_host(work, id, &host, prefix.as_ref(), strip).await?;
                 held.map(|()| hosts.push((host, prefix))).err()
@@ -101,10 +101,10 @@ fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Re
     }
 }
 
-/// After a device was renamed: the default names of its new name, in addition.
+/// After a device was renamed, or the domain: the new default names, in addition.
 pub(crate) async fn give_default_hosts(work: &mut Work, device: DeviceId) -> Result<(), StoreError> {
     for record in work.draft.services_of(device).collect::<Vec<_>>() {
-        if record.service.kind == ServiceKind::Http {
+        if record.service.kind == ServiceKind::Http && record.service.standing == Standing::Offered {
             // Whatever stands in the way is said at the next registration.
             give_default_host(work, record.service.id).await?;
         }
@@ -116,7 +116,7 @@ pub(crate) async fn give_default_hosts(work: &mut Work, device: DeviceId) -> Res
 /// came first. Says what stood in the way.
 async fn give_default_host(work: &mut Work, id: ServiceId) -> Result<Option<String>, StoreError> {
     let Some(record) = work.draft.service_record(id) else { return Ok(None) };
-    let Some(domain) = work.shared.site.domain.clone() else {
+    let Some(domain) = work.draft.site().domain.clone() else {
         return Ok(Some("the gateway has no domain, so there is no web address: set `domain` in its settings".into()));
     };
     let service = &record.service;
@@ -163,9 +163,11 @@ async fn hold_host(
 ) -> Result<Result<(), String>, StoreError> {
     let Some(record) = work.draft.service_record(id) else { return Ok(Ok(())) };
     match work.draft.host_holder(host, prefix) {
-        Some(holder) if holder == id => return want_host(work, &record, host, prefix, Some(strip)).await.map(Ok),
-        Some(holder) => return Ok(Err(taken_host(work, host, holder))),
-        None => {}
+        Some(holder) if holder == id && work.draft.grants(record.service.account).cover_host(host) => {
+            return want_host(work, &record, host, prefix, Some(strip)).await.map(Ok);
+        }
+        Some(holder) if holder != id => return Ok(Err(taken_host(work, host, holder))),
+        Some(_) | None => {}
     }
     let grants = work.draft.grants(record.service.account);
     if !grants.cover_host(host) {
@@ -182,7 +184,7 @@ async fn hold_host(
 }
 
 fn obstacle(work: &Work, record: &ServiceRecord, host: &HostName) -> Option<String> {
-    if work.shared.site.kept_hosts.contains(host) {
+    if work.draft.site().kept_hosts.contains(host) {
         return Some(format!("{host} is the gateway's own name"));
     }
     why_not_share(&work.draft, record, host)
@@ -232,10 +234,8 @@ async fn hold_port(
     wish: u16,
 ) -> Result<Result<u16, String>, StoreError> {
     let Some(record) = work.draft.service_record(id) else { return Ok(Ok(wish)) };
-    let own = record
-        .ports
-        .iter()
-        .find(|p| p.protocol == protocol && if wish == 0 { p.origin == Origin::Given } else { p.port == wish });
+    let is_meant = |p: &&PortReservation| if wish == 0 { p.origin == Origin::Given } else { p.port == wish };
+    let own = record.ports.iter().filter(|p| p.protocol == protocol && p.is_granted).find(is_meant);
     if let Some(own) = own {
         want_port(work, id, own).await?;
         return Ok(Ok(own.port));
@@ -250,7 +250,7 @@ async fn hold_port(
             Some(port) => (port, Origin::Given),
             None => return Ok(Err(format!("no {word} port is free; the gateway's settings grant more"))),
         }
-    } else if let Some(holder) = work.draft.port_holder(protocol, wish) {
+    } else if let Some(holder) = work.draft.port_holder(protocol, wish).filter(|holder| *holder != id) {
         let owner = work.draft.service(holder).map(|s| s.path()).unwrap_or_default();
         return Ok(Err(format!("{word} port {wish} belongs to {owner}; 0 lets the gateway choose a free one")));
     } else if grants.cover_port(protocol, wish) {

@@ -2,6 +2,7 @@
 
 use super::{Claim, DeviceRecord, HostClaims, HostReservation, KeyState, PortClaim, Protocol, ServiceRecord, Snapshot};
 use crate::accounts::Grants;
+use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::{AccountId, DeviceId, ServiceId};
@@ -9,9 +10,10 @@ use rpds::HashTrieMapSync;
 use std::sync::Arc;
 
 impl Snapshot {
-    pub(crate) fn new(site_keys: SiteKeys) -> Self {
+    pub(crate) fn new(site: SiteSettings, site_keys: SiteKeys) -> Self {
         Self {
             generation: 0,
+            site: Arc::new(site),
             site_keys: Arc::new(site_keys),
             grants: HashTrieMapSync::new_sync(),
             devices: HashTrieMapSync::new_sync(),
@@ -51,12 +53,30 @@ impl Snapshot {
         self.ports.get(&(protocol, port)).map(|c| c.service)
     }
 
+    pub(crate) fn put_site(&mut self, site: SiteSettings) {
+        self.site = Arc::new(site);
+    }
+
     pub(crate) fn put_site_keys(&mut self, keys: SiteKeys) {
         self.site_keys = Arc::new(keys);
     }
 
     pub(crate) fn put_grants(&mut self, account: AccountId, grants: Grants) {
         self.grants.insert_mut(account, Arc::new(grants));
+    }
+
+    /// Has the account's services follow its grants. Returns those that it makes a difference to.
+    pub(crate) fn settle_services_of(&mut self, account: AccountId) -> Vec<ServiceId> {
+        let own = self.services.values().filter(|record| record.service.account == account);
+        let before: Vec<_> = own.cloned().collect();
+        let mut changed = Vec::new();
+        for old in before {
+            let id = old.service.id;
+            self.put_service(ServiceRecord::clone(&old));
+            let differs = |new: &Arc<ServiceRecord>| new.hosts != old.hosts || new.ports != old.ports;
+            changed.extend(self.services.get(&id).is_some_and(differs).then_some(id));
+        }
+        changed
     }
 
     pub(crate) fn put_device(&mut self, record: DeviceRecord) {
@@ -73,9 +93,12 @@ impl Snapshot {
         self.devices.insert_mut(id, Arc::new(record));
     }
 
-    pub(crate) fn put_service(&mut self, record: ServiceRecord) {
+    pub(crate) fn put_service(&mut self, mut record: ServiceRecord) {
         let (id, device) = (record.service.id, record.service.device);
         self.take_claims(id);
+        let grants = self.grants(record.service.account);
+        record.hosts.iter_mut().for_each(|host| host.is_granted = grants.cover_host(&host.host));
+        record.ports.iter_mut().for_each(|port| port.is_granted = grants.cover_port(port.protocol, port.port));
         for host in &record.hosts {
             let claim = Claim {
                 prefix: host.prefix.clone(),

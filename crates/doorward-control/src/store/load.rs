@@ -1,6 +1,7 @@
 //! Rows → records: the one way from the store into a snapshot, at the start and after each change.
 
 use super::{StoreError, words};
+use crate::settings::SiteSettings;
 use crate::snapshot::{
     AccessHome, Device, DeviceRecord, HostReservation, KeyState, Origin, PortReservation, Protocol, ServiceRecord,
     Snapshot,
@@ -35,8 +36,8 @@ macro_rules! services {
     };
 }
 
-pub(crate) async fn everything(connection: &mut SqliteConnection) -> Result<Snapshot, StoreError> {
-    let mut snapshot = Snapshot::new(site::load(connection).await?);
+pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnection) -> Result<Snapshot, StoreError> {
+    let mut snapshot = Snapshot::new(site, site::load(connection).await?);
     for (account, grants) in accounts::load(connection).await? {
         snapshot.put_grants(account, grants);
     }
@@ -180,6 +181,8 @@ fn read_host(row: &SqliteRow) -> Result<HostReservation, StoreError> {
         strip: row.try_get::<i64, _>("strip")? != 0,
         origin: read_origin(row)?,
         is_wanted: row.try_get::<i64, _>("is_wanted")? != 0,
+        // What is granted is not in the row: the snapshot knows.
+        is_granted: false,
     })
 }
 
@@ -194,6 +197,8 @@ fn read_port(row: &SqliteRow) -> Result<PortReservation, StoreError> {
         port: words::read_port(row.try_get("port")?)?,
         origin: read_origin(row)?,
         is_wanted: row.try_get::<i64, _>("is_wanted")? != 0,
+        // What is granted is not in the row: the snapshot knows.
+        is_granted: false,
     })
 }
 

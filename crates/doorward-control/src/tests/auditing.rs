@@ -97,3 +97,23 @@ async fn what_was_done_and_what_was_refused_are_both_written_down() {
     assert_eq!(words, ["invite-created", "device-joined", "service-registered", "device-revoked", "invite-refused"]);
     assert_eq!(deeds[4].1, "unknown-invite");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_flushes_finds_what_another_flush_was_just_storing() {
+    let site = Site::open().await;
+    let control = site.control.clone();
+    let housekeeping = tokio::spawn(async move {
+        loop {
+            control.flush_audit().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for n in 1..=100 {
+        site.control.refused(Deed::DeviceRefused, None, None, "key-unknown", noon());
+        site.control.flush_audit().await.unwrap();
+        let entries = site.control.audit(1000).await.unwrap();
+        let seen: u64 = entries.iter().filter(|e| e.deed == "device-refused").map(|e| e.count).sum();
+        assert_eq!(seen, n);
+    }
+    housekeeping.abort();
+}

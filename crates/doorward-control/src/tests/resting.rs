@@ -256,8 +256,9 @@ async fn with_a_full_disk_changes_fail_cleanly_and_decisions_go_on() {
         match site.control.create_invite(crate::accounts::OWNER, request, noon()).await {
             Ok(_) => {}
             Err(crate::EditError::Store(error)) => {
-                assert!(matches!(error, StoreError::Full(_)), "{error:?}");
-                assert!(error.to_string().contains("disk"), "{error}");
+                assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+                let place = site.data().display().to_string();
+                assert!(error.to_string().contains("disk") && error.to_string().contains(&place), "{error}");
                 failed += 1;
                 if failed == 3 {
                     break;

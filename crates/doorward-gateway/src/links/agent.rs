@@ -1,23 +1,22 @@
 //! What happens to an agent that arrives: it is known or enrols, takes its place, says what it offers, and is watched
 //! until it ends.
 
+use super::registration::Registered;
 use super::takeover::{Claimant, Verdict, judge};
 use super::{Held, Links};
+use crate::listen::ports::PortNews;
 use crate::site::SiteVoice;
 use doorward_control::{
     Arrival as Seen, Control, Device, EnrolError, Enrolment, KeyStanding, LinkId, LinkReport, Protocol, Reachability,
-    RegisterError,
 };
 use doorward_core::audit::Deed;
-use doorward_core::service::Offer;
 use doorward_core::{DeviceId, Secret};
-use doorward_tunnel::messages::{
-    Goodbye, Leaving, Message, PortsChecked, Refusal, ServiceReport, Services, ServicesReport,
-};
+use doorward_tunnel::messages::{Goodbye, Leaving, Message, PortsChecked, Refusal};
 use doorward_tunnel::{Arrival, Claims, GatewayLink, Standing};
 use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
@@ -28,12 +27,13 @@ pub(crate) struct Reception {
     pub(crate) links: Arc<Links>,
     pub(crate) live: Arc<crate::live::Live>,
     pub(crate) voice: Arc<SiteVoice>,
+    pub(crate) ports: PortNews,
 }
 
 /// How long the old holder of a link has to show that it lives.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// How long an old link has to show that it is of use to the streams on it.
-const OLD_LINK_LIMIT: Duration = Duration::from_secs(2);
+const OLD_LINK_LIMIT: Duration = Duration::from_secs(1);
 /// Those who cannot come in should not knock every second.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
@@ -168,6 +168,7 @@ impl Reception {
         let Standing { link, mut events, mut driver } = standing;
         let (id, link_id) = (device.id, LinkId(number));
         let mut report = tokio::time::interval(REPORT_EVERY);
+        let (mut registered, mut turns) = (None, self.ports.turns());
         let end = loop {
             tokio::select! {
                 end = &mut driver => break end,
@@ -177,9 +178,10 @@ impl Reception {
                         debug!(device = %device.name, reason = ?goodbye.reason(), "the agent says goodbye");
                         self.links.release(id, number);
                     }
-                    Some(message) => self.hear(id, &link, message).await,
+                    Some(message) => self.hear(id, &link, message, &mut registered).await,
                     None => {}
                 },
+                Ok(()) = turns.changed() => self.tell(&link, &mut registered).await,
             }
             if self.links.holder(id).is_none_or(|held| held.number != number) {
                 // Superseded, or leaving: no new visits come. Streams may finish.
@@ -199,15 +201,37 @@ impl Reception {
         let snapshot = self.control.snapshot();
         let counts = self.live.counts();
         let streams = snapshot.services_of(id).filter_map(|record| counts.get(&record.service.id)).sum();
-        let report = LinkReport { rtt: link.round_trip(), streams, ..LinkReport::default() };
+        let count = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
+        let traffic = link.traffic();
+        let report = LinkReport {
+            rtt: link.round_trip(),
+            streams,
+            bytes_in: count(&traffic.up),
+            bytes_out: count(&traffic.down),
+        };
         self.control.presence().report(id, link_id, report);
     }
 
-    async fn hear(&self, id: DeviceId, link: &Arc<GatewayLink>, message: Message) {
+    /// Tells the agent what became of its services, where that is news.
+    async fn tell(&self, link: &GatewayLink, registered: &mut Option<Registered>) {
+        if let Some(report) = registered.as_mut().and_then(|registered| registered.news(self.control.presence())) {
+            link.say(Message::ServicesReport(report)).await;
+        }
+    }
+
+    async fn hear(
+        &self,
+        id: DeviceId,
+        link: &Arc<GatewayLink>,
+        message: Message,
+        registered: &mut Option<Registered>,
+    ) {
         match message {
             Message::Services(services) => {
-                let report = self.register(id, services).await;
-                link.say(Message::ServicesReport(report)).await;
+                let new = Registered::register(&self.control, id, services).await;
+                self.ports.settled(self.control.snapshot().generation()).await;
+                *registered = Some(new);
+                self.tell(link, registered).await;
                 if let Some(check) = self.voice.ports_to_check() {
                     link.say(Message::CheckPorts(check)).await;
                 }
@@ -216,34 +240,6 @@ impl Reception {
             Message::PortsChecked(checked) => self.ports_checked(&checked),
             other => debug!(kind = other.kind(), "an agent said something out of place"),
         }
-    }
-
-    async fn register(&self, id: DeviceId, services: Services) -> ServicesReport {
-        let mut reports = Vec::new();
-        let mut offers = Vec::new();
-        for (index, json) in services.offers.iter().enumerate() {
-            match serde_json::from_str::<Offer>(json) {
-                Ok(offer) => offers.push(offer),
-                Err(error) => reports.push(ServiceReport {
-                    name: format!("service {}", index + 1),
-                    problems: vec![format!("this gateway cannot read it: {error}")],
-                    ..ServiceReport::default()
-                }),
-            }
-        }
-        match self.control.register(id, offers, Timestamp::now()).await {
-            Ok(registrations) => reports.extend(registrations.into_iter().map(|r| ServiceReport {
-                name: r.name.to_string(),
-                reached_by: r.reached_by.iter().map(ToString::to_string).collect(),
-                problems: r.problems,
-                notes: r.notes,
-            })),
-            Err(error @ (RegisterError::NotADevice | RegisterError::Store(_))) => {
-                warn!(%error, "a device's services could not be registered");
-                reports.push(ServiceReport { problems: vec![error.to_string()], ..ServiceReport::default() });
-            }
-        }
-        ServicesReport { revision: services.revision, services: reports }
     }
 
     fn ports_checked(&self, checked: &PortsChecked) {
@@ -286,7 +282,7 @@ fn no(reason: Refusal, message: &str) -> No {
 fn unwelcome(error: &EnrolError) -> No {
     match error {
         EnrolError::Store(error) => {
-            warn!(%error, "a device could not be enrolled");
+            debug!(%error, "a device could not be enrolled");
             let message = "the gateway cannot take devices at the moment; its log says why".to_owned();
             No { reason: Refusal::Busy, message, pause: SHORT_PAUSE }
         }

@@ -28,14 +28,15 @@ pub(crate) async fn serve(
         };
         let (acceptor, reception) = (acceptor.clone(), reception.clone());
         tasks.spawn(async move {
-            let taken = acceptor.take_quic(incoming).await;
+            let taken = handshake.pushed_out().run_until_cancelled_owned(acceptor.take_quic(incoming)).await;
             drop(handshake);
             match taken {
-                Ok(arrival) => {
+                Some(Ok(arrival)) => {
                     drop(connection);
                     reception.receive(arrival).await;
                 }
-                Err(error) => debug!(%error, "a QUIC connection came to nothing"),
+                Some(Err(error)) => debug!(%error, "a QUIC connection came to nothing"),
+                None => debug!("a QUIC connection that had not introduced itself made room for another"),
             }
         });
     }

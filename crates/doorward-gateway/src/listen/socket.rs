@@ -1,11 +1,13 @@
 //! A visitor's TCP connection that can be torn down from elsewhere: a cut must reach it wherever it is being read,
 //! written or wrapped in TLS and HTTP.
 
-use doorward_tunnel::{Duplex, tune_tcp};
+use doorward_tunnel::{Duplex, keep_alive, tune_tcp};
+use socket2::SockRef;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -38,6 +40,10 @@ impl Breaker {
 impl Duplex for VisitorSocket {
     fn abort(&mut self) {
         Breaker(self.0.clone()).reset();
+    }
+
+    fn keep_alive(&mut self, every: Option<Duration>) {
+        keep_alive(SockRef::from(&*self.0), every);
     }
 }
 

@@ -1,20 +1,37 @@
 //! How much those may take who have proved nothing: connections and unfinished handshakes, in all and per source.
+//!
+//! Whoever holds all places for handshakes would keep everybody else out by saying nothing. So the oldest handshake
+//! gives way to the newest: a visitor who means it is done long before its turn comes.
 
+use crate::listen::complaint::Complaint;
 use crate::settings::Limits;
+use arc_swap::ArcSwap;
 use doorward_core::access::canonical;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 pub(crate) struct Strangers {
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     counts: Mutex<Counts>,
+    turned_away: Complaint,
+    pushed_out: Complaint,
 }
 
 #[derive(Default)]
 struct Counts {
     connections: Tally,
     handshakes: Tally,
+    /// Those who hold a place for a handshake, the oldest first.
+    waiting: BTreeMap<u64, Waiting>,
+    last: u64,
+}
+
+struct Waiting {
+    source: IpAddr,
+    pushed_out: CancellationToken,
 }
 
 #[derive(Default)]
@@ -23,45 +40,115 @@ struct Tally {
     by_source: HashMap<IpAddr, usize>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    Connection,
-    Handshake,
-}
-
-/// A place among the connections or handshakes, given back on drop.
+/// A place among the connections, given back on drop.
 pub(crate) struct Place {
     strangers: Arc<Strangers>,
     source: IpAddr,
-    what: What,
+}
+
+/// A place among the handshakes, given back on drop or taken away by somebody newer.
+pub(crate) struct Handshake {
+    strangers: Arc<Strangers>,
+    number: u64,
+    pushed_out: CancellationToken,
 }
 
 impl Strangers {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, counts: Mutex::default() })
+        let (turned_away, pushed_out) = (Complaint::new(), Complaint::new());
+        Arc::new(Self { limits: ArcSwap::from_pointee(limits), counts: Mutex::default(), turned_away, pushed_out })
     }
 
-    /// A place for a connection and one for its handshake, or `None` if either is full.
-    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<(Place, Place)> {
+    /// For those who come from now on.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// A place for a connection and one for its handshake, or `None` where there is none for this source.
+    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<(Place, Handshake)> {
         let source = source_of(ip);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Limits { connections, connections_per_source, handshakes, handshakes_per_source } = self.limits;
-        if !counts.connections.has_room(source, connections, connections_per_source)
-            || !counts.handshakes.has_room(source, handshakes, handshakes_per_source)
-        {
-            metrics::counter!("doorward_strangers_turned_away_total").increment(1);
-            return None;
+        let mut counts = self.counts();
+        let limits = self.limits.load();
+        if !counts.have_room(source, &limits) || counts.handshakes.of(source) >= limits.handshakes_per_source {
+            drop(counts);
+            return self.turn_away();
+        }
+        let is_full = counts.handshakes.all >= limits.handshakes;
+        if is_full {
+            counts.push_out_the_oldest();
         }
         counts.connections.add(source);
-        counts.handshakes.add(source);
-        let place = |what| Place { strangers: self.clone(), source, what };
-        Some((place(What::Connection), place(What::Handshake)))
+        let (number, pushed_out) = counts.wait(source);
+        drop(counts);
+        if is_full {
+            self.note_pushed_out();
+        }
+        Some((Place { strangers: self.clone(), source }, Handshake { strangers: self.clone(), number, pushed_out }))
+    }
+
+    /// A place where visitors need not say anything: a raw port knows at once whether they may come in.
+    pub(crate) fn enter_silently(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let source = source_of(ip);
+        let mut counts = self.counts();
+        if !counts.have_room(source, &self.limits.load()) {
+            drop(counts);
+            return self.turn_away();
+        }
+        counts.connections.add(source);
+        Some(Place { strangers: self.clone(), source })
+    }
+
+    fn turn_away<T>(&self) -> Option<T> {
+        metrics::counter!("doorward_strangers_turned_away_total").increment(1);
+        if let Some(times) = self.turned_away.raise() {
+            warn!(times, "connections are turned away: their source, or all together, have as many as they may");
+        }
+        None
+    }
+
+    fn note_pushed_out(&self) {
+        metrics::counter!("doorward_strangers_pushed_out_total").increment(1);
+        if let Some(times) = self.pushed_out.raise() {
+            warn!(times, "many connect and say nothing: the oldest of them give way to the newest");
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handshake {
+    /// Cancelled when somebody newer needs the place. Never after the place was given back.
+    pub(crate) fn pushed_out(&self) -> CancellationToken {
+        self.pushed_out.clone()
+    }
+}
+
+impl Counts {
+    fn have_room(&self, source: IpAddr, limits: &Limits) -> bool {
+        self.connections.all < limits.connections && self.connections.of(source) < limits.connections_per_source
+    }
+
+    fn wait(&mut self, source: IpAddr) -> (u64, CancellationToken) {
+        self.handshakes.add(source);
+        self.last += 1;
+        let pushed_out = CancellationToken::new();
+        self.waiting.insert(self.last, Waiting { source, pushed_out: pushed_out.clone() });
+        (self.last, pushed_out)
+    }
+
+    fn push_out_the_oldest(&mut self) {
+        if let Some((_, oldest)) = self.waiting.pop_first() {
+            self.handshakes.remove(oldest.source);
+            oldest.pushed_out.cancel();
+        }
     }
 }
 
 impl Tally {
-    fn has_room(&self, source: IpAddr, all: usize, each: usize) -> bool {
-        self.all < all && self.by_source.get(&source).copied().unwrap_or(0) < each
+    fn of(&self, source: IpAddr) -> usize {
+        self.by_source.get(&source).copied().unwrap_or(0)
     }
 
     fn add(&mut self, source: IpAddr) {
@@ -82,10 +169,16 @@ impl Tally {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.strangers.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.what {
-            What::Connection => counts.connections.remove(self.source),
-            What::Handshake => counts.handshakes.remove(self.source),
+        self.strangers.counts().connections.remove(self.source);
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let mut counts = self.strangers.counts();
+        // Somebody newer may have it already.
+        if let Some(Waiting { source, .. }) = counts.waiting.remove(&self.number) {
+            counts.handshakes.remove(source);
         }
     }
 }
@@ -102,12 +195,17 @@ pub(crate) fn source_of(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn limits(handshakes: usize, handshakes_per_source: usize) -> Limits {
+        let usual = Limits::default();
+        Limits { connections: 10, connections_per_source: 3, handshakes, handshakes_per_source, ..usual }
+    }
+
     #[test]
     fn one_source_cannot_take_the_others_places() {
-        let limits = Limits { connections: 10, connections_per_source: 3, handshakes: 10, handshakes_per_source: 2 };
+        let limits = limits(10, 2);
         let strangers = Strangers::new(limits);
         let (loud, quiet) = ("2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap());
-        let mut held: Vec<_> = (0..5)
+        let held: Vec<_> = (0..5)
             .map(|n: u16| {
                 let same_network = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, n, 0, 0, 1));
                 strangers.enter(same_network)
@@ -115,11 +213,26 @@ mod tests {
             .collect();
         assert_eq!(held.iter().filter(|place| place.is_some()).count(), 2, "handshakes of one /64");
         assert!(strangers.enter(quiet).is_some());
-        held.iter_mut().flatten().for_each(|_| {});
         let connections: Vec<_> = held.into_iter().flatten().map(|(connection, _handshake)| connection).collect();
         assert!(strangers.enter(loud).is_some(), "a finished handshake makes room");
         assert!(strangers.enter(loud).is_some());
         drop(connections);
-        assert!(strangers.counts.lock().unwrap().connections.by_source.is_empty());
+        assert!(strangers.counts().connections.by_source.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_handshake_gives_way_to_the_newest_and_is_counted_once() {
+        let strangers = Strangers::new(limits(3, 2));
+        let from = |n: u8| strangers.enter(IpAddr::from([192, 0, 2, n])).expect("there is room for one more source");
+        let held: Vec<_> = (1..=3).map(from).collect();
+        let newest = from(4);
+        let gone: Vec<_> = held.iter().map(|(_, handshake)| handshake.pushed_out().is_cancelled()).collect();
+        assert_eq!(gone, [true, false, false]);
+        assert!(!newest.1.pushed_out().is_cancelled());
+        assert_eq!(strangers.counts().handshakes.all, 3);
+        drop((held, newest));
+        let counts = strangers.counts();
+        assert_eq!((counts.handshakes.all, counts.connections.all, counts.waiting.len()), (0, 0, 0));
+        assert!(counts.handshakes.by_source.is_empty());
     }
 }

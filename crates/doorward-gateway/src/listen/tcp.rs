@@ -2,9 +2,12 @@
 
 use crate::admit::{Admission, Admitted};
 use crate::listen::accept;
+use crate::listen::complaint::Complaint;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Place, Strangers};
+use crate::live::Way;
 use crate::tasks::Tasks;
+use doorward_control::Protocol;
 use doorward_core::access::Visitor;
 use doorward_core::service::Entrance;
 use doorward_tunnel::Duplex;
@@ -14,28 +17,60 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
-use tracing::info;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{info, warn};
+
+/// What the listeners of one port have in common.
+pub(crate) struct Port {
+    number: u16,
+    room: Arc<Semaphore>,
+    full: Complaint,
+}
+
+impl Port {
+    /// `room`: connections at once.
+    pub(crate) fn new(number: u16, room: usize) -> Arc<Self> {
+        Arc::new(Self { number, room: Arc::new(Semaphore::new(room)), full: Complaint::new() })
+    }
+
+    /// What a connection holds for as long as it stands.
+    fn enter(&self, peer: SocketAddr, strangers: &Arc<Strangers>) -> Option<(Place, OwnedSemaphorePermit)> {
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            if let Some(times) = self.full.raise() {
+                warn!(
+                    port = self.number,
+                    times, "a public TCP port has as many connections as it may; others are turned away"
+                );
+            }
+            return None;
+        };
+        Some((strangers.enter_silently(peer.ip())?, room))
+    }
+}
 
 pub(crate) async fn serve(
     listener: TcpListener,
-    port: u16,
+    port: Arc<Port>,
     admission: Admission,
     strangers: Arc<Strangers>,
     tasks: Tasks,
 ) {
     loop {
         let (socket, peer) = accept(&listener).await;
-        let Some(places) = strangers.enter(peer.ip()) else { continue };
-        tasks.spawn(visit(socket, peer, port, admission.clone(), places));
+        let Some(places) = port.enter(peer, &strangers) else { continue };
+        let visiting = visit(socket, peer, port.number, admission.clone());
+        tasks.spawn(async move {
+            visiting.await;
+            drop(places);
+        });
     }
 }
 
-async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admission, places: (Place, Place)) {
-    let (_place, opening) = places;
+async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admission) {
     let mut socket = VisitorSocket::new(socket);
     let visitor = Visitor::new(peer.ip(), Entrance::TcpPort(port));
     let service = admission.control.snapshot().tcp(port);
-    let admitted = service.and_then(|service| admission.admit(service, &visitor).ok());
+    let admitted = service.and_then(|service| admission.admit(service, &visitor, Way::Port(Protocol::Tcp, port)).ok());
     // Whatever is in the way, a raw port has one answer: a reset.
     let Some(admitted) = admitted else { return socket.abort() };
     let cut = admitted.presence.cut_owned();
@@ -43,7 +78,6 @@ async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admiss
         opened = admission.open(&admitted) => opened,
         () = cut => return socket.abort(),
     };
-    drop(opening);
     match stream {
         Ok(stream) => pass(socket, stream, &admitted, peer).await,
         Err(_) => socket.abort(),

@@ -3,7 +3,7 @@
 
 use crate::listen::accept;
 use crate::listen::socket::VisitorSocket;
-use crate::listen::strangers::{Place, Strangers};
+use crate::listen::strangers::{Handshake, Place, Strangers};
 use crate::tasks::Tasks;
 use crate::web::breaking::StreamTasks;
 use crate::web::connection::VisitorConnection;
@@ -48,7 +48,7 @@ impl WebEntrance {
     pub(crate) async fn serve(self, listener: TcpListener) {
         loop {
             let (socket, peer) = accept(&listener).await;
-            let is_proxy = self.web.proxies.contain(peer.ip());
+            let is_proxy = self.web.proxies.load().contain(peer.ip());
             // A configured proxy speaks for many; it keeps its own house.
             let places = if is_proxy { None } else { self.strangers.enter(peer.ip()) };
             if places.is_none() && !is_proxy {
@@ -60,10 +60,11 @@ impl WebEntrance {
         }
     }
 
-    async fn take(self, socket: TcpStream, peer: SocketAddr, places: Option<(Place, Place)>) {
+    async fn take(self, socket: TcpStream, peer: SocketAddr, places: Option<(Place, Handshake)>) {
         let socket = VisitorSocket::new(socket);
         let breaker = socket.breaker();
         let (place, handshake) = places.unzip();
+        let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
         let connection =
             |is_https, places| Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone(), places));
         let Some(certificate) = &self.certificate else {
@@ -76,22 +77,24 @@ impl WebEntrance {
             let config = if is_link { self.web.acceptor.tls_config() } else { certificate };
             Ok::<_, std::io::Error>((hello.into_stream(config).await?, is_link))
         };
-        let secured = timeout(CARRIER_LIMIT, securing).await;
+        let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
         match secured {
-            Ok(Ok((stream, true))) => {
-                let arrived = self.web.acceptor.take_tls(stream, peer).await;
+            Some(Ok(Ok((stream, true)))) => {
+                let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
                 match arrived {
-                    Ok(Some(arrival)) => self.web.reception.receive(arrival).await,
-                    Ok(None) => {}
-                    Err(error) => debug!(%error, "a link over TLS came to nothing"),
+                    Some(Ok(Some(arrival))) => self.web.reception.receive(arrival).await,
+                    Some(Ok(None)) => {}
+                    Some(Err(error)) => debug!(%error, "a link over TLS came to nothing"),
+                    None => debug!("a link that had not introduced itself made room for another"),
                 }
             }
-            Ok(Ok((stream, false))) => {
+            Some(Ok(Ok((stream, false)))) => {
                 self.speak_http(stream, connection(true, (place, handshake))).await;
             }
-            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
-            Err(_) => debug!("a TLS handshake took too long"),
+            Some(Ok(Err(error))) => debug!(%error, "a TLS handshake failed"),
+            Some(Err(_)) => debug!("a TLS handshake took too long"),
+            None => debug!("an unfinished TLS handshake made room for another"),
         }
     }
 
@@ -111,9 +114,10 @@ impl WebEntrance {
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         // hyper's own limits begin only when it knows which HTTP is spoken.
         let silence = async {
-            match timeout(HEAD_LIMIT, asked.until_asked()).await {
-                Ok(()) => std::future::pending().await,
-                Err(_) => debug!("a visitor connected and asked for nothing"),
+            tokio::select! {
+                () = asked.until_asked() => std::future::pending().await,
+                () = asked.until_pushed_out() => debug!("a visitor that had asked for nothing made room for another"),
+                () = tokio::time::sleep(HEAD_LIMIT) => debug!("a visitor connected and asked for nothing"),
             }
         };
         tokio::select! {

@@ -2,14 +2,18 @@
 //! bytes; a cut must reach those too who take none.
 
 use crate::listen::socket::Breaker;
+use crate::listen::strangers::Place;
 use crate::tasks::Tasks;
 use doorward_tunnel::{Reset, Stream};
 use http::Version;
 use hyper::rt::Executor;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 tokio::task_local! {
@@ -59,50 +63,77 @@ impl VisitorSide {
 }
 
 /// A stream to a target that can be reset while hyper has it.
+///
+/// hyper drops it as soon as it has said all, before the target has. Then it is waited for: a stream that both ends
+/// finished gives its connection back to the link, one that is dropped breaks it.
 pub(crate) struct TargetStream {
-    stream: Stream,
+    /// `None`: broken, or handed on.
+    stream: Option<Stream>,
+    breaker: CancellationToken,
     broken: Pin<Box<WaitForCancellationFutureOwned>>,
-    is_broken: bool,
+    has_said_all: bool,
+    tasks: Tasks,
+    place: Option<Arc<Place>>,
 }
 
+/// How long a target may take to end a connection whose visitor has ended it.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
+
 impl TargetStream {
-    pub(crate) fn new(stream: Stream, breaker: CancellationToken) -> Self {
-        Self { stream, broken: Box::pin(breaker.cancelled_owned()), is_broken: false }
+    /// `place`: the visitor's, kept until the stream has ended.
+    pub(crate) fn new(stream: Stream, breaker: CancellationToken, tasks: Tasks, place: Option<Arc<Place>>) -> Self {
+        let broken = Box::pin(breaker.clone().cancelled_owned());
+        Self { stream: Some(stream), breaker, broken, has_said_all: false, tasks, place }
     }
 
-    pub(crate) fn into_stream(self) -> Stream {
-        self.stream
+    /// `None`: it broke.
+    pub(crate) fn into_stream(mut self) -> Option<Stream> {
+        self.stream.take()
     }
 
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.is_broken && self.broken.as_mut().poll(cx).is_ready() {
-            self.is_broken = true;
-            self.stream.reset(Reset::VisitorGone);
+    fn unbroken(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Stream>> {
+        if self.stream.is_some()
+            && self.broken.as_mut().poll(cx).is_ready()
+            && let Some(mut stream) = self.stream.take()
+        {
+            stream.reset(Reset::VisitorGone);
         }
-        if self.is_broken { Err(Reset::VisitorGone.into()) } else { Ok(()) }
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| Reset::VisitorGone.into())
     }
 }
 
 impl AsyncRead for TargetStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        self.unbroken(cx)?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for TargetStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.unbroken(cx)?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.unbroken(cx)?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(self.unbroken(cx)?.poll_shutdown(cx))?;
+        self.has_said_all = true;
+        Poll::Ready(Ok(()))
     }
+}
+
+impl Drop for TargetStream {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        if self.has_said_all && !self.breaker.is_cancelled() {
+            self.tasks.spawn(hear_farewell(stream, self.place.take()));
+        }
+    }
+}
+
+/// Waits for the target's end. A byte instead of it belongs to no answer: then dropping the stream breaks it.
+async fn hear_farewell(mut stream: Stream, _place: Option<Arc<Place>>) {
+    let _ = timeout(FAREWELL_LIMIT, stream.read_u8()).await;
 }

@@ -4,7 +4,7 @@
 use super::Body;
 use super::breaking::TargetStream;
 use crate::listen::socket::Breaker;
-use crate::listen::strangers::Place;
+use crate::listen::strangers::{Handshake, Place};
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use doorward_core::ServiceId;
@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -23,10 +23,11 @@ pub(crate) struct VisitorConnection {
     pub(crate) breaker: Breaker,
     tasks: Tasks,
     idle: Mutex<Vec<Upstream>>,
-    /// Given back with the connection, and with what became of it by an upgrade.
-    _place: Option<Place>,
+    /// Given back with the connection, with what became of it by an upgrade, and with its streams.
+    place: Option<Arc<Place>>,
     /// Given back with the first request.
-    handshake: Mutex<Option<Place>>,
+    handshake: Mutex<Option<Handshake>>,
+    pushed_out: CancellationToken,
     asked: CancellationToken,
 }
 
@@ -67,11 +68,12 @@ impl VisitorConnection {
         is_https: bool,
         breaker: Breaker,
         tasks: Tasks,
-        places: (Option<Place>, Option<Place>),
+        places: (Option<Place>, Option<Handshake>),
     ) -> Self {
-        let handshake = Mutex::new(places.1);
-        let asked = CancellationToken::new();
-        Self { peer, is_https, breaker, tasks, idle: Mutex::default(), _place: places.0, handshake, asked }
+        let (place, handshake) = (places.0.map(Arc::new), places.1);
+        let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
+        let (handshake, asked) = (Mutex::new(handshake), CancellationToken::new());
+        Self { peer, is_https, breaker, tasks, idle: Mutex::default(), place, handshake, pushed_out, asked }
     }
 
     /// A request came.
@@ -84,6 +86,11 @@ impl VisitorConnection {
 
     pub(crate) async fn until_asked(&self) {
         self.asked.cancelled().await;
+    }
+
+    /// Resolves when somebody newer needs the place among those who have not said anything yet.
+    pub(crate) async fn until_pushed_out(&self) {
+        self.pushed_out.cancelled().await;
     }
 
     /// A kept connection to the service, for a request whose permit ends no later than its stream.
@@ -116,7 +123,7 @@ impl VisitorConnection {
         until: Option<Timestamp>,
     ) -> Result<Upstream, hyper::Error> {
         let breaker = CancellationToken::new();
-        let stream = TargetStream::new(stream, breaker.clone());
+        let stream = TargetStream::new(stream, breaker.clone(), self.tasks.clone(), self.place.clone());
         let mut http = http1::Builder::new();
         http.max_buf_size(BUFFER).preserve_header_case(true);
         let (sender, connection) = http.handshake::<_, Body>(TokioIo::new(stream)).await?;

@@ -8,7 +8,9 @@ use super::request::{check_shape, has_one, host_of};
 use super::{Body, page, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::links::agent::Reception;
+use crate::live::Way;
 use crate::passwords::{Checked, Passwords};
+use arc_swap::ArcSwap;
 use data_encoding::BASE64;
 use doorward_core::Secret;
 use doorward_core::access::{Denied, Networks, Visitor, Who};
@@ -35,7 +37,7 @@ pub(crate) struct Web {
     pub(crate) acceptor: Arc<Acceptor>,
     pub(crate) reception: Reception,
     pub(crate) passwords: Passwords,
-    pub(crate) proxies: Networks,
+    pub(crate) proxies: ArcSwap<Networks>,
 }
 
 /// Our own corner of every host; never forwarded.
@@ -67,12 +69,13 @@ impl Web {
         let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
             return Ok(page::nothing_here(headers));
         };
-        let source = source_behind(connection.peer.ip(), headers, &self.proxies);
+        let source = source_behind(connection.peer.ip(), headers, &self.proxies.load());
         let visitor = match self.prove(&service, headers, Visitor::new(source, Entrance::Web)).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Ok(*refusal),
         };
-        match self.admission.admit(service, &visitor) {
+        let way = Way::Web { host, prefix: route.prefix.clone() };
+        match self.admission.admit(service, &visitor, way) {
             Ok(admitted) => self.forward(connection, request, admitted, &route).await,
             Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers)),
             Err(
@@ -227,7 +230,7 @@ impl Web {
     }
 
     fn is_https(&self, connection: &VisitorConnection, headers: &HeaderMap) -> bool {
-        let vouched = self.proxies.contain(connection.peer.ip());
+        let vouched = self.proxies.load().contain(connection.peer.ip());
         let claimed = headers.get(&super::headers::X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         connection.is_https || (vouched && claimed == Some(b"https"))
     }

@@ -13,23 +13,28 @@ pub(crate) fn body(bytes: impl Into<Bytes>) -> Body {
 
 /// What everybody gets who may not know more: unknown, forbidden and offline look the same.
 pub(crate) fn nothing_here(headers: &HeaderMap) -> Response<Body> {
-    answer(headers, StatusCode::NOT_FOUND, "Nothing here", "There is nothing at this address that you may see.")
+    let remedy = "Check the address, or ask whoever gave it to you.";
+    answer(headers, StatusCode::NOT_FOUND, "Nothing here", "There is nothing at this address that you may see.", remedy)
 }
 
 pub(crate) fn malformed(headers: &HeaderMap, why: &str) -> Response<Body> {
-    answer(headers, StatusCode::BAD_REQUEST, "Bad request", &format!("This request is not understood: {why}."))
+    let detail = format!("This request is not understood: {why}.");
+    let remedy = "Check the address. If it is right, the program that you use sent something wrong.";
+    answer(headers, StatusCode::BAD_REQUEST, "Bad request", &detail, remedy)
 }
 
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {
-    let text = "Too many wrong passwords came from your network. Try again in a minute.";
-    let mut response = answer(headers, StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text);
+    let detail = "Too many wrong passwords came from your network.";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let mut response = answer(headers, status, "Too many attempts", detail, "Try again in a minute.");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
     response
 }
 
 pub(crate) fn password_needed(headers: &HeaderMap) -> Response<Body> {
-    let mut response =
-        answer(headers, StatusCode::UNAUTHORIZED, "Password needed", "This service asks for a user name and password.");
+    let detail = "This service asks for a user name and a password.";
+    let remedy = "Reload the page to enter them. If you have none, ask whoever runs the service.";
+    let mut response = answer(headers, StatusCode::UNAUTHORIZED, "Password needed", detail, remedy);
     let challenge = HeaderValue::from_static("Basic realm=\"Doorward\", charset=\"UTF-8\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
@@ -42,20 +47,38 @@ pub(crate) fn hop_failed(headers: &HeaderMap, failure: HopFailure, service: &str
         HopFailure::AgentSilent | HopFailure::TargetTimedOut => StatusCode::GATEWAY_TIMEOUT,
         HopFailure::AgentRefused | HopFailure::TargetRefused | HopFailure::TargetUnreachable => StatusCode::BAD_GATEWAY,
     };
-    let mut response = answer(headers, status, "Not reachable right now", &format!("{service}: {failure}."));
+    let detail = format!("{service}: {failure}.");
+    let mut response = answer(headers, status, "Not reachable right now", &detail, remedy(failure));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response
 }
 
-fn answer(headers: &HeaderMap, status: StatusCode, title: &str, text: &str) -> Response<Body> {
+fn remedy(failure: HopFailure) -> &'static str {
+    match failure {
+        HopFailure::DeviceOffline => "Is it switched on, and is it on the network? Reload the page when it is.",
+        HopFailure::AgentSilent => "It may be busy, or its network slow. Reload the page in a moment.",
+        HopFailure::AgentRefused => "Ask whoever runs the device whether the service has moved.",
+        HopFailure::TargetRefused => {
+            "Is the service started? On the device, \u{201c}doorward doctor\u{201d} says more."
+        }
+        HopFailure::TargetTimedOut => "It may be busy or starting. Reload the page in a moment.",
+        HopFailure::TargetUnreachable => {
+            "Is the machine with the service switched on? On the device, \u{201c}doorward doctor\u{201d} says more."
+        }
+        HopFailure::Busy => "Reload the page in a moment.",
+    }
+}
+
+/// `remedy`: what its reader can do next.
+fn answer(headers: &HeaderMap, status: StatusCode, what: &str, detail: &str, remedy: &str) -> Response<Body> {
     let wants_json = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/json"));
     let (kind, bytes) = if wants_json {
-        let json = serde_json::json!({ "error": { "status": status.as_u16(), "what": title, "detail": text } });
-        ("application/json", json.to_string())
+        let error = serde_json::json!({ "status": status.as_u16(), "what": what, "detail": detail, "remedy": remedy });
+        ("application/json", serde_json::json!({ "error": error }).to_string())
     } else {
-        ("text/html; charset=utf-8", html(title, text))
+        ("text/html; charset=utf-8", html(what, detail, remedy))
     };
     let mut response = Response::new(body(bytes));
     *response.status_mut() = status;
@@ -66,14 +89,21 @@ fn answer(headers: &HeaderMap, status: StatusCode, title: &str, text: &str) -> R
     response
 }
 
-fn html(title: &str, text: &str) -> String {
-    let (title, text) = (escape(title), escape(text));
+/// The colours are those of the start page.
+const STYLE: &str = "\
+    :root{color-scheme:light dark;--ink:#1c2321;--paper:#f6f5f1;--quiet:#5f6a66}\
+    @media(prefers-color-scheme:dark){:root{--ink:#e6e9e7;--paper:#14191a;--quiet:#9aa8a5}}\
+    body{margin:0;font:1rem/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}\
+    main{max-width:34rem;margin:16vh auto 2rem;padding:0 1.25rem;overflow-wrap:anywhere}\
+    h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25}p{margin:0 0 .5rem}p+p{color:var(--quiet)}";
+
+fn html(title: &str, detail: &str, remedy: &str) -> String {
+    let (title, detail, remedy) = (escape(title), escape(detail), escape(remedy));
     format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
-         <style>:root{{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}}\
-         body{{margin:18vh auto 0;max-width:30rem;padding:0 1.25rem}}h1{{font-size:1.4rem;margin:0 0 .5rem}}\
-         p{{margin:0;opacity:.85}}</style><h1>{title}</h1><p>{text}</p></html>\n"
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
+         <style>{STYLE}</style></head>\n\
+         <body><main><h1>{title}</h1><p>{detail}</p><p>{remedy}</p></main></body>\n</html>\n"
     )
 }
 

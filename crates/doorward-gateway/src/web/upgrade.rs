@@ -44,6 +44,7 @@ pub(crate) async fn pass(
         }
     };
     let Ok(parts) = target.downcast::<TokioIo<TargetStream>>() else { return };
+    let Some(stream) = parts.io.into_inner().into_stream() else { return };
     let mut near = UpgradedVisitor { io: Upgraded(TokioIo::new(visitor)), connection };
     // The target may have begun to talk in the same packet as its answer.
     tokio::select! {
@@ -51,8 +52,7 @@ pub(crate) async fn pass(
         () = admitted.presence.cut() => return near.abort(),
     }
     let traffic = Traffic::default();
-    let end =
-        splice(near, parts.io.into_inner().into_stream(), &traffic.up, &traffic.down, admitted.presence.cut()).await;
+    let end = splice(near, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
     info!(
         target: "doorward::access",
         entrance = "web",

@@ -4,7 +4,7 @@ use crate::answer::{Asked, At, Body, Problem, Seen, Versioned};
 use axum::Json;
 use axum::extract::State;
 use doorward_control::{AccessHome, Device, Protocol, Reservation, ServiceRecord};
-use doorward_core::access::PolicyDocument;
+use doorward_core::access::{PolicyDocument, ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{ServiceKind, Standing};
@@ -23,13 +23,32 @@ pub(crate) struct ServiceBody {
     standing: &'static str,
     virtual_port: Option<u16>,
     main: bool,
-    access: PolicyDocument,
+    access: AccessBody,
     access_home: AccessHome,
     reached_by: Vec<String>,
     hosts: Vec<HostBody>,
     ports: Vec<PortBody>,
     failure: Option<FailureBody>,
     version: i64,
+}
+
+/// A policy as far as people read it: whose password is right, but nothing to try passwords against.
+#[derive(Serialize)]
+struct AccessBody {
+    who: WhoDocument,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<ScheduleDocument>,
+}
+
+impl AccessBody {
+    fn of(policy: &PolicyDocument) -> Self {
+        let PolicyDocument { who, passwords, from, when } = policy;
+        Self { who: *who, users: passwords.keys().cloned().collect(), from: from.clone(), when: when.clone() }
+    }
 }
 
 #[derive(Serialize)]
@@ -152,7 +171,7 @@ fn body(state: &PortalState, record: &ServiceRecord) -> ServiceBody {
         },
         virtual_port: record.virtual_port,
         main: record.is_main,
-        access: record.access.clone(),
+        access: AccessBody::of(&record.access),
         access_home: record.access_home,
         reached_by: state.control.reach(record).iter().map(ToString::to_string).collect(),
         hosts: record

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Html;
 use doorward_control::{Device, LinkState, PortState, Protocol, Reach, Reachability, ServiceRecord};
 use doorward_core::access::WhoDocument;
-use doorward_core::service::Standing;
+use doorward_core::service::{ServiceKind, Standing};
 use jiff::Timestamp;
 
 pub(super) async fn show(State(state): State<PortalState>) -> Html<String> {
@@ -52,7 +52,7 @@ fn device_card(state: &PortalState, device: &Device, now: Timestamp) -> String {
     let services: String = snapshot
         .services_of(device.id)
         .filter(|record| record.service.standing == Standing::Offered)
-        .map(|record| service_row(state, &record, now))
+        .map(|record| service_row(state, device, &record, now))
         .collect();
     let title =
         if device.title == device.name.as_str() { String::new() } else { format!(" {}", escape(&device.title)) };
@@ -63,23 +63,37 @@ fn device_card(state: &PortalState, device: &Device, now: Timestamp) -> String {
     )
 }
 
-fn service_row(state: &PortalState, record: &ServiceRecord, now: Timestamp) -> String {
+fn service_row(state: &PortalState, device: &Device, record: &ServiceRecord, now: Timestamp) -> String {
     let reach: Vec<_> = state.control.reach(record).iter().map(way_in).collect();
     let who = match record.access.who {
         WhoDocument::Nobody => "nobody may use it yet",
         WhoDocument::Public => "public",
         WhoDocument::Password => "with password",
     };
+    let from = if record.access.from.is_some() { ", from certain networks" } else { "" };
+    let when = if record.access.when.is_some() { ", at certain hours" } else { "" };
     let failure = state.control.presence().service_failure(record.service.id);
     let failure = failure
         .map(|f| format!(" <span class=\"bad\">{}, since {}</span>", escape(f.failure), span(f.since, now)))
         .unwrap_or_default();
     format!(
-        "<li><b>{}</b> <small>{} · {who}</small><br>{}{failure}</li>",
+        "<li><b>{}</b> <small>{} · {who}{from}{when}</small><br>{}{failure}{}</li>",
         escape(&record.service.title),
         escape(record.service.kind),
         reach.join("<br>"),
+        opening(device, record),
     )
+}
+
+/// For a service that nobody may use: the command that changes it.
+fn opening(device: &Device, record: &ServiceRecord) -> String {
+    let wish = match (record.access.who, record.service.kind) {
+        (WhoDocument::Public | WhoDocument::Password, _) => return String::new(),
+        (WhoDocument::Nobody, ServiceKind::Http) => "--password NAME",
+        (WhoDocument::Nobody, ServiceKind::Tcp | ServiceKind::Udp) => "--public --from NETWORK",
+    };
+    let path = escape(format_args!("{}/{}", device.name, record.service.name));
+    format!("<br><small>Open it:</small> <code>doorward access {path} set {wish}</code>")
 }
 
 /// A link where a browser can follow it, else text that one tap selects.
@@ -106,10 +120,11 @@ fn closed_port(status: &PortStatus) -> Option<String> {
     }
     let Some(Reachability::Unreachable { detail }) = &status.reachability else { return None };
     Some(format!(
-        "<p>{protocol} port {port}{of} cannot be reached from outside: {}. Open it in the firewall (and in the \
-         provider's, if it has one):</p><p><code>sudo ufw allow {port}/{protocol}</code><br>\
-         <code>sudo firewall-cmd --permanent --add-port={port}/{protocol} &amp;&amp; sudo firewall-cmd --reload</code><br>\
-         <code>sudo nft insert rule inet filter input {nft} dport {port} accept</code></p>",
+        "<p>{protocol} port {port}{of} cannot be reached from outside: {}. Open it in the firewall, by the \
+         command that fits (and in the provider's firewall, if there is one):</p>\
+         <ul class=\"commands\"><li><code>sudo ufw allow {port}/{protocol}</code></li>\
+         <li><code>sudo firewall-cmd --permanent --add-port={port}/{protocol} &amp;&amp; sudo firewall-cmd --reload</code></li>\
+         <li><code>sudo nft insert rule inet filter input {nft} dport {port} accept</code></li></ul>",
         escape(detail),
         nft = match status.protocol {
             Protocol::Tcp => "tcp",

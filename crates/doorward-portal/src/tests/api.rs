@@ -121,6 +121,32 @@ async fn services_show_their_addresses_and_take_a_policy() {
 }
 
 #[tokio::test]
+async fn no_answer_holds_anything_to_try_passwords_against() {
+    const HASHES: [&str; 2] = ["$argon2id$v=19$one", "$argon2id$v=19$two"];
+    let portal = Portal::open().await;
+    let device = portal.join(1, "zumi01").await;
+    let offer = format!(
+        r#"{{"name": "cam", "kind": "http", "access": {{"who": "password", "passwords": {{"anna": "{}"}}}}}}"#,
+        HASHES[0]
+    );
+    portal.offer(&device, &[&offer, SSH]).await;
+    let policy = format!(r#"{{"who": "password", "passwords": {{"bert": "{}"}}}}"#, HASHES[1]);
+    let mut answers = vec![portal.ask("PUT", "/api/v1/services/zumi01/ssh/access", &policy).await];
+    for path in ["services", "devices", "invites", "audit", "status"] {
+        answers.push(portal.ask("GET", &format!("/api/v1/{path}"), "").await);
+    }
+    answers.push(portal.ask("GET", "/", "").await);
+    answers.push(portal.ask("DELETE", "/api/v1/services/zumi01/ssh/access", "").await);
+    for answer in &answers {
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.text);
+        assert!(HASHES.iter().all(|hash| !answer.text.contains(hash)), "{}", answer.text);
+    }
+    let shown = answers[1].json();
+    assert_eq!(shown[0]["access"], serde_json::json!({ "who": "password", "users": ["anna"] }));
+    assert_eq!(shown[1]["access"], serde_json::json!({ "who": "password", "users": ["bert"] }));
+}
+
+#[tokio::test]
 async fn reservations_are_released_by_name() {
     let portal = Portal::open().await;
     let device = portal.join(1, "zumi01").await;

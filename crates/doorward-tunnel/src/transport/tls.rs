@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -23,20 +24,25 @@ pub struct Proxy {
     pub credentials: Option<Secret<String>>,
 }
 
-/// A TCP connection to `address`, or to `host:port` through the proxy, which then resolves the name itself.
-pub(crate) async fn connect(address: SocketAddr, via: Option<(&Proxy, String)>) -> io::Result<Pipe> {
-    let Some((proxy, target)) = via else {
-        let socket = TcpStream::connect(address).await?;
-        tune_tcp(&socket);
-        return Ok(Box::new(socket));
-    };
-    let socket = TcpStream::connect((proxy.host.as_str(), proxy.port)).await?;
+/// A TCP connection to the first of the addresses that takes it.
+pub(crate) async fn connect(addresses: &[SocketAddr]) -> io::Result<Pipe> {
+    Ok(Box::new(connect_tcp(addresses).await?))
+}
+
+async fn connect_tcp(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(addresses).await?;
     tune_tcp(&socket);
+    Ok(socket)
+}
+
+/// The same to `target`, a `host:port`, through the proxy at these addresses, which resolves the name itself.
+pub(crate) async fn connect_through(proxy: &Proxy, addresses: &[SocketAddr], target: &str) -> io::Result<Pipe> {
+    let socket = connect_tcp(addresses).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
     // Ends by itself: with the tunnel it hands over, or when `sender` is dropped.
     tokio::spawn(connection.with_upgrades());
-    let mut request = Request::connect(&target).header(header::HOST, &target);
+    let mut request = Request::connect(target).header(header::HOST, target);
     if let Some(credentials) = &proxy.credentials {
         let basic = format!("Basic {}", BASE64.encode(credentials.expose().as_bytes()));
         request = request.header(header::PROXY_AUTHORIZATION, basic);
@@ -123,5 +129,9 @@ pass_through!(PipeIo);
 impl Duplex for PipeIo {
     fn abort(&mut self) {
         self.0.abort();
+    }
+
+    fn keep_alive(&mut self, every: Option<Duration>) {
+        self.0.keep_alive(every);
     }
 }

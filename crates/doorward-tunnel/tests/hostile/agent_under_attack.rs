@@ -81,7 +81,7 @@ fn wrong_opens() -> Vec<(&'static str, Vec<u8>)> {
         ("a path for a name", named("../../etc/passwd")),
         ("a name with a zero", named("tree\0")),
         ("a long name", named(&"a".repeat(3000))),
-        ("a ping", Message::Ping.encode().to_vec()),
+        ("a pong", Message::Pong.encode().to_vec()),
         ("a kind of the future", frame(99, b"").to_vec()),
     ]
 }
@@ -103,6 +103,8 @@ async fn a_lane_that_opens_wrongly_is_ended_and_the_link_goes_on() {
         // A visitor's address that is none is no reason to refuse the visit.
         let mut lane = victim.lane().await;
         let open = Open { service: "tree".into(), source: "nowhere".into(), ..Open::default() };
+        say(&mut lane, &Message::Ping).await;
+        assert_eq!(hear(&mut lane).await, Some(Message::Pong), "an idle lane may be asked whether it lives");
         say(&mut lane, &Message::Open(open)).await;
         let visit = victim.visits.recv().await.unwrap();
         assert!(visit.source.is_unspecified());
@@ -126,7 +128,7 @@ async fn a_quic_stream_that_opens_wrongly_is_reset_and_the_link_goes_on() {
         let (standing, (connection, mut send, mut receive)) = tokio::join!(introducing, welcoming);
         let AgentStanding { link: _link, mut visits, events: _events, driver, .. } = standing;
         let _end = AbortOnDropHandle::new(tokio::spawn(driver));
-        for (what, said) in wrong_opens() {
+        for (what, said) in wrong_opens().into_iter().chain([("a ping", Message::Ping.encode().to_vec())]) {
             let (mut says, mut hears) = connection.open_bi().await.unwrap();
             says.write_all(&said).await.unwrap();
             assert!(at_once(what, hears.read_to_end(100)).await.is_err(), "{what}: no reset");

@@ -36,6 +36,7 @@ async fn garbage_on_the_control_stream_ends_the_link() {
             ("one byte over the limit", header(6, CONTROL_LIMIT + 1).to_vec()),
             ("no protobuf", frame(6, &[0xff; 100]).to_vec()),
             ("not UTF-8", frame(6, &[0x12, 2, 0xff, 0xfe]).to_vec()),
+            ("countless empty parts", frame(6, &[0x12, 0].repeat(200_000)).to_vec()),
         ];
         for (what, said) in table {
             let (control, standing, _gateway) = joined().await;

@@ -1,7 +1,7 @@
 //! Connections that claim to be lanes of a link.
 
 use crate::common::gateway::Gateway;
-use crate::common::stranger::{Stranger, lane};
+use crate::common::stranger::{Stranger, connect_quic, lane};
 use crate::common::{AT_ONCE, at_once, bounded, request};
 use doorward_core::hop::HopFailure;
 use doorward_tunnel::messages::{LaneHello, Message, Welcome};
@@ -70,6 +70,21 @@ async fn a_lane_without_its_links_proof_is_turned_away() {
         at_once("the link ends", &mut joined.end).await.unwrap();
         joined.control = Stranger::connect(port).await;
         joined.is_stray("a link that has ended", |s| s.lane_hello(&welcome)).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_inside_quic_is_turned_away_even_with_its_links_proof() {
+    bounded(async {
+        let mut joined = joined().await;
+        let connection = connect_quic(joined.gateway.port).await;
+        let mut lane = Stranger::over(&connection).await;
+        lane.say(&Message::LaneHello(lane.lane_hello(&joined.welcome)).encode()).await;
+        let arrival = at_once("the lane", joined.gateway.arrival()).await;
+        assert!(matches!(arrival, Err(ArrivalError::LaneInQuic)), "{:?}", arrival.err());
+        assert_eq!(at_once("its end", lane.hear()).await, None);
+        assert!(!joined.end.is_finished(), "the link is not disturbed");
     })
     .await;
 }

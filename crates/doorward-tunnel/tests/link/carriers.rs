@@ -124,6 +124,14 @@ async fn the_best_carrier_wins_where_all_work() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_best_carrier_is_not_kept_waiting_for_the_next_wave() {
+    let gateway = Gateway::start().await;
+    let start = Instant::now();
+    gateway.dialer(Carrier::Memory).establish(None).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_udp_and_tls_lead_nowhere_a_websocket_does() {
     bounded(async {

@@ -166,7 +166,7 @@ async fn the_gateway_says_goodbye_and_everything_ends(carrier: Carrier) {
     assert_eq!(heard.expect("a goodbye at once"), Some(goodbye));
     assert!(matches!(at_once("the gateway's end ends", link.near_end).await.unwrap(), LinkEnd::ClosedHere));
     let far_end = at_once("the agent's end ends", link.far_end).await.unwrap();
-    assert!(matches!(far_end, LinkEnd::Closed), "{far_end:?}");
+    assert!(matches!(far_end, LinkEnd::Goodbye(Leaving::Revoked)), "{far_end:?}");
     breaks(&mut far).await;
     breaks(&mut near).await;
     assert!(!link.near.say(Message::Ping).await);
@@ -181,7 +181,7 @@ async fn the_agent_says_goodbye_and_everything_ends(carrier: Carrier) {
     assert_eq!(heard.expect("a goodbye at once"), Some(goodbye));
     assert!(matches!(at_once("the agent's end ends", link.far_end).await.unwrap(), LinkEnd::ClosedHere));
     let near_end = at_once("the gateway's end ends", link.near_end).await.unwrap();
-    assert!(matches!(near_end, LinkEnd::Closed), "{near_end:?}");
+    assert!(matches!(near_end, LinkEnd::Goodbye(Leaving::Stopping)), "{near_end:?}");
     breaks(&mut near).await;
     breaks(&mut far).await;
 }

@@ -74,3 +74,17 @@ async fn refused_visits_cost_no_lanes(carrier: Carrier) {
     let connections = link.gateway.connections();
     assert!((3..=5).contains(&connections), "{connections} connections for 30 refusals");
 }
+
+#[tokio::test(start_paused = true)]
+async fn lanes_that_idled_are_used_again() {
+    let mut link = Link::stand(Carrier::Memory).await;
+    let _echo = link.echo();
+    echoes(&link.near, b"first").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = link.gateway.connections();
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        echoes(&link.near, b"an hour later").await.unwrap();
+    }
+    assert_eq!(link.gateway.connections(), before, "the agent answers on the lane that it has");
+}

@@ -154,7 +154,11 @@ async fn a_quic_link_survives_the_loss_of_its_sentinel() {
         let (mut link, relay) = through_relay().await;
         let _echo = link.echo();
         relay.end_tcp();
-        assert!(timeout(Duration::from_millis(2500), &mut link.far_end).await.is_err(), "the link ended");
+        let ended = async {
+            tokio::select! { _ = &mut link.far_end => {}, _ = &mut link.near_end => {} }
+        };
+        assert!(timeout(Duration::from_millis(2500), ended).await.is_err(), "the link ended");
+        assert!(link.near.probe(Duration::from_secs(1)).await);
         echoes(&link.near, b"hello").await.unwrap();
     })
     .await;
@@ -172,6 +176,26 @@ async fn a_gateway_that_dies_is_noticed_in_a_second_by_its_sentinel() {
         assert!(matches!(end, LinkEnd::Silent), "{end:?}");
         assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
         assert!(at_once("the target learns of it", far.read_u8()).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_dies_is_noticed_in_a_second_by_its_sentinel_and_holds_up_no_successor() {
+    bounded(async {
+        let (mut link, relay) = through_relay().await;
+        let (mut near, _far) = link.stream().await;
+        relay.drop_udp();
+        let start = Instant::now();
+        relay.end_tcp();
+        // The first may begin before the end of the sentinel is heard; the second need not wait.
+        assert!(!link.near.probe(Duration::from_millis(300)).await);
+        assert!(!link.near.probe(Duration::from_secs(10)).await);
+        assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
+        let end = timeout(Duration::from_secs(3), link.near_end).await.expect("noticed, soon").unwrap();
+        assert!(matches!(end, LinkEnd::Silent), "{end:?}");
+        assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
+        assert!(at_once("the visitor learns of it", near.read_u8()).await.is_err());
     })
     .await;
 }

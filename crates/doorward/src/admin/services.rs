@@ -3,7 +3,7 @@
 use super::devices::{self, Device};
 use super::when::span;
 use super::{AskError, Form, Owner, ServicePath, Table};
-use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::access::{ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -17,13 +17,23 @@ pub struct Service {
     title: String,
     kind: String,
     pub standing: String,
-    pub access: PolicyDocument,
+    pub access: Access,
     /// `device` or `store`.
     pub access_home: String,
     pub reached_by: Vec<String>,
     pub hosts: Vec<Host>,
     pub ports: Vec<Port>,
     pub failure: Option<Failure>,
+}
+
+/// A policy without its passwords.
+#[derive(Debug, Deserialize)]
+pub struct Access {
+    pub who: WhoDocument,
+    #[serde(default)]
+    users: Vec<String>,
+    pub from: Option<Vec<String>>,
+    pub when: Option<ScheduleDocument>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,7 +138,7 @@ impl Port {
 }
 
 /// A policy in one line.
-pub fn words(access: &PolicyDocument) -> String {
+pub fn words(access: &Access) -> String {
     let mut words = who(access);
     if access.who == WhoDocument::Nobody {
         return words;
@@ -142,14 +152,11 @@ pub fn words(access: &PolicyDocument) -> String {
     words
 }
 
-pub fn who(access: &PolicyDocument) -> String {
+pub fn who(access: &Access) -> String {
     match access.who {
         WhoDocument::Nobody => "nobody".to_owned(),
         WhoDocument::Public => "everybody".to_owned(),
-        WhoDocument::Password => {
-            let users: Vec<_> = access.passwords.keys().map(String::as_str).collect();
-            format!("by password: {}", users.join(", "))
-        }
+        WhoDocument::Password => format!("by password: {}", access.users.join(", ")),
     }
 }
 

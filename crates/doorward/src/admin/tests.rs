@@ -243,19 +243,32 @@ async fn the_site_key_is_rotated_once_every_device_has_stored_the_next_one() {
     assert!(site_key::activate(owner, true).await.is_ok(), "by force");
 }
 
+/// Announces the next site key.
+async fn until_all_have_stored_it(owner: &Owner) {
+    let storing = async { while !site_key::rotate(owner).await.unwrap().contains("Every device has stored it") {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), storing).await.expect("some device has not stored it");
+}
+
 #[tokio::test]
 async fn a_gateway_that_starts_anew_hears_again_what_its_devices_have_stored() {
     let bed = Testbed::start().await;
     let ports = Ports::of(&bed.gateway);
     let invite = bed.gateway.invite(doorward_control::InviteRequest::default()).await.unwrap();
-    let _agent = bed.join(&invite, "printer1", "").await;
-    site_key::rotate(&bed.owner).await.unwrap();
+    let mut agent = bed.join(&invite, "printer1", "").await;
+    until_all_have_stored_it(&bed.owner).await;
+    agent.stop().await;
     let Testbed { directory, gateway, owner } = bed;
     gateway.stop().await;
     let settings = crate::testbed::settings(&directory.path().join("gateway"), ports);
     let gateway = crate::serve::start(settings).await.unwrap();
-    crate::testbed::until_online(&gateway, "printer1").await;
-    assert!(site_key::rotate(&owner).await.unwrap().contains("Every device has stored it"));
+    let told = site_key::show(&owner).await.unwrap();
+    assert!(told.contains("Not known to be stored by: printer1\n"), "nobody said so since: {told}");
+    let error = site_key::activate(&owner, false).await.unwrap_err().to_string();
+    assert!(error.contains("printer1") && error.contains("--force"), "{error}");
+
+    agent.start().await;
+    until_all_have_stored_it(&owner).await;
+    site_key::activate(&owner, false).await.unwrap();
     gateway.stop().await;
 }
 

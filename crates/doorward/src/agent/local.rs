@@ -83,6 +83,9 @@ impl Extra {
             if others.into_iter().any(|other| other.offer.name == *name) {
                 bail!("this agent already offers a service \"{name}\"; choose another --name");
             }
+            let mut more = parts.whole();
+            more.services.push(service.clone());
+            more.check_size()?;
             parts.last += 1;
             parts.lent.insert(parts.last, service.clone());
             Ok(Loan { extra: self.clone(), number: parts.last })
@@ -182,6 +185,11 @@ impl Answer {
         }
         answer
     }
+}
+
+/// Where the running agent of this state directory is found.
+pub(crate) fn socket(state: &Path) -> PathBuf {
+    state.join(SOCKET)
 }
 
 /// Serves the socket; whoever polls the future owns it.

@@ -2,8 +2,8 @@
 
 use super::local::{self, Answer};
 use super::{Places, Start, require_membership};
-use crate::{invite, password, shutdown};
-use anyhow::{Context, bail};
+use crate::{invite, password, shutdown, terminal};
+use anyhow::{Context, anyhow, bail};
 use doorward_agent::{Service, Target};
 use doorward_core::Secret;
 use doorward_core::access::{PolicyDocument, WhoDocument};
@@ -36,6 +36,9 @@ impl Wish {
             Some(name) => Label::parse(name).context("--name")?,
             None => self.default_name(&target)?,
         };
+        if self.kind == ServiceKind::Http && self.port.is_some() {
+            bail!("--port is for tcp and udp: a web service is reached by its name; leave --port out");
+        }
         let from = (!self.from.is_empty()).then(|| self.from.clone());
         let needs_password = self.kind == ServiceKind::Http && !self.is_public;
         if self.kind != ServiceKind::Http && !self.is_public && from.is_none() {
@@ -53,7 +56,8 @@ impl Wish {
             None => PolicyDocument { who: WhoDocument::Public, ..PolicyDocument::default() },
         };
         access.from = from;
-        access.to_policy().context("--from")?;
+        // Its message names the key of a file.
+        access.to_policy().map_err(|error| anyhow!("{}", error.to_string().replace("access.from:", "--from:")))?;
         let mut service = Service::new(name, target, access);
         match self.kind {
             ServiceKind::Http => {}
@@ -129,26 +133,25 @@ impl Teller {
         }
         let before = self.told.as_ref().map(|told| told.reached_by.clone()).unwrap_or_default();
         if !answer.reached_by.is_empty() && before != answer.reached_by {
-            self.announce(&answer.reached_by);
+            self.announce(&answer.reached_by)?;
         }
         self.told = Some(answer.clone());
         Ok(())
     }
 
-    fn announce(&mut self, reached_by: &[String]) {
-        println!("Reached by:");
+    fn announce(&mut self, reached_by: &[String]) -> anyhow::Result<()> {
+        let mut text = "Reached by:\n".to_owned();
         for url in reached_by {
-            println!("  {url}");
+            text += &format!("  {url}\n");
         }
         // Once: it stays valid, but it need not be on every screen.
         if let Some(password) = self.password.take() {
-            println!("\n  user      {}\n  password  {}", password::USER, password.expose());
+            text += &format!("\n  user      {}\n  password  {}\n", password::USER, password.expose());
         }
-        if let Some(code) =
-            reached_by.first().filter(|url| url.starts_with("http")).and_then(|url| invite::qr_code(url))
-        {
-            println!("\n{code}");
+        let url = reached_by.first().filter(|url| url.starts_with("http"));
+        if let Some(code) = url.and_then(|url| invite::qr_code(url)) {
+            text += &format!("\n{code}\n");
         }
-        println!("Ctrl-C ends it.");
+        terminal::print(&(text + "Ctrl-C ends it.\n"))
     }
 }

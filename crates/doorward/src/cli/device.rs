@@ -2,17 +2,17 @@
 
 use crate::agent::quick::Wish;
 use crate::agent::{self, JoinWish, Places};
-use crate::paths;
+use crate::{paths, terminal};
 use clap::Args;
 use doorward_core::service::ServiceKind;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct StateArgs {
-    /// Where the agent keeps its keys.
+    /// Where the agent keeps its keys, if not in /var/lib/doorward/agent (root) or ~/.local/state/doorward/agent.
     #[arg(long, value_name = "DIRECTORY")]
     state: Option<PathBuf>,
-    /// agent.toml, if it is not in the usual place.
+    /// The settings, if not in /etc/doorward/agent.toml (root) or ~/.config/doorward/agent.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub(super) struct AgentArgs {
 pub(super) struct QuickArgs {
     /// A port here, HOST:PORT in the local network, a URL or a socket's path.
     target: String,
-    /// The service's name; with the device's name it makes the address.
+    /// The service's name; its address is NAME-DEVICE.DOMAIN.
     #[arg(long)]
     name: Option<String>,
     /// Everybody may use it.
@@ -73,10 +73,12 @@ impl JoinArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let wish = JoinWish { gateway: self.gateway, name: self.name, invite: self.invite, replace: self.replace };
         let joined = agent::run_join(&self.state.places(), wish).await?;
-        println!("Joined. The gateway calls this device \"{}\".", joined.device_name);
-        println!("\nNext, one of:\n  doorward http 5000 --name printer1     open something now");
-        println!("  doorward install agent                 run the services of agent.toml at every start");
-        Ok(())
+        terminal::print(&format!(
+            "Joined. The gateway calls this device \"{}\".\n\nNext, one of:\n  \
+             doorward http 5000 --name octoprint    open something now\n  \
+             doorward install agent                 run the services of agent.toml at every start\n",
+            joined.device_name
+        ))
     }
 }
 

@@ -22,10 +22,10 @@ pub(super) struct DoctorArgs {
     json: bool,
     #[command(flatten)]
     data: DataArgs,
-    /// Where the agent keeps its keys, if it is not the usual place.
+    /// Where the agent keeps its keys, if not in /var/lib/doorward/agent (root) or ~/.local/state/doorward/agent.
     #[arg(long, value_name = "DIRECTORY")]
     state: Option<PathBuf>,
-    /// agent.toml, if it is not in the usual place.
+    /// The settings, if not in /etc/doorward/agent.toml (root) or ~/.config/doorward/agent.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -42,6 +42,7 @@ impl DoctorArgs {
             1 => eprintln!("doorward: one thing is wrong"),
             many => eprintln!("doorward: {many} things are wrong"),
         }
+        crate::logging::flush();
         // Not by returning: a look-up that still hangs in the C library would be waited for.
         std::process::exit(i32::from(wrong > 0))
     }

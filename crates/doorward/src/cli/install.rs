@@ -40,7 +40,7 @@ pub(super) struct WhatArgs {
 pub(super) struct InstallArgs {
     #[command(flatten)]
     what: WhatArgs,
-    /// The settings file to run with, if it is not in the usual place.
+    /// The settings, if not in /etc/doorward (root) or ~/.config/doorward.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The agent joins with the invite in this file at its first start (for images that are copied).

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 /// Which gateway.
 #[derive(Clone, Debug, Args)]
 pub(super) struct DataArgs {
-    /// Where the gateway keeps everything, if it is not the usual place.
+    /// Where the gateway keeps everything, if not in /var/lib/doorward/gateway (root) or
+    /// ~/.local/state/doorward/gateway.
     #[arg(long, value_name = "DIRECTORY", global = true)]
     pub(super) data: Option<PathBuf>,
 }
@@ -61,7 +62,7 @@ pub(super) enum OwnerCommand {
     )]
     SiteKey(SiteKeyArgs),
     /// Shows the gateway at a glance.
-    #[command(after_help = "Examples:\n  doorward status\n  doorward status --json | jq .\"devices-online\"")]
+    #[command(after_help = "Examples:\n  doorward status\n  doorward status --json | jq '.\"devices-online\"'")]
     Status(ListArgs),
 }
 
@@ -70,7 +71,7 @@ pub(super) struct InviteArgs {
     /// What to call the device; otherwise what it calls itself.
     #[arg(long)]
     name: Option<String>,
-    /// How many machines may join with it.
+    /// How many machines may join with it [default: 1].
     #[arg(long, value_name = "NUMBER")]
     uses: Option<u32>,
     /// How long it is good for, as 30m, 12h or 7d [default: 7d].

@@ -17,7 +17,7 @@ pub(super) struct BackupArgs {
     /// A file with the passphrase, instead of asking for it.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// gateway.toml, if it is not in the usual place.
+    /// The settings, if not in /etc/doorward/gateway.toml (root) or ~/.config/doorward/gateway.toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(super) struct RestoreArgs {
     /// A file with the passphrase, instead of asking for it.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Where to; must be empty or not exist yet.
+    /// Where to, if not to the usual place; must be empty or not exist yet.
     #[arg(long, value_name = "DIRECTORY")]
     data: Option<PathBuf>,
 }

@@ -2,7 +2,7 @@
 
 use super::carriers::{self, Outcome, Tried};
 use super::names::{self, Resolved};
-use super::{Finding, LOOK, targets};
+use super::{Finding, LOOK, files, targets};
 use crate::agent::local::{self, Standing as Told};
 use crate::agent::{Places, SOFTWARE, environment_proxy, read_settings};
 use crate::terminal::story;
@@ -36,6 +36,7 @@ pub(super) async fn examine(places: &Places) -> Vec<Finding> {
     };
     let (agent, finding) = find_agent(places).await;
     findings.push(finding);
+    findings.extend(files::examine(&local::socket(&places.state)));
     let proxy = settings.proxy.clone().or_else(|| environment_proxy().ok().flatten());
     let looks = memberships.iter().map(async |membership| {
         let proxy = proxy.as_ref().and_then(|rule| rule.for_addresses(&membership.site.addresses));

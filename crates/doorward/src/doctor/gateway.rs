@@ -1,7 +1,7 @@
 //! The gateway's machine: what the running gateway reports, and what can be seen beside it.
 
 use super::firewall::Firewall;
-use super::{Finding, clock, names};
+use super::{Finding, clock, files, names};
 use crate::admin::devices::{self, Device, Link};
 use crate::admin::services::{self, Service};
 use crate::admin::status::{self, PortStatus, Status};
@@ -27,6 +27,7 @@ pub(super) async fn examine(owner: &Owner) -> Vec<Finding> {
     let mut findings = vec![running(&owner, &status)];
     findings.push(store(&owner).await);
     findings.push(disk(owner.directory()));
+    findings.extend(files::examine(&owner.socket()));
     findings.push(site_key(&status));
     let (named, clock) = tokio::join!(names::examine(&status), clock::examine(newest_deed(&owner).await));
     findings.extend(named);

@@ -14,19 +14,10 @@ pub(super) fn text(service: &Service) -> String {
         name = service.part.service_name(),
         part = service.part.name(),
         command = service.shell_command(),
-        reload = reload(service.part),
         max_files = service.part.max_files(),
         start = START,
         stop = STOP,
     )
-}
-
-/// As for systemd: only the agent listens for SIGHUP. Without it, procd starts the service anew.
-fn reload(part: Part) -> &'static str {
-    match part {
-        Part::Agent => "\nreload_service() {\n\tprocd_send_signal doorward-agent\n}\n",
-        Part::Gateway => "",
-    }
 }
 
 pub(super) fn unit(service: &Service) -> Unit {

@@ -27,4 +27,7 @@ start_service() {{
 	procd_set_param stderr 1
 	procd_close_instance
 }}
-{reload}
+
+reload_service() {{
+	procd_send_signal {name}
+}}

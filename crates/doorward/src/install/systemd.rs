@@ -29,28 +29,18 @@ pub(super) fn text(service: &Service, flavour: Flavour) -> anyhow::Result<String
             include_str!("user.service"),
             description = part.description(),
             command = command,
-            reload = reload(part),
             max_files = part.max_files(),
         ),
         Flavour::Systemd | Flavour::Procd | Flavour::Cron => format!(
             include_str!("system.service"),
             description = part.description(),
             command = command,
-            reload = reload(part),
             credentials = credentials,
             capabilities = capabilities,
             max_files = part.max_files(),
             part = part.name(),
         ),
     })
-}
-
-/// A process that does not listen for SIGHUP would end by it: the gateway has no settings to read again.
-fn reload(part: Part) -> &'static str {
-    match part {
-        Part::Agent => "ExecReload=/bin/kill -HUP $MAINPID\n",
-        Part::Gateway => "",
-    }
 }
 
 pub(super) fn unit(machine: &Machine, service: &Service, flavour: Flavour) -> anyhow::Result<Unit> {

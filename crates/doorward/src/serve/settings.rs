@@ -2,7 +2,7 @@
 //! win over the file. Unknown keys are refused.
 
 use crate::paths;
-use anyhow::{Context, bail};
+use anyhow::anyhow;
 use doorward_control::{SiteSettings, WebFace};
 use doorward_core::access::Networks;
 use doorward_core::invite::MAX_ADDRESSES;
@@ -10,10 +10,17 @@ use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
 use doorward_gateway::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
 use serde::Deserialize;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use thiserror::Error;
+
+mod fixed;
+mod place;
+
+pub use fixed::Fixed;
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,7 +46,7 @@ pub struct File {
     pub limits: LimitsFile,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Listen {
     pub https: Option<Vec<SocketAddr>>,
@@ -62,7 +69,7 @@ pub struct Certificate {
 }
 
 /// The gateway's own agent: a device like any other, in the same process.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuiltIn {
     /// Its services, in the form of `agent.toml`.
@@ -84,9 +91,12 @@ pub struct Ports {
 pub struct LimitsFile {
     pub connections: Option<usize>,
     pub connections_per_source: Option<usize>,
+    pub connections_per_port: Option<usize>,
     pub handshakes: Option<usize>,
     pub handshakes_per_source: Option<usize>,
     pub udp_flow_idle_seconds: Option<u64>,
+    pub udp_flows_per_port: Option<usize>,
+    pub udp_flows_per_source: Option<usize>,
 }
 
 /// Everything that `serve` needs.
@@ -98,8 +108,63 @@ pub struct ServeSettings {
     pub operations: SocketAddr,
     pub built_in: Option<BuiltIn>,
     pub drain: Duration,
+    /// What a running gateway cannot change.
+    pub fixed: Fixed,
     /// What the owner should know about how this came out.
     pub notes: Vec<String>,
+}
+
+/// Where the file is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// A file that was named must exist; the usual one need not.
+    is_named: bool,
+}
+
+impl Place {
+    pub(super) fn find(named: Option<&Path>) -> Self {
+        match named {
+            Some(path) => Self { path: path.to_owned(), is_named: true },
+            None => Self { path: paths::configuration("gateway.toml"), is_named: false },
+        }
+    }
+
+    /// The file, and its text for what is found wrong with it later.
+    pub(super) fn read(&self) -> anyhow::Result<(File, String)> {
+        if !self.is_named && !self.path.exists() {
+            return Ok((File::default(), String::new()));
+        }
+        let text = std::fs::read_to_string(&self.path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                anyhow!("there is no {}: write one, or name another with --config", self.path.display())
+            }
+            _ => anyhow!("{} cannot be read: {error}; give the user that serves the right to", self.path.display()),
+        })?;
+        Ok((File::parse(&text, &self.path)?, text))
+    }
+
+    /// The error with the file and line of the key that it is about.
+    pub(super) fn locate(&self, error: anyhow::Error, text: &str) -> anyhow::Error {
+        let line = error.downcast_ref::<Wrong>().and_then(|wrong| place::line_of(text, wrong.key));
+        match line {
+            Some(line) => anyhow!("{}:{line}: {error:#}", self.path.display()),
+            None => error,
+        }
+    }
+}
+
+/// What a key says makes no sense.
+#[derive(Debug, Error)]
+#[error("{key}: {why}")]
+struct Wrong {
+    /// From the top of the file, with dots.
+    key: &'static str,
+    why: String,
+}
+
+fn wrong(key: &'static str, why: impl ToString) -> anyhow::Error {
+    Wrong { key, why: why.to_string() }.into()
 }
 
 /// The ports from which services are given theirs.
@@ -111,26 +176,20 @@ const DRAIN: Duration = Duration::from_secs(5);
 impl File {
     /// Reads `path`, or the usual place if none is named. A file that is named must exist.
     pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
-        let usual = paths::configuration("gateway.toml");
-        let path = match path {
-            Some(path) => path,
-            None if usual.exists() => &usual,
-            None => return Ok(Self::default()),
-        };
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        Self::parse(&text, path)
+        Place::find(path).read().map(|(file, _)| file)
     }
 
     fn parse(text: &str, path: &Path) -> anyhow::Result<Self> {
         toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            anyhow::anyhow!("{}:{line}: {}", path.display(), error.message())
+            let line = error.span().map_or(1, |span| place::line(text, span.start));
+            anyhow!("{}:{line}: {}", path.display(), error.message())
         })
     }
 
     pub fn into_settings(self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
         let mut notes = Vec::new();
         let Listening { https, quic } = self.listening(&mut notes);
+        let fixed = Fixed::new(&self.listen, self.built_in.as_ref(), https.clone(), quic.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
         let domain = self.domain.clone().unwrap_or(localhost());
@@ -139,13 +198,15 @@ impl File {
             None => self.guess_addresses(web_port, quic.first().map(SocketAddr::port), &mut notes),
         };
         if addresses.len() > MAX_ADDRESSES {
-            bail!("addresses: {} are given; an invite has room for {MAX_ADDRESSES}", addresses.len());
+            let why = format!("{} are given; an invite has room for {MAX_ADDRESSES}", addresses.len());
+            return Err(wrong("addresses", why));
         }
-        let tcp_ports = port_range(self.ports.tcp.as_deref()).context("ports.tcp")?;
-        let udp_ports = port_range(self.ports.udp.as_deref()).context("ports.udp")?;
+        let tcp_ports = port_range(self.ports.tcp.as_deref()).map_err(|why| wrong("ports.tcp", why))?;
+        let udp_ports = port_range(self.ports.udp.as_deref()).map_err(|why| wrong("ports.udp", why))?;
         let operations = self.listen.operations.unwrap_or((Ipv4Addr::LOCALHOST, OPERATIONS_PORT).into());
         if !operations.ip().is_loopback() {
-            bail!("listen.operations: {operations} is not a loopback address; metrics and health stay on this machine");
+            let why = format!("{operations} is not a loopback address; metrics and health stay on this machine");
+            return Err(wrong("listen.operations", why));
         }
         let face_port = if is_https { web_port } else { self.listen.http.first().map_or(80, SocketAddr::port) };
         let port_host = addresses.first().and_then(|address| address.endpoints().into_iter().next()).map(|e| e.host);
@@ -153,7 +214,7 @@ impl File {
             Some(Certificate { chain, key }) => CertificateSource::Files { chain, key },
             None => CertificateSource::Own { names: vec![domain.to_string(), format!("*.{domain}")] },
         };
-        let proxies = Networks::parse(&self.proxies).context("proxies")?;
+        let proxies = Networks::parse(&self.proxies).map_err(|why| wrong("proxies", why))?;
         Ok(ServeSettings {
             directory,
             site: SiteSettings {
@@ -179,6 +240,7 @@ impl File {
             operations,
             built_in: self.built_in,
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
+            fixed,
             notes,
         })
     }
@@ -261,7 +323,7 @@ fn own_addresses() -> Vec<IpAddr> {
     if ips.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { ips }
 }
 
-fn port_range(given: Option<&str>) -> anyhow::Result<RangeInclusive<u16>> {
+fn port_range(given: Option<&str>) -> Result<RangeInclusive<u16>, String> {
     let Some(given) = given else { return Ok(PORT_POOL) };
     let range = match given.split_once('-') {
         Some((first, last)) => first.trim().parse().ok().zip(last.trim().parse().ok()),
@@ -269,7 +331,7 @@ fn port_range(given: Option<&str>) -> anyhow::Result<RangeInclusive<u16>> {
     };
     match range {
         Some((first, last)) if first > 0 && first <= last => Ok(first..=last),
-        Some(_) | None => bail!("\"{given}\" is not a range of ports: write it as \"20000-20999\""),
+        Some(_) | None => Err(format!("\"{given}\" is not a range of ports: write it as \"20000-20999\"")),
     }
 }
 
@@ -279,6 +341,7 @@ impl LimitsFile {
         Limits {
             connections: self.connections.unwrap_or(usual.connections),
             connections_per_source: self.connections_per_source.unwrap_or(usual.connections_per_source),
+            connections_per_port: self.connections_per_port.unwrap_or(usual.connections_per_port),
             handshakes: self.handshakes.unwrap_or(usual.handshakes),
             handshakes_per_source: self.handshakes_per_source.unwrap_or(usual.handshakes_per_source),
         }
@@ -286,47 +349,13 @@ impl LimitsFile {
 
     fn flows(&self) -> FlowSettings {
         let usual = FlowSettings::default();
-        FlowSettings { idle: self.udp_flow_idle_seconds.map_or(usual.idle, Duration::from_secs), ..usual }
+        FlowSettings {
+            idle: self.udp_flow_idle_seconds.map_or(usual.idle, Duration::from_secs),
+            per_port: self.udp_flows_per_port.unwrap_or(usual.per_port),
+            per_source: self.udp_flows_per_source.unwrap_or(usual.per_source),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> anyhow::Result<File> {
-        File::parse(text, Path::new("gateway.toml"))
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_line() {
-        let error = read("domain = \"example.org\"\n\n[listen]\nhtps = []\n").unwrap_err().to_string();
-        assert!(error.starts_with("gateway.toml:4: ") && error.contains("htps"), "{error}");
-        let error = read("domain = \"a b\"\n").unwrap_err().to_string();
-        assert!(error.starts_with("gateway.toml:1: ") && error.contains("a b"), "{error}");
-    }
-
-    #[test]
-    fn a_domain_gives_names_and_the_address_of_the_gateway() {
-        let file =
-            read("domain = \"example.org\"\n[listen]\nhttps = [\"0.0.0.0:443\"]\nquic = [\"0.0.0.0:443\"]\n").unwrap();
-        let settings = file.into_settings("/tmp/x".into()).unwrap();
-        assert_eq!(settings.gateway.addresses, [Address::parse("example.org:443").unwrap()]);
-        assert_eq!(settings.site.web, WebFace { is_https: true, port: 443 });
-        assert!(settings.notes.is_empty(), "{:?}", settings.notes);
-    }
-
-    #[test]
-    fn metrics_stay_on_this_machine() {
-        let file = read("[listen]\noperations = \"0.0.0.0:9180\"\n").unwrap();
-        assert!(file.into_settings("/tmp/x".into()).unwrap_err().to_string().contains("loopback"));
-    }
-
-    #[test]
-    fn ranges_of_ports_are_checked() {
-        assert_eq!(port_range(Some("20000 - 20010")).unwrap(), 20_000..=20_010);
-        for bad in ["", "x", "5-1", "0-5", "1-70000"] {
-            assert!(port_range(Some(bad)).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

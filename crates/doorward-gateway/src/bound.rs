@@ -1,0 +1,78 @@
+//! The gateway's own sockets: opened all or none, and where they came to be.
+
+use crate::StartError;
+use crate::listen::{listen_tcp, remedy};
+use crate::settings::GatewaySettings;
+use doorward_control::Protocol;
+use doorward_core::site::{Address, Carrier, Endpoint};
+use doorward_tunnel::Acceptor;
+use std::io;
+use std::net::SocketAddr;
+
+/// Where it listens really; port 0 in the settings became something.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    pub https: Vec<SocketAddr>,
+    pub http: Vec<SocketAddr>,
+    pub quic: Vec<SocketAddr>,
+}
+
+impl Bound {
+    /// Port 0 in an address stands for the port that was opened.
+    pub(crate) fn fill_ports(&self, addresses: &[Address]) -> Vec<Address> {
+        if addresses.iter().flat_map(Address::endpoints).all(|endpoint| endpoint.port != 0) {
+            return addresses.to_vec();
+        }
+        let fill = |endpoint: Endpoint| {
+            let opened = match endpoint.carrier {
+                Carrier::Quic => self.quic.first(),
+                Carrier::Tls | Carrier::WebSocket | Carrier::Memory => self.https.first(),
+            };
+            let port = opened.map(SocketAddr::port).filter(|_| endpoint.port == 0).unwrap_or(endpoint.port);
+            Address::one(endpoint.carrier, endpoint.host, port)
+        };
+        addresses.iter().flat_map(Address::endpoints).map(fill).collect()
+    }
+}
+
+/// Sockets that are open, before anything is served on them.
+pub(crate) struct Opened {
+    pub(crate) https: Vec<tokio::net::TcpListener>,
+    pub(crate) http: Vec<tokio::net::TcpListener>,
+    pub(crate) quic: Vec<quinn::Endpoint>,
+}
+
+impl Opened {
+    pub(crate) fn open(settings: &GatewaySettings, acceptor: &Acceptor) -> Result<Self, StartError> {
+        let tcp = |what, setting, addresses: &[SocketAddr]| {
+            let open = |a: &SocketAddr| listen_tcp(*a).map_err(|e| cannot_listen(what, setting, *a, Protocol::Tcp, e));
+            addresses.iter().map(open).collect::<Result<Vec<_>, _>>()
+        };
+        let https = tcp("HTTPS on", "listen.https", &settings.https)?;
+        let http = tcp("HTTP on", "listen.http", &settings.http)?;
+        let open_quic = |address: &SocketAddr| {
+            let opened = acceptor.listen_quic(*address);
+            opened.map_err(|e| cannot_listen("QUIC on UDP", "listen.quic", *address, Protocol::Udp, e))
+        };
+        let quic = settings.quic.iter().map(open_quic).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { https, http, quic })
+    }
+
+    pub(crate) fn bound(&self) -> Bound {
+        let tcp =
+            |listeners: &[tokio::net::TcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let quic = self.quic.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect();
+        Bound { https: tcp(&self.https), http: tcp(&self.http), quic }
+    }
+}
+
+fn cannot_listen(
+    what: &'static str,
+    setting: &str,
+    address: SocketAddr,
+    protocol: Protocol,
+    source: io::Error,
+) -> StartError {
+    let remedy = remedy(&source, protocol, address, setting);
+    StartError::Listen { what, address, remedy, source }
+}
