@@ -1,5 +1,5 @@
 //! A real Chromium without a window, on a node of the world, driven by the DevTools protocol
-//! (https://chromedevtools.github.io/devtools-protocol/).
+//! (<https://chromedevtools.github.io/devtools-protocol/>).
 
 mod pipe;
 mod review;
