@@ -32,13 +32,14 @@ impl Target {
 }
 
 impl Service {
-    /// A service with nothing but a name, a target and a policy.
+    /// A service with nothing but a name, a target and a policy. It claims no virtual port: that of the target may be
+    /// another service's, which was there before.
     pub fn new(name: Label, target: Target, access: PolicyDocument) -> Self {
         let offer = Offer {
             name,
             title: None,
             kind: target.kind(),
-            virtual_port: target.port(),
+            virtual_port: None,
             main: false,
             entrances: Vec::new(),
             access,
@@ -66,6 +67,13 @@ mod tests {
         for (kind, given, whole) in table {
             assert_eq!(Target::parse_short(kind, given).unwrap().to_string(), whole, "{given}");
         }
+    }
+
+    #[test]
+    fn a_quick_service_claims_no_virtual_port() {
+        let target = Target::parse_short(ServiceKind::Http, "5000").unwrap();
+        let service = Service::new(Label::parse("http-5000").unwrap(), target, PolicyDocument::public());
+        assert_eq!((service.target.port(), service.offer.virtual_port), (Some(5000), None));
     }
 
     #[test]

@@ -103,7 +103,8 @@ async fn create(
     .execute(work.connection())
     .await
     .map_err(StoreError::from)?;
-    let detail = format!("for {} machines until {expires_at}", request.uses);
+    let machines = if request.uses == 1 { "machine" } else { "machines" };
+    let detail = format!("for {} {machines} until {expires_at}", request.uses);
     work.write_down(Deed::InviteCreated, &format!("invite {id}"), &detail, now).await?;
     Ok((InviteId(id), secret))
 }

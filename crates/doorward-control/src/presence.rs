@@ -180,6 +180,11 @@ impl Presence {
         self.update(|world| world.reachability.insert((protocol, port), reachability));
     }
 
+    /// What somebody outside saw of it counts no more.
+    pub fn port_unseen(&self, protocol: Protocol, port: u16) {
+        self.update(|world| world.reachability.remove(&(protocol, port)));
+    }
+
     pub fn ports(&self) -> BTreeMap<(Protocol, u16), PortState> {
         self.world().ports.clone()
     }

@@ -61,7 +61,7 @@ impl fmt::Display for Host {
 
 /// What carries a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Carrier {
     /// QUIC on UDP: no head-of-line blocking, survives a changing address.
     Quic,
@@ -252,6 +252,13 @@ mod tests {
         }
         for bad in ["", "ftp://gw", "gw:0", "gw:99999", "gw:x", "a b:443", "user@gw:443", "[::1", "gw/path"] {
             assert!(Address::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_carrier_has_one_spelling_everywhere() {
+        for carrier in [Carrier::Quic, Carrier::Tls, Carrier::WebSocket, Carrier::Memory] {
+            assert_eq!(serde_json::to_value(carrier).unwrap(), carrier.word());
         }
     }
 

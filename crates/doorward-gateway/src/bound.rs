@@ -18,6 +18,19 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// The ports by which the web entrance is reached from outside, each once: not those on loopback alone, and where
+    /// something in front maps a port, only that one.
+    pub(crate) fn public_web_ports(&self, mapped: Option<u16>) -> Vec<u16> {
+        if let Some(port) = mapped {
+            return vec![port];
+        }
+        let open = self.https.iter().chain(&self.http).filter(|address| !address.ip().to_canonical().is_loopback());
+        let mut ports: Vec<_> = open.map(SocketAddr::port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// Port 0 in an address stands for the port that was opened.
     pub(crate) fn fill_ports(&self, addresses: &[Address]) -> Vec<Address> {
         if addresses.iter().flat_map(Address::endpoints).all(|endpoint| endpoint.port != 0) {
@@ -75,4 +88,29 @@ fn cannot_listen(
 ) -> StartError {
     let remedy = remedy(&source, protocol, address, setting);
     StartError::Listen { what, address, remedy, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn ports_are_public_once_by_their_outer_number_and_never_on_loopback() {
+        type Row<'r> = (&'r [&'r str], &'r [&'r str], Option<u16>, &'r [u16]);
+        let table: [Row<'_>; 5] = [
+            (&["0.0.0.0:443", "[::]:443"], &["127.0.0.1:8080", "[::1]:8080"], None, &[443]),
+            (&["192.0.2.1:443"], &["[2001:db8::1]:80"], None, &[80, 443]),
+            (&["127.0.0.1:8443", "[::ffff:127.0.0.1]:8444"], &["127.0.0.1:8080"], None, &[]),
+            (&["127.0.0.1:8443"], &["127.0.0.1:8080"], Some(443), &[443]),
+            (&["0.0.0.0:8443", "[::]:8443"], &[], Some(443), &[443]),
+        ];
+        for (https, http, mapped, expected) in table {
+            let bound = Bound { https: at(https), http: at(http), quic: at(&["0.0.0.0:444"]) };
+            assert_eq!(bound.public_web_ports(mapped), expected, "{https:?} {http:?} {mapped:?}");
+        }
+    }
 }

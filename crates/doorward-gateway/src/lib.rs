@@ -1,6 +1,7 @@
 //! The data plane: entrances, admission, links. It decides nothing by itself: control publishes a snapshot, core
 //! decides, and only what was decided opens a link.
 
+mod access_log;
 mod admit;
 mod bound;
 mod certificates;
@@ -91,7 +92,7 @@ impl Gateway {
         let bound = opened.bound();
 
         let (live, links) = (Arc::new(Live::default()), Arc::new(Links::default()));
-        let web_ports = bound.https.iter().chain(&bound.http).map(SocketAddr::port).collect();
+        let web_ports = bound.public_web_ports(settings.public_port);
         let addresses = bound.fill_ports(&settings.addresses);
         let voice = Arc::new(SiteVoice::new(control.clone(), addresses, web_ports));
         let flows = Arc::new(ArcSwap::from_pointee(settings.flows));

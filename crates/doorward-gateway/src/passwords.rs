@@ -1,6 +1,8 @@
 //! Checking HTTP Basic credentials (RFC 7617). The hash is slow on purpose and every request carries the password, so
-//! what was found right once is remembered (as a keyed digest, in memory); wrong guesses are counted per source.
+//! what was found right once is remembered (as a keyed digest, in memory); wrong guesses are counted per source, which of
+//! IPv6 is a whole /64.
 
+use crate::listen::strangers::source_of;
 use doorward_control::passwords::verify;
 use doorward_core::Secret;
 use doorward_core::access::{PasswordHash, Proof, Who};
@@ -96,7 +98,9 @@ impl Passwords {
 
     fn is_guessing(&self, source: IpAddr) -> bool {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        wrong.get(&source).is_some_and(|(count, since)| *count >= ALLOWED_WRONG && since.elapsed() < WRONG_WINDOW)
+        wrong
+            .get(&source_of(source))
+            .is_some_and(|(count, since)| *count >= ALLOWED_WRONG && since.elapsed() < WRONG_WINDOW)
     }
 
     fn count_wrong(&self, source: IpAddr) {
@@ -104,10 +108,50 @@ impl Passwords {
         if wrong.len() >= MAX_SOURCES {
             wrong.retain(|_, (_, since)| since.elapsed() < WRONG_WINDOW);
         }
-        let entry = wrong.entry(source).or_insert((0, Instant::now()));
+        let entry = wrong.entry(source_of(source)).or_insert((0, Instant::now()));
         if entry.1.elapsed() >= WRONG_WINDOW {
             *entry = (0, Instant::now());
         }
         entry.0 += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::access::{Policy, PolicyDocument};
+    use doorward_core::names::Label;
+    use doorward_core::service::{ServiceKind, Standing};
+    use doorward_core::{AccountId, DeviceId, ServiceId};
+    use std::sync::Arc;
+
+    /// With a hash that fits no password, so that guesses cost no time.
+    fn service() -> Service {
+        let who = Who::Password(vec![PasswordHash { user: "guest".into(), phc: "none".into() }]);
+        let usual = PolicyDocument::public().to_policy().unwrap();
+        Service {
+            id: ServiceId(1),
+            device: DeviceId(1),
+            account: AccountId(1),
+            device_name: Label::parse("printer1").unwrap(),
+            name: Label::parse("web").unwrap(),
+            title: String::new(),
+            kind: ServiceKind::Http,
+            standing: Standing::Offered,
+            policy: Arc::new(Policy { who, ..usual }),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_whole_network_of_addresses_guesses_no_more_than_others() {
+        let (passwords, service) = (Passwords::new(), service());
+        let guess = async |from: IpAddr| passwords.check(&service, "guest", Secret::new("1234".to_owned()), from).await;
+        let guesser = |n: u32| IpAddr::from(std::net::Ipv6Addr::from((0x2001_0db8_u128 << 96) + u128::from(n)));
+        for n in 0..ALLOWED_WRONG {
+            assert_eq!(guess(guesser(n)).await, Checked::Wrong, "guess {n}");
+        }
+        assert_eq!(guess(guesser(ALLOWED_WRONG)).await, Checked::TooMany);
+        let neighbour = "2001:db8:0:1::1".parse().unwrap();
+        assert_eq!(guess(neighbour).await, Checked::Wrong, "another /64 is somebody else");
     }
 }

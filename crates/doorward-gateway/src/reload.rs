@@ -40,6 +40,7 @@ impl Gateway {
         strangers.set_limits(settings.limits);
         web.admission.flows.store(Arc::new(settings.flows));
         web.proxies.store(Arc::new(settings.proxies));
+        voice.set_web_ports(self.bound.public_web_ports(settings.public_port));
         let addresses = self.bound.fill_ports(&settings.addresses);
         if *voice.addresses() != addresses {
             voice.set_addresses(addresses);

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct SiteVoice {
     control: Control,
     addresses: ArcSwap<Vec<Address>>,
-    web_ports: Vec<u16>,
+    /// Those that are public.
+    web_ports: ArcSwap<Vec<u16>>,
     last_check: Mutex<Option<Instant>>,
 }
 
@@ -21,7 +22,8 @@ const MAX_CHECKED: usize = 32;
 
 impl SiteVoice {
     pub(crate) fn new(control: Control, addresses: Vec<Address>, web_ports: Vec<u16>) -> Self {
-        Self { control, addresses: ArcSwap::from_pointee(addresses), web_ports, last_check: Mutex::default() }
+        let (addresses, web_ports) = (ArcSwap::from_pointee(addresses), ArcSwap::from_pointee(web_ports));
+        Self { control, addresses, web_ports, last_check: Mutex::default() }
     }
 
     pub(crate) fn addresses(&self) -> Arc<Vec<Address>> {
@@ -31,6 +33,15 @@ impl SiteVoice {
     /// Agents that come from now on are told of these.
     pub(crate) fn set_addresses(&self, addresses: Vec<Address>) {
         self.addresses.store(Arc::new(addresses));
+    }
+
+    /// These are tried from outside from now on. What was seen of one that is no longer public means nothing more.
+    pub(crate) fn set_web_ports(&self, ports: Vec<u16>) {
+        let before = self.web_ports.swap(Arc::new(ports));
+        let now = self.web_ports.load();
+        for gone in before.iter().filter(|port| !now.contains(port)) {
+            self.control.presence().port_unseen(Protocol::Tcp, *gone);
+        }
     }
 
     /// The site as it is now. The revision names the content: equal content, equal number.
@@ -62,7 +73,6 @@ impl SiteVoice {
         if last.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
             return None;
         }
-        *last = Some(Instant::now());
         let mut hosts: Vec<String> = Vec::new();
         for endpoint in self.addresses().iter().flat_map(Address::endpoints) {
             let host = match endpoint.host {
@@ -77,7 +87,13 @@ impl SiteVoice {
         let states = self.control.presence().ports();
         let is_open = |port: &u16| states.get(&(Protocol::Tcp, *port)) == Some(&PortState::Bound);
         let snapshot = self.control.snapshot();
-        let ports = self.web_ports.iter().copied().chain(snapshot.tcp_ports().filter(is_open)).take(MAX_CHECKED);
-        Some(CheckPorts { hosts, tcp: ports.map(u32::from).collect() })
+        let web_ports = self.web_ports.load();
+        let services = snapshot.tcp_ports().filter(is_open).filter(|port| !web_ports.contains(port));
+        let ports: Vec<_> = web_ports.iter().copied().chain(services).take(MAX_CHECKED).map(u32::from).collect();
+        if ports.is_empty() {
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(CheckPorts { hosts, tcp: ports })
     }
 }

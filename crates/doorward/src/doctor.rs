@@ -2,6 +2,7 @@
 //! fine, and if not, what to do. It only looks; every look has a limit.
 
 mod carriers;
+mod certificate;
 mod clock;
 mod device;
 mod files;
@@ -96,7 +97,7 @@ pub fn words(findings: &[Finding]) -> String {
             Standing::Note => "note",
             Standing::Wrong => "WRONG",
         };
-        let remedy = finding.remedy.as_ref().map(|remedy| format!(" — {remedy}")).unwrap_or_default();
+        let remedy = finding.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
         let text = plain(&format!("{}{remedy}", finding.what));
         format!("{mark:<5}  {hop:<widest$}  {text}\n", hop = plain(&finding.hop))
     };

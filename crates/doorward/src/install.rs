@@ -174,8 +174,21 @@ fn uninstall_on(machine: &Machine, options: &InstallOptions) -> anyhow::Result<R
 
 fn tell_what_stays(machine: &Machine, part: Part, flavour: Flavour, report: &mut Report) {
     let places = machine.places(flavour);
-    let stays = [places.state.join(part.name()), places.config.join(part.settings_file())];
-    for path in stays.iter().filter(|path| machine.at(path).exists()) {
+    let state = places.state.join(part.name());
+    // Of a service with a user made for it: the usual place is a link to there (systemd.exec(5), DynamicUser=).
+    let private = Path::new("/var/lib/private/doorward").join(part.name());
+    let is_private = flavour == Flavour::Systemd && machine.at(&private).exists();
+    if is_private {
+        report.note(format!(
+            "its keys stay in {private}, where {state} leads; if they are not needed any more: \
+             sudo rm -rf {private} {state}",
+            private = private.display(),
+            state = state.display()
+        ));
+    }
+    let settings = places.config.join(part.settings_file());
+    let stays = (!is_private).then_some(state).into_iter().chain([settings]);
+    for path in stays.filter(|path| machine.at(path).exists()) {
         report.note(format!("{} stays; remove it yourself if it is not needed any more", path.display()));
     }
     if flavour == Flavour::SystemdUser && systemd::lingers(machine) {

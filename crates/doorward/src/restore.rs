@@ -6,6 +6,7 @@ use crate::backup::{archive, certificate_files};
 use crate::operations::SOCKET;
 use crate::paths;
 use crate::serve::settings::File as SettingsFile;
+use crate::terminal::counted;
 use anyhow::{Context, bail};
 use archive::{Manifest, SETTINGS, STORE};
 use doorward_control::{Control, ControlSettings};
@@ -132,10 +133,10 @@ impl Restored {
             .push("Devices come back by themselves, and find their names, ports and policies as they were.".to_owned());
         let steps: String = steps.iter().enumerate().map(|(n, step)| format!("  {}. {step}\n", n + 1)).collect();
         format!(
-            "Restored the gateway of {} (release {release}): {} devices, {} services.\nSite key: {}\n\nNext:\n{steps}",
+            "Restored the gateway of {} (release {release}): {}, {}.\nSite key: {}\n\nNext:\n{steps}",
             created.strftime("%Y-%m-%d %H:%M UTC"),
-            self.devices,
-            self.services,
+            counted(self.devices, "device"),
+            counted(self.services, "service"),
             self.site_key
         )
     }

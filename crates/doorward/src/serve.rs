@@ -113,7 +113,8 @@ async fn greet(running: &Running, notes: &[String]) -> anyhow::Result<()> {
     }
     let devices = running.control.snapshot().devices().count();
     if devices > 0 {
-        text += &format!("\n{devices} device(s) are registered: `doorward devices`. Another one: `doorward invite`.\n");
+        let devices = terminal::counted(devices, "device");
+        text += &format!("\nRegistered: {devices} (`doorward devices`). Another one: `doorward invite`.\n");
     } else if std::io::stdout().is_terminal() {
         // A secret: for the eyes at this terminal, never for a journal.
         let invite = running.invite(InviteRequest::default()).await?.to_text();

@@ -37,6 +37,11 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// `1 device`, `2 devices`.
+pub fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A secret chosen now: asked for twice at a terminal, else the next line of stdin.
 pub async fn new_secret(what: String) -> anyhow::Result<Secret<String>> {
     off_the_runtime(move || {

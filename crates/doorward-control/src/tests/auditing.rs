@@ -1,4 +1,5 @@
 use super::support::*;
+use crate::InviteRequest;
 use crate::audit::MAX_REFUSALS;
 use doorward_core::Secret;
 use doorward_core::audit::Deed;
@@ -116,4 +117,17 @@ async fn whoever_flushes_finds_what_another_flush_was_just_storing() {
         assert_eq!(seen, n);
     }
     housekeeping.abort();
+}
+
+#[tokio::test]
+async fn an_invite_says_for_how_many_machines() {
+    let site = Site::open().await;
+    for uses in [1, 2] {
+        site.invite(InviteRequest { uses, ..InviteRequest::default() }).await;
+    }
+    let entries = site.control.audit(100).await.unwrap();
+    let mut details: Vec<_> =
+        entries.iter().filter_map(|e| e.detail.strip_suffix(" until 2026-11-30T12:00:00Z")).collect();
+    details.sort_unstable();
+    assert_eq!(details, ["for 1 machine", "for 2 machines"]);
 }

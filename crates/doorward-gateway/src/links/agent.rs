@@ -219,13 +219,7 @@ impl Reception {
         }
     }
 
-    async fn hear(
-        &self,
-        id: DeviceId,
-        link: &Arc<GatewayLink>,
-        message: Message,
-        registered: &mut Option<Registered>,
-    ) {
+    async fn hear(&self, id: DeviceId, link: &Arc<GatewayLink>, message: Message, registered: &mut Option<Registered>) {
         match message {
             Message::Services(services) => {
                 let new = Registered::register(&self.control, id, services).await;

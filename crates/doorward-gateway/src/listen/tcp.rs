@@ -1,5 +1,6 @@
 //! Public TCP ports: one service each.
 
+use crate::access_log;
 use crate::admit::{Admission, Admitted};
 use crate::listen::accept;
 use crate::listen::complaint::Complaint;
@@ -79,20 +80,20 @@ async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admiss
         () = cut => return socket.abort(),
     };
     match stream {
-        Ok(stream) => pass(socket, stream, &admitted, peer).await,
+        Ok(stream) => pass(socket, stream, &admitted).await,
         Err(_) => socket.abort(),
     }
 }
 
-async fn pass(socket: VisitorSocket, stream: doorward_tunnel::Stream, admitted: &Admitted, peer: SocketAddr) {
+async fn pass(socket: VisitorSocket, stream: doorward_tunnel::Stream, admitted: &Admitted) {
     let started = Instant::now();
     let traffic = Traffic::default();
     let end = splice(socket, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
-    tracing::debug!(target: "doorward::access", %peer, "tcp visit");
     info!(
         target: "doorward::access",
         entrance = "tcp",
         service = admitted.service.path(),
+        source = access_log::source(admitted.permit.visitor().source()),
         up = traffic.up.load(Ordering::Relaxed),
         down = traffic.down.load(Ordering::Relaxed),
         seconds = started.elapsed().as_secs_f32(),

@@ -1,5 +1,6 @@
 //! Public UDP ports: one service each, one flow per visitor's address and port.
 
+use crate::access_log;
 use crate::admit::Admission;
 use crate::listen::complaint::Complaint;
 use crate::listen::flows::{Flows, Found, Place};
@@ -73,7 +74,8 @@ async fn run_flow(port: Arc<Port>, place: Place, admission: Admission) {
         }
     };
     let end = flow.run(seat.open(), deliver, admission.flows.load().idle, cut).await;
-    debug!(target: "doorward::access", entrance = "udp", service = admitted.service.path(), ?end);
+    let source = access_log::source(admitted.permit.visitor().source());
+    debug!(target: "doorward::access", entrance = "udp", service = admitted.service.path(), source, ?end);
 }
 
 impl Port {

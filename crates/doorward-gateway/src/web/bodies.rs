@@ -2,6 +2,7 @@
 
 use super::breaking::VisitorSide;
 use super::connection::{Upstream, VisitorConnection};
+use crate::access_log;
 use crate::admit::Admitted;
 use bytes::Bytes;
 use doorward_core::service::Service;
@@ -9,6 +10,7 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -77,6 +79,7 @@ pub(crate) struct Returning {
     visit: Option<Visit>,
     watch: Option<AbortOnDropHandle<()>>,
     service: Arc<Service>,
+    source: IpAddr,
     status: StatusCode,
     started: Instant,
     bytes: u64,
@@ -84,7 +87,7 @@ pub(crate) struct Returning {
 
 impl Returning {
     pub(crate) fn new(incoming: Incoming, visit: Visit, status: StatusCode, started: Instant) -> Self {
-        let service = visit.admitted.service.clone();
+        let (service, source) = (visit.admitted.service.clone(), visit.admitted.permit.visitor().source());
         let watch = (!incoming.is_end_stream()).then(|| {
             let (cut, visitor) = (visit.admitted.presence.cut_owned(), visit.visitor.clone());
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -92,7 +95,7 @@ impl Returning {
                 visitor.break_off();
             }))
         });
-        Self { incoming, visit: Some(visit), watch, service, status, started, bytes: 0 }
+        Self { incoming, visit: Some(visit), watch, service, source, status, started, bytes: 0 }
     }
 
     fn end(&mut self) {
@@ -141,6 +144,7 @@ impl Drop for Returning {
             target: "doorward::access",
             entrance = "web",
             service = self.service.path(),
+            source = access_log::source(self.source),
             status = self.status.as_u16(),
             down = self.bytes,
             seconds = self.started.elapsed().as_secs_f32(),

@@ -127,7 +127,7 @@ impl Web {
             match acceptor.take_websocket(Upgraded(TokioIo::new(upgraded)), peer).await {
                 Ok(Some(arrival)) => reception.receive(arrival).await,
                 Ok(None) => {}
-                Err(error) => debug!(%error, "a WebSocket link came to nothing"),
+                Err(error) => debug!(%error, "a link by websocket came to nothing"),
             }
         });
         response.map(|()| empty())

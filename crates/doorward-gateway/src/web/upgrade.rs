@@ -3,6 +3,7 @@
 
 use super::breaking::TargetStream;
 use super::connection::VisitorConnection;
+use crate::access_log;
 use crate::admit::Admitted;
 use doorward_tunnel::splice::{Traffic, splice};
 use doorward_tunnel::{Duplex, Upgraded};
@@ -57,6 +58,7 @@ pub(crate) async fn pass(
         target: "doorward::access",
         entrance = "web",
         service = admitted.service.path(),
+        source = access_log::source(admitted.permit.visitor().source()),
         upgraded = true,
         up = traffic.up.load(Ordering::Relaxed),
         down = traffic.down.load(Ordering::Relaxed),

@@ -50,7 +50,7 @@ async fn an_invite_lets_a_device_in_and_is_listed() {
     assert_eq!(invite.site, bed.gateway.control.site_keys().active.fingerprint);
     let _agent = bed.join(&invite, "printer1", "").await;
     let listed = invites::list(owner, Form::Table, now()).await.unwrap();
-    assert_eq!(line(&listed, "1 "), "1 usable 1 of 2 just now in 11 h printer1");
+    assert_eq!(line(&listed, "1 "), "1 usable 1 of 2 just now in 12 h printer1");
     assert!(!listed.contains(text.expose()) && !invites::list(owner, Form::Json, now()).await.unwrap().contains("DW1"));
 
     invites::revoke(owner, 1).await.unwrap();

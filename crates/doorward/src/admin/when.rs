@@ -12,14 +12,15 @@ pub fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `45 s`, `3 min`, `5 h`, `6 days`.
+/// `45 s`, `3 min`, `5 h`, `6 days`, to the nearest: what was made for 12 h has 12 h left a second later.
 pub fn span(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
+    let nearest = |unit: i64| (seconds + unit / 2) / unit;
     match seconds {
         ..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..172_800 => format!("{} h", seconds / 3600),
-        172_800.. => format!("{} days", (seconds + 43_200) / 86_400),
+        60..3570 => format!("{} min", nearest(60)),
+        3570..171_000 => format!("{} h", nearest(3600)),
+        171_000.. => format!("{} days", nearest(86_400)),
     }
 }
 
@@ -76,6 +77,11 @@ mod tests {
             (-180, "3 min ago"),
             (-7200, "2 h ago"),
             (-259_200, "3 days ago"),
+            (3569, "in 59 min"),
+            (3599, "in 1 h"),
+            (43_199, "in 12 h"),
+            (170_999, "in 47 h"),
+            (172_799, "in 2 days"),
             (604_799, "in 7 days"),
         ];
         for (seconds, words) in table {

@@ -36,8 +36,12 @@ impl Wish {
             Some(name) => Label::parse(name).context("--name")?,
             None => self.default_name(&target)?,
         };
-        if self.kind == ServiceKind::Http && self.port.is_some() {
-            bail!("--port is for tcp and udp: a web service is reached by its name; leave --port out");
+        if let (ServiceKind::Http, Some(port)) = (self.kind, self.port) {
+            bail!(
+                "--port is for raw ports: a web service is reached by its name. Leave --port out, or:\n\n    \
+                 doorward tcp {} --port {port} --public",
+                self.target
+            );
         }
         let from = (!self.from.is_empty()).then(|| self.from.clone());
         let needs_password = self.kind == ServiceKind::Http && !self.is_public;
@@ -153,5 +157,28 @@ impl Teller {
             text += &format!("\n{code}\n");
         }
         terminal::print(&(text + "Ctrl-C ends it.\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_for_a_web_service_is_refused_with_the_command_that_has_one() {
+        let wish = Wish {
+            kind: ServiceKind::Http,
+            target: "5000".to_owned(),
+            name: None,
+            is_public: true,
+            from: Vec::new(),
+            port: Some(20_005),
+        };
+        let error = wish.clone().prepare().err().expect("it is refused").to_string();
+        assert!(error.contains("doorward tcp 5000 --port 20005 --public"), "{error}");
+        let service = Wish { port: None, ..wish.clone() }.prepare().unwrap().service;
+        assert_eq!(service.offer.entrances, []);
+        let raw = Wish { kind: ServiceKind::Tcp, ..wish }.prepare().unwrap().service;
+        assert_eq!(raw.offer.entrances, [EntranceWish::TcpPort(20_005)]);
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway's machine: what the running gateway reports, and what can be seen beside it.
 
 use super::firewall::Firewall;
-use super::{Finding, clock, files, names};
+use super::{Finding, certificate, clock, files, names};
 use crate::admin::devices::{self, Device, Link};
 use crate::admin::services::{self, Service};
 use crate::admin::status::{self, PortStatus, Status};
@@ -29,8 +29,10 @@ pub(super) async fn examine(owner: &Owner) -> Vec<Finding> {
     findings.push(disk(owner.directory()));
     findings.extend(files::examine(&owner.socket()));
     findings.push(site_key(&status));
-    let (named, clock) = tokio::join!(names::examine(&status), clock::examine(newest_deed(&owner).await));
+    let clock = async { clock::examine(newest_deed(&owner).await).await };
+    let (named, shown, clock) = tokio::join!(names::examine(&status), certificate::examine(&status), clock);
     findings.extend(named);
+    findings.extend(shown);
     findings.push(clock);
     let firewall = Firewall::detect().await;
     findings.extend(ports(&status.ports, firewall));

@@ -45,6 +45,8 @@ async fn a_gateway_and_a_device_that_are_well_have_nothing_wrong() {
         assert_eq!(found(&findings, hop, part).standing, Standing::Fine);
     }
     assert_eq!(found(&findings, "domain", "there is none").standing, Standing::Note);
+    let shown = found(&findings, "certificate", "is self-signed");
+    assert!(shown.standing == Standing::Note && shown.remedy.as_ref().unwrap().contains("[certificate]"), "{shown:?}");
 
     agent.stop().await;
     drop(target);
@@ -73,6 +75,26 @@ async fn a_gateway_and_a_device_that_are_well_have_nothing_wrong() {
     let findings = examine(&device, &agent.places).await;
     let refused = found(&findings, "gateway main", "it refuses this device");
     assert!(refused.remedy.as_ref().unwrap().contains("join --replace"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_somebody_else_signed_is_fine() {
+    let directory = tempfile::tempdir().unwrap();
+    let (chain, key) = (directory.path().join("chain.pem"), directory.path().join("key.pem"));
+    let keys = [(); 2].map(|()| rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap());
+    let mut authority = rcgen::CertificateParams::default();
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "An authority");
+    let authority = rcgen::Issuer::from_params(&authority, &keys[0]);
+    let made = rcgen::CertificateParams::new(vec!["*.example.localhost".to_owned()]).unwrap();
+    std::fs::write(&chain, made.signed_by(&keys[1], &authority).unwrap().pem()).unwrap();
+    std::fs::write(&key, keys[1].serialize_pem()).unwrap();
+    let data = directory.path().join("gateway");
+    let mut settings = crate::testbed::settings(&data, Ports::default());
+    settings.gateway.certificate = doorward_gateway::CertificateSource::Files { chain, key };
+    let gateway = crate::serve::start(settings).await.unwrap();
+    let findings = examine(&Owner::new(data), &nowhere()).await;
+    assert_eq!(found(&findings, "certificate", "is not self-signed").standing, Standing::Fine);
+    gateway.stop().await;
 }
 
 #[tokio::test]
@@ -140,7 +162,7 @@ fn ports_are_told_apart_and_the_command_is_said() {
 #[test]
 fn each_finding_is_one_line_with_its_remedy() {
     let findings = [Finding::fine("a", "b"), Finding::wrong("longer", "x\u{1b}[2J", "do y")];
-    assert_eq!(words(&findings), "fine   a       b\nWRONG  longer  x\u{fffd}[2J — do y\n");
+    assert_eq!(words(&findings), "fine   a       b\nWRONG  longer  x\u{fffd}[2J; do y\n");
     let json = serde_json::to_value(&findings).unwrap();
     assert_eq!(json[1], json!({"standing": "wrong", "hop": "longer", "what": "x\u{1b}[2J", "remedy": "do y"}));
 }

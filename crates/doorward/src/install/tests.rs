@@ -116,6 +116,28 @@ fn a_system_service_is_written_once_started_and_leaves_nothing() {
 }
 
 #[test]
+fn where_the_keys_really_are_is_said_with_what_removes_them() {
+    let lab = Lab::new(true);
+    lab.program("systemctl", RECORDER);
+    install_on(&lab.machine, &options(Part::Agent, Flavour::Systemd)).unwrap();
+    // As systemd makes it for a user of its own.
+    let there = |path: &str| lab.machine.at(Path::new(path));
+    lab.put("/var/lib/private/doorward/agent/main/device.key", "secret");
+    fs::create_dir_all(there("/var/lib/doorward")).unwrap();
+    std::os::unix::fs::symlink("../private/doorward/agent", there("/var/lib/doorward/agent")).unwrap();
+
+    let report = uninstall_on(&lab.machine, &InstallOptions::new(Part::Agent)).unwrap();
+    let [note] = report.notes.as_slice() else { panic!("{report}") };
+    assert!(note.contains("stay in /var/lib/private/doorward/agent"), "{note}");
+    let (_, command) = note.split_once("sudo ").expect("the command is said");
+    let here = command.replace("/var", there("/var").to_str().unwrap());
+    assert!(Command::new("sh").args(["-c", &here]).status().unwrap().success(), "{here}");
+    for gone in ["/var/lib/private/doorward/agent", "/var/lib/doorward/agent"] {
+        assert!(there(gone).symlink_metadata().is_err(), "{gone} is still there");
+    }
+}
+
+#[test]
 fn a_user_service_lingers_or_says_that_it_cannot() {
     let lab = Lab::new(false);
     lab.program("systemctl", RECORDER);

@@ -61,6 +61,7 @@ async fn a_gateway_comes_back_elsewhere_and_its_devices_with_it() {
     let data = directory.path().join("elsewhere/data");
     let restored = run(&file, &data, secret("right")).await.unwrap();
     assert_eq!((restored.devices, restored.services), (2, 1));
+    assert!(restored.words().contains("): 2 devices, 1 service.\n"), "{}", restored.words());
     assert_eq!((mode(&data), mode(&data.join(STORE)), mode(&data.join(SETTINGS))), (0o700, 0o600, 0o600));
     assert_eq!(std::fs::read(data.join(SETTINGS)).unwrap(), std::fs::read(&config).unwrap());
     assert_eq!(names_in(&data), [STORE, SETTINGS]);

@@ -230,6 +230,7 @@ impl File {
                 https,
                 http: self.listen.http,
                 quic,
+                public_port: self.listen.public_port,
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
                 addresses,
                 certificate,
