@@ -149,7 +149,9 @@ async fn a_raw_port_has_so_many_connections_and_the_other_services_go_on() {
     }
     let endings = held.iter_mut().map(|socket| ending(socket, Duration::from_secs(2)));
     let endings = futures_util::future::join_all(endings).await;
-    assert_eq!(endings.iter().filter(|how| **how == Ending::StillOpen).count(), 10, "{endings:?}");
+    let open = endings.iter().filter(|how| **how == Ending::StillOpen).count();
+    // The agent's own try of the new port may hold a place for a moment.
+    assert!((9..=10).contains(&open), "{open} of {endings:?}");
     assert_eq!(get(lab.http(), HOST, "/").await.text(), "page");
     drop(held);
     until("a place is free again", async || {
