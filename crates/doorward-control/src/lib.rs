@@ -7,6 +7,7 @@
 mod access;
 pub mod accounts;
 mod audit;
+mod certificates;
 mod changes;
 mod devices;
 mod enrol;
@@ -26,6 +27,9 @@ mod tests;
 
 pub use access::Reservation;
 pub use audit::AuditEntry;
+pub use certificates::{
+    AuthorityReport, Certificate, CertificateReport, CertificateState, PendingOrder, Reports, SetReport, Shelf,
+};
 pub use changes::{Change, Changes, News};
 pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
@@ -39,11 +43,14 @@ pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
     AccessHome, Device, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord, Snapshot,
 };
+pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
 
 use arc_swap::ArcSwap;
+use certificates::Certificates;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use store::seal::Seal;
 use store::{ChangeError, Store};
 use thiserror::Error;
 use tokio::sync::broadcast;
@@ -56,6 +63,8 @@ pub struct Control(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
     pub(crate) store: Store,
+    pub(crate) seal: Seal,
+    pub(crate) certificates: Certificates,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
@@ -99,15 +108,19 @@ impl Control {
         let ControlSettings { directory, site, now } = settings;
         let store = Store::open(&directory, &SiteKey::generate(), now).await?;
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
+        let seal = store.take_seal(&directory).await?;
         let presence = Presence::default();
-        let first = {
+        let (first, certificates) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
-            store::load::everything(site, &mut connection).await.map_err(unreadable)?
+            let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
+            (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
         };
         let control = Self(Arc::new(Shared {
             directory: directory.clone(),
             store,
+            seal,
+            certificates,
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,
@@ -154,7 +167,7 @@ impl Control {
     /// A consistent copy of the store while everything runs, readable by its owner alone. It holds the site key.
     /// `path` must not exist yet.
     pub async fn backup_into(&self, path: &Path) -> Result<(), BackupError> {
-        self.0.store.backup_into(path).await
+        self.0.store.backup_into(path, &self.0.seal).await
     }
 
     /// Waits for the changes under way and closes the store. Further changes are refused; the snapshot stays.

@@ -185,6 +185,11 @@ impl Snapshot {
         self.hosts.get(host).is_some_and(|claims| claims.iter().any(|claim| claim.is_routed))
     }
 
+    /// The hosts on which a service has a route (for certificates).
+    pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.hosts.iter().filter(|(_, claims)| claims.iter().any(|claim| claim.is_routed)).map(|(host, _)| host)
+    }
+
     pub fn tcp(&self, port: u16) -> Option<Arc<Service>> {
         self.port(Protocol::Tcp, port)
     }

@@ -5,10 +5,13 @@
 //! (`synchronous=FULL`): a lost commit would bring a revoked key or a used invite back.
 
 pub(crate) mod load;
+pub(crate) mod seal;
 pub(crate) mod words;
 
 use crate::site::{self, KeyState, SiteKey};
+use doorward_core::Secret;
 use jiff::Timestamp;
+use seal::{SEAL_FILE, Seal};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -117,7 +120,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn migrator() -> Migrator {
     let first = include_str!("../migrations/0001_first.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "first".into(), MigrationType::Simple, first, false)])
+    let certificates = include_str!("../migrations/0002_certificates.sql").into_sql_str();
+    Migrator::with_migrations(vec![
+        Migration::new(1, "first".into(), MigrationType::Simple, first, false),
+        Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
+    ])
 }
 
 impl Store {
@@ -172,13 +179,47 @@ impl Store {
         self.options.lock().expect("nothing panics while it holds this lock").clone()
     }
 
-    /// A consistent copy while everything runs, with mode 0600. `path` must not exist yet.
-    pub(crate) async fn backup_into(&self, path: &Path) -> Result<(), BackupError> {
+    /// The key for what is sealed in here: from its file, from a backup that was restored, or a new one for a store in
+    /// which nothing is sealed yet.
+    pub(crate) async fn take_seal(&self, directory: &Path) -> Result<Seal, OpenError> {
+        let path = directory.join(SEAL_FILE);
+        let refuse = |why: String| OpenError::Unreadable { path: path.clone(), why };
+        let found = Seal::read(directory).map_err(|error| refuse(error.to_string()))?;
+        let of_database = |error: StoreError| refuse(error.to_string());
+        let (seat, mut connection) = self.sit_down().await.map_err(of_database)?;
+        let carried = carried_seal(&mut connection).await.map_err(of_database)?;
+        let is_carried = carried.is_some();
+        let seal = match (found, carried) {
+            (Some(found), _) => found,
+            (None, carried) => {
+                let seal = match carried {
+                    Some(carried) => carried,
+                    None => first_seal(&mut connection).await.map_err(of_database)?,
+                };
+                seal.write(directory).map_err(|source| OpenError::Directory { path: path.clone(), source })?;
+                seal
+            }
+        };
+        if is_carried {
+            let forget = sqlx::query("DELETE FROM carried_seal").execute(&mut connection).await;
+            forget.map_err(|error| of_database(error.into()))?;
+        }
+        give_back(seat, connection).await.map_err(of_database)?;
+        Ok(seal)
+    }
+
+    /// A consistent copy while everything runs, with mode 0600, which carries the key for what is sealed in it. `path`
+    /// must not exist yet.
+    pub(crate) async fn backup_into(&self, path: &Path, seal: &Seal) -> Result<(), BackupError> {
         let refuse = |source| BackupError::Target { path: path.to_owned(), source };
         let text = path.to_str().ok_or_else(|| refuse(io::ErrorKind::InvalidFilename.into()))?;
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
         // SQLite accepts an existing file if it is empty (sqlite.org/lang_vacuum.html), and keeps its mode.
-        if let Err(error) = vacuum_into(self.connect_options(), text).await {
+        let copying = async {
+            vacuum_into(self.connect_options(), text).await?;
+            carry_seal(path, seal).await
+        };
+        if let Err(error) = copying.await {
             // The copy is useless; that it cannot be removed either changes nothing about the answer.
             let _ = std::fs::remove_file(path);
             return Err(StoreError::from(error).into());
@@ -242,6 +283,35 @@ async fn vacuum_into(options: SqliteConnectOptions, path: &str) -> Result<(), sq
     connection.close().await
 }
 
+async fn carry_seal(copy: &Path, seal: &Seal) -> Result<(), sqlx::Error> {
+    let mut connection = options(copy).journal_mode(SqliteJournalMode::Delete).connect().await?;
+    let carry = sqlx::query("INSERT INTO carried_seal (key) VALUES ($1)").bind(seal.to_hex().expose().clone());
+    carry.execute(&mut connection).await?;
+    connection.close().await
+}
+
+async fn carried_seal(connection: &mut SqliteConnection) -> Result<Option<Seal>, StoreError> {
+    let carried = sqlx::query_scalar("SELECT key FROM carried_seal").fetch_optional(connection).await?;
+    carried.map(|key| Seal::from_hex(Secret::<String>::new(key).expose())).transpose()
+}
+
+/// Only while nothing is sealed: without the key of what is, nothing is served.
+async fn first_seal(connection: &mut SqliteConnection) -> Result<Seal, StoreError> {
+    const SEALED: &str = "SELECT (SELECT COUNT(*) FROM acme_accounts) + (SELECT COUNT(*) FROM certificates) \
+         + (SELECT COUNT(*) FROM certificate_orders)";
+    let sealed: i64 = sqlx::query_scalar(SEALED).fetch_one(connection).await?;
+    if sealed > 0 {
+        return Err(StoreError::Strange(format!("{SEAL_FILE} is missing, without which its secrets cannot be read")));
+    }
+    Ok(Seal::generate())
+}
+
+async fn give_back(mut seat: OwnedMutexGuard<Seat>, mut connection: SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("COMMIT").execute(&mut connection).await?;
+    *seat = Seat::Ready(connection);
+    Ok(())
+}
+
 /// SQLite would take an empty file for a new database.
 fn examine_file(path: &Path) -> Result<(), OpenError> {
     let refuse = |why: String| OpenError::Unreadable { path: path.to_owned(), why };
@@ -290,6 +360,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
+        // What was deleted may have been a key.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging()
 }
 

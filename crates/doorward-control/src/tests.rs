@@ -1,4 +1,5 @@
 mod auditing;
+mod certifying;
 mod editing;
 mod enrolment;
 mod publishing;

@@ -20,6 +20,8 @@ pub enum Deed {
     ServiceReleased,
     AccessChanged,
     SiteKeyRotated,
+    CertificateIssued,
+    CertificateFailed,
     VisitRefused,
 }
 
@@ -40,6 +42,8 @@ impl Deed {
             Self::ServiceReleased => "service-released",
             Self::AccessChanged => "access-changed",
             Self::SiteKeyRotated => "site-key-rotated",
+            Self::CertificateIssued => "certificate-issued",
+            Self::CertificateFailed => "certificate-failed",
             Self::VisitRefused => "visit-refused",
         }
     }

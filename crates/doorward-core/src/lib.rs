@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod certificates;
 pub mod hop;
 pub mod ids;
 pub mod invite;

@@ -15,6 +15,10 @@ pub struct Bound {
     pub https: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub quic: Vec<SocketAddr>,
+    /// Plain HTTP that leads to HTTPS.
+    pub redirect: Vec<SocketAddr>,
+    /// The DNS responder, on UDP and TCP.
+    pub dns: Vec<SocketAddr>,
 }
 
 impl Bound {
@@ -53,6 +57,7 @@ pub(crate) struct Opened {
     pub(crate) https: Vec<tokio::net::TcpListener>,
     pub(crate) http: Vec<tokio::net::TcpListener>,
     pub(crate) quic: Vec<quinn::Endpoint>,
+    pub(crate) redirect: Vec<tokio::net::TcpListener>,
 }
 
 impl Opened {
@@ -68,14 +73,16 @@ impl Opened {
             opened.map_err(|e| cannot_listen("QUIC on UDP", "listen.quic", *address, Protocol::Udp, e))
         };
         let quic = settings.quic.iter().map(open_quic).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { https, http, quic })
+        let redirect = tcp("HTTP on", "listen.redirect", &settings.redirect)?;
+        Ok(Self { https, http, quic, redirect })
     }
 
     pub(crate) fn bound(&self) -> Bound {
         let tcp =
             |listeners: &[tokio::net::TcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let quic = self.quic.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect();
-        Bound { https: tcp(&self.https), http: tcp(&self.http), quic }
+        let redirect = tcp(&self.redirect);
+        Bound { https: tcp(&self.https), http: tcp(&self.http), quic, redirect, dns: Vec::new() }
     }
 }
 
@@ -109,7 +116,7 @@ mod tests {
             (&["0.0.0.0:8443", "[::]:8443"], &[], Some(443), &[443]),
         ];
         for (https, http, mapped, expected) in table {
-            let bound = Bound { https: at(https), http: at(http), quic: at(&["0.0.0.0:444"]) };
+            let bound = Bound { https: at(https), http: at(http), quic: at(&["0.0.0.0:444"]), ..Bound::default() };
             assert_eq!(bound.public_web_ports(mapped), expected, "{https:?} {http:?} {mapped:?}");
         }
     }

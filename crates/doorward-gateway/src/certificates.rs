@@ -1,13 +1,39 @@
-//! The certificate that browsers see. Links have their own, chosen by ALPN (`doorward_tunnel`).
+//! The certificates that browsers see. Links have their own, chosen by ALPN (`doorward_tunnel`).
+
+mod authority;
+pub(crate) mod challenges;
+mod dns;
+mod issuer;
+mod order;
+mod records;
+pub(crate) mod resolver;
+mod settings;
+
+pub(crate) use dns::responder::Responder;
+pub(crate) use issuer::Issuer;
+pub use records::{DnsRecord, needed_records};
+pub use settings::{
+    AccountBinding, AuthoritySettings, DnsSettings, HookSettings, IssuingSettings, ResponderSettings, TsigHash,
+    UpdateSettings, Way,
+};
 
 use crate::settings::CertificateSource;
-use arc_swap::ArcSwap;
+use authority::Authority;
+use challenges::Challenges;
+use dns::Dns;
+use dns::lookup::Lookup;
+use dns::responder::Records;
+use doorward_control::Control;
+use doorward_core::certificates::Wishes;
+use order::Orders;
+use records::Eyes;
+use resolver::{Standing, WebCertificates};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -20,61 +46,77 @@ pub enum CertificateError {
     Unusable(#[from] rustls::Error),
     #[error("no certificate could be made for {names}: {why}")]
     NotMade { names: String, why: String },
+    #[error("whether DNS leads here cannot be found out: {0}")]
+    Lookup(String),
+    #[error("the DNS responder cannot be opened on {address}: {source}")]
+    Responder { address: SocketAddr, source: std::io::Error },
 }
 
-/// The certificate as it is now. A new one counts from the next handshake on.
-#[derive(Debug)]
-pub(crate) struct WebCertificate {
-    source: ArcSwap<CertificateSource>,
-    current: ArcSwap<CertifiedKey>,
-}
-
-impl WebCertificate {
-    pub(crate) fn new(source: CertificateSource) -> Result<Arc<Self>, CertificateError> {
-        let current = ArcSwap::new(certified(&source)?);
-        Ok(Arc::new(Self { source: ArcSwap::from_pointee(source), current }))
-    }
-
-    /// What the source has now. One of our own making stays while it is for the same names: browsers were told to
-    /// trust it.
-    pub(crate) fn renewed(&self, source: &CertificateSource) -> Result<Arc<CertifiedKey>, CertificateError> {
-        match source {
-            CertificateSource::Own { .. } if **self.source.load() == *source => Ok(self.current.load_full()),
-            CertificateSource::Own { .. } | CertificateSource::Files { .. } => certified(source),
-        }
-    }
-
-    pub(crate) fn take(&self, source: CertificateSource, renewed: Arc<CertifiedKey>) {
-        self.source.store(Arc::new(source));
-        self.current.store(renewed);
-    }
-
-    pub(crate) fn config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, CertificateError> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
-            .with_no_client_auth()
-            .with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
-}
-
-impl ResolvesServerCert for WebCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
-    }
+/// TLS 1.2 and 1.3 with what rustls offers: forward secrecy and AEAD throughout.
+pub(crate) fn web_config(certificates: Arc<WebCertificates>) -> Result<Arc<ServerConfig>, CertificateError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // All are good; auditors want to see one order.
+    config.ignore_client_order = true;
+    Ok(Arc::new(config))
 }
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn certified(source: &CertificateSource) -> Result<Arc<CertifiedKey>, CertificateError> {
+/// The certificate for all names that have no other.
+fn standing(source: &CertificateSource) -> Result<Arc<Standing>, CertificateError> {
     let (chain, key) = match source {
         CertificateSource::Own { names } => self_signed(names)?,
         CertificateSource::Files { chain, key } => (read_chain(chain)?, read_key(key)?),
     };
-    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
+    Ok(Arc::new(Standing::new(CertifiedKey::from_der(chain, key, &provider())?)))
+}
+
+/// What orders certificates, and the name server that it may need.
+pub(crate) fn issuing(
+    settings: &IssuingSettings,
+    control: &Control,
+    challenges: &Arc<Challenges>,
+) -> Result<(Issuer, Option<Responder>), CertificateError> {
+    let lookup = Lookup::new(&settings.resolvers).map_err(|error| CertificateError::Lookup(error.to_string()))?;
+    let records = Arc::<Records>::default();
+    let responder = match &settings.dns {
+        Some(DnsSettings::Responder(responder)) => {
+            let opened = Responder::open(responder, records.clone());
+            Some(opened.map_err(|(address, source)| CertificateError::Responder { address, source })?)
+        }
+        Some(DnsSettings::Update(_) | DnsSettings::Hook(_)) | None => None,
+    };
+    let dns = settings.dns.clone().map(|dns| Arc::new(Dns::new(dns, lookup.clone(), records)));
+    let authority = |authority: &AuthoritySettings| Authority::new(authority.clone(), settings.contact.clone());
+    let issuer = Issuer {
+        control: control.clone(),
+        orders: Orders {
+            control: control.clone(),
+            challenges: challenges.clone(),
+            dns: dns.clone(),
+            ways: settings.ways.clone(),
+        },
+        authorities: settings.authorities.iter().map(authority).collect(),
+        wishes: Wishes {
+            // It may change: the order loop asks again and again.
+            domain: None,
+            wildcard: settings.dns.is_some(),
+            addresses: settings.addresses.clone(),
+            reserved_names: settings.reserved_names,
+        },
+        eyes: Eyes::new(lookup, settings.public.clone(), challenges.clone()),
+        dns,
+        tempo: settings.tempo,
+        look_again: settings.look_again,
+        seen: Default::default(),
+    };
+    Ok((issuer, responder))
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

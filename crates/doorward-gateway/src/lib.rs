@@ -18,14 +18,18 @@ mod tasks;
 mod web;
 
 pub use bound::Bound;
-pub use certificates::CertificateError;
+pub use certificates::{
+    AccountBinding, AuthoritySettings, CertificateError, DnsRecord, DnsSettings, HookSettings, IssuingSettings,
+    ResponderSettings, TsigHash, UpdateSettings, Way, needed_records,
+};
 pub use reload::Checked;
 pub use settings::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
 
 use admit::Admission;
 use arc_swap::ArcSwap;
 use bound::Opened;
-use certificates::WebCertificate;
+use certificates::Responder;
+use certificates::resolver::WebCertificates;
 use doorward_control::Control;
 use doorward_core::site::Address;
 use doorward_tunnel::identity::{KeyError, SiteIdentity};
@@ -36,6 +40,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use links::Links;
 use links::agent::Reception;
 use listen::ports::Ports;
+use listen::redirect::RedirectEntrance;
 use listen::strangers::Strangers;
 use listen::web::WebEntrance;
 use listen::{ports, quic};
@@ -51,6 +56,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use web::forward::Web;
+use web::strict;
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -86,10 +92,16 @@ impl Gateway {
     pub async fn start(settings: GatewaySettings, control: Control) -> Result<Self, StartError> {
         let identity = SiteIdentity::issue(&control.site_keys().active.pkcs8)?;
         let acceptor = Arc::new(Acceptor::new(&identity)?);
-        let certificate = WebCertificate::new(settings.certificate.clone())?;
-        let https = certificate.config()?;
+        let shelf = control.certificates();
+        let certificates = Arc::new(WebCertificates::new(settings.certificate.clone(), &shelf.borrow())?);
+        let https = certificates::web_config(certificates.clone())?;
+        let issuing = settings.issuing.as_ref();
+        let issuing = issuing.map(|issuing| certificates::issuing(issuing, &control, &certificates.challenges));
+        let issuing = issuing.transpose()?;
         let opened = Opened::open(&settings, &acceptor)?;
-        let bound = opened.bound();
+        let mut bound = opened.bound();
+        let responder = issuing.as_ref().and_then(|(_, responder)| responder.as_ref());
+        bound.dns = responder.map(Responder::addresses).unwrap_or_default();
 
         let (live, links) = (Arc::new(Live::default()), Arc::new(Links::default()));
         let web_ports = bound.public_web_ports(settings.public_port);
@@ -113,6 +125,8 @@ impl Gateway {
             reception: reception.clone(),
             passwords: passwords::Passwords::new(),
             proxies: ArcSwap::from_pointee(settings.proxies),
+            certificates: certificates.clone(),
+            hsts: strict::hsts(settings.hsts),
         });
         let entrance = |certificate| WebEntrance {
             web: web.clone(),
@@ -129,6 +143,15 @@ impl Gateway {
         for listener in opened.http {
             listeners.spawn(entrance(None).serve(listener));
         }
+        for listener in opened.redirect {
+            let entrance = RedirectEntrance {
+                challenges: certificates.challenges.clone(),
+                strangers: strangers.clone(),
+                tasks: visits.clone(),
+                https_port: control.site().web.port,
+            };
+            listeners.spawn(entrance.serve(listener));
+        }
         for endpoint in &opened.quic {
             let (endpoint, acceptor, reception) = (endpoint.clone(), acceptor.clone(), reception.clone());
             listeners.spawn(quic::serve(endpoint, acceptor, reception, strangers.clone(), visits.clone()));
@@ -139,8 +162,15 @@ impl Gateway {
         let ports = Ports { admission, strangers: strangers.clone(), limits, ips, tasks: visits.clone() };
         listeners.spawn(ports::keep(ports, herald));
         let mut keepers = JoinSet::new();
+        keepers.spawn(certificates.clone().follow(shelf));
+        if let Some((issuer, responder)) = issuing {
+            keepers.spawn(issuer.run());
+            if let Some(responder) = responder {
+                keepers.spawn(responder.serve());
+            }
+        }
         keepers.spawn(clock::watch(control.clone(), live.clone()));
-        let changeable = Changeable { certificate, strangers, web, voice: voice.clone() };
+        let changeable = Changeable { certificates, strangers, web, voice: voice.clone() };
         let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
         let quic = opened.quic.clone();
         keepers.spawn(follower.follow(opened.quic));

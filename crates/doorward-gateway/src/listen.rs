@@ -4,6 +4,7 @@ pub(crate) mod complaint;
 pub(crate) mod flows;
 pub(crate) mod ports;
 pub(crate) mod quic;
+pub(crate) mod redirect;
 pub(crate) mod socket;
 pub(crate) mod strangers;
 pub(crate) mod tcp;

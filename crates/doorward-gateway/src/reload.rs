@@ -1,18 +1,18 @@
 //! New settings for a running gateway: checked first, then taken over without anything that could fail between.
 
 use crate::Gateway;
-use crate::certificates::{CertificateError, WebCertificate};
+use crate::certificates::CertificateError;
+use crate::certificates::resolver::{Standing, WebCertificates};
 use crate::listen::strangers::Strangers;
 use crate::settings::GatewaySettings;
 use crate::site::SiteVoice;
 use crate::web::forward::Web;
 use doorward_tunnel::messages::Message;
-use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 
 /// What takes new settings while it runs. Listeners do not: they stay where they are.
 pub(crate) struct Changeable {
-    pub(crate) certificate: Arc<WebCertificate>,
+    pub(crate) certificates: Arc<WebCertificates>,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) web: Arc<Web>,
     pub(crate) voice: Arc<SiteVoice>,
@@ -22,21 +22,21 @@ pub(crate) struct Changeable {
 #[must_use]
 pub struct Checked {
     settings: GatewaySettings,
-    certificate: Arc<CertifiedKey>,
+    certificate: Arc<Standing>,
 }
 
 impl Gateway {
     /// Whether these settings can be used; reads the certificate's files.
     pub fn check(&self, settings: GatewaySettings) -> Result<Checked, CertificateError> {
-        let certificate = self.changeable.certificate.renewed(&settings.certificate)?;
+        let certificate = self.changeable.certificates.renewed(&settings.certificate)?;
         Ok(Checked { settings, certificate })
     }
 
     /// Goes by these settings from now on: certificate, addresses, proxies and limits. What stands is left alone.
     pub async fn take_over(&self, checked: Checked) {
         let Checked { settings, certificate } = checked;
-        let Changeable { certificate: shown, strangers, web, voice } = &self.changeable;
-        shown.take(settings.certificate, certificate);
+        let Changeable { certificates, strangers, web, voice } = &self.changeable;
+        certificates.take(settings.certificate, certificate);
         strangers.set_limits(settings.limits);
         web.admission.flows.store(Arc::new(settings.flows));
         web.proxies.store(Arc::new(settings.proxies));

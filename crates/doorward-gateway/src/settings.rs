@@ -1,5 +1,6 @@
 //! What a gateway is told at its start. The binary reads files; here are only validated values.
 
+use crate::certificates::IssuingSettings;
 use doorward_core::access::Networks;
 use doorward_core::site::Address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,6 +22,12 @@ pub struct GatewaySettings {
     /// How agents reach this gateway; told to them over every link.
     pub addresses: Vec<Address>,
     pub certificate: CertificateSource,
+    /// How certificates are ordered; `None`: they are not.
+    pub issuing: Option<IssuingSettings>,
+    /// Plain HTTP for proofs of certificate authorities; everybody else is sent to HTTPS.
+    pub redirect: Vec<SocketAddr>,
+    /// For how long browsers that saw a trusted certificate shall insist on HTTPS; nothing for not at all.
+    pub hsts: Duration,
     /// Proxies in front whose forwarded headers count. Nobody unless said.
     pub proxies: Networks,
     pub limits: Limits,

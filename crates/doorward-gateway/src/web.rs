@@ -7,6 +7,7 @@ pub(crate) mod forward;
 pub(crate) mod headers;
 pub(crate) mod page;
 pub(crate) mod request;
+pub(crate) mod strict;
 pub(crate) mod upgrade;
 
 use bytes::Bytes;

@@ -168,6 +168,7 @@ fn settings_for(directory: std::path::PathBuf, http_port: u16) -> anyhow::Result
             quic: Some(vec![any]),
             ports: Some(vec![LOOPBACK]),
             operations: Some(any),
+            redirect: None,
             public_port: None,
         },
         drain_seconds: Some(1),

@@ -9,6 +9,7 @@ mod files;
 mod firewall;
 mod gateway;
 mod names;
+mod orders;
 mod targets;
 
 #[cfg(test)]

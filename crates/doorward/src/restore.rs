@@ -9,7 +9,7 @@ use crate::serve::settings::File as SettingsFile;
 use crate::terminal::counted;
 use anyhow::{Context, bail};
 use archive::{Manifest, SETTINGS, STORE};
-use doorward_control::{Control, ControlSettings};
+use doorward_control::{Control, ControlSettings, SEAL_FILE};
 use doorward_core::Secret;
 use doorward_core::site::Fingerprint;
 use jiff::Timestamp;
@@ -75,7 +75,7 @@ async fn restore(file: &Path, directory: &Path, passphrase: Secret<String>) -> a
     let (site_key, devices, services) = examine(workshop.path()).await.with_context(|| file.display().to_string())?;
 
     let has_settings = workshop.path().join(SETTINGS).exists();
-    for name in [SETTINGS, STORE].into_iter().filter(|name| *name == STORE || has_settings) {
+    for name in [SETTINGS, SEAL_FILE, STORE].into_iter().filter(|name| *name != SETTINGS || has_settings) {
         hand_over(&workshop.path().join(name), directory)?;
         std::fs::rename(workshop.path().join(name), directory.join(name)).with_context(unusable)?;
     }

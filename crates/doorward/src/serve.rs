@@ -1,5 +1,6 @@
 //! `doorward serve`: the gateway with its store, its operations port and the socket for the owner's commands.
 
+mod names;
 mod reload;
 pub mod settings;
 
@@ -39,7 +40,7 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, gateway, operations, built_in, drain, fixed, notes: _ } = settings;
+    let ServeSettings { directory, site, gateway, operations, built_in, drain, fixed, notes: _, needed: _ } = settings;
     let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
     let gateway = Gateway::start(gateway, control.clone()).await?;
@@ -92,13 +93,20 @@ impl Running {
 pub async fn run(source: Source) -> anyhow::Result<()> {
     let watch = source.watch()?;
     let settings = source.settings()?;
-    let notes = settings.notes.clone();
+    let (notes, needed) = (settings.notes.clone(), settings.needed.clone());
     open_files::raise();
     let mut running = start(settings).await?;
     greet(&running, &notes).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let control = running.control.clone();
+    // DNS may take its time.
+    let explaining = async {
+        names::explain(&control, &needed).await;
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = shutdown::requested() => info!("stopping"),
+        () = explaining => {}
         () = running.follow(&source, watch) => {}
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -137,6 +145,9 @@ fn standing(running: &Running) -> String {
     ];
     if !bound.http.is_empty() {
         lines.push(("http", list(&bound.http)));
+    }
+    if !bound.redirect.is_empty() {
+        lines.push(("to https", list(&bound.redirect)));
     }
     lines.push(("quic (udp)", list(&bound.quic)));
     lines.push(("start page", format!("http://{}/", running.operations.address())));

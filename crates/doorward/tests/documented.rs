@@ -12,10 +12,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A heading of the page, and a file with an unknown key in the table that it is about.
-const GATEWAY: [(&str, &str); 6] = [
+const GATEWAY: [(&str, &str); 13] = [
     ("gateway.toml: the top", "zz = 1"),
     ("gateway.toml: [listen]", "[listen]\nzz = 1"),
     ("gateway.toml: [certificate]", "[certificate]\nzz = 1"),
+    ("gateway.toml: [certificates]", "[certificates]\nzz = 1"),
+    ("gateway.toml: [[certificates.authorities]]", "[[certificates.authorities]]\nzz = 1"),
+    (
+        "gateway.toml: [certificates.authorities.account]",
+        "[[certificates.authorities]]\n[certificates.authorities.account]\nzz = 1",
+    ),
+    ("gateway.toml: [certificates.dns]", "[certificates.dns]\nzz = 1"),
+    ("gateway.toml: [certificates.dns.update]", "[certificates.dns.update]\nzz = 1"),
+    ("gateway.toml: [certificates.dns.responder]", "[certificates.dns.responder]\nzz = 1"),
+    ("gateway.toml: [certificates.dns.hook]", "[certificates.dns.hook]\nzz = 1"),
     ("gateway.toml: [ports]", "[ports]\nzz = 1"),
     ("gateway.toml: [built-in]", "[built-in]\nzz = 1"),
     ("gateway.toml: [limits]", "[limits]\nzz = 1"),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a laboratory: what goes wrong here ends the test")]
 
+pub mod authority;
 mod device;
 mod log;
 mod relay;
@@ -22,6 +23,7 @@ use doorward_core::invite::Invite;
 use doorward_core::names::{HostName, Label};
 use doorward_core::service::EntranceWish;
 use doorward_core::site::{Address, Carrier, Host};
+use doorward_gateway::IssuingSettings;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -55,6 +57,10 @@ pub struct Shape {
     pub https: u16,
     pub http: u16,
     pub quic: u16,
+    pub redirect: u16,
+    /// How certificates are ordered, if they are.
+    pub issuing: Option<IssuingSettings>,
+    pub hsts: Duration,
 }
 
 impl Default for Shape {
@@ -71,6 +77,9 @@ impl Default for Shape {
             https: 0,
             http: 0,
             quic: 0,
+            redirect: 0,
+            issuing: None,
+            hsts: Duration::ZERO,
         }
     }
 }
@@ -95,6 +104,7 @@ impl Lab {
         lab.shape.https = bound.https[0].port();
         lab.shape.http = bound.http[0].port();
         lab.shape.quic = bound.quic[0].port();
+        lab.shape.redirect = bound.redirect.first().map(SocketAddr::port).unwrap_or_default();
         lab
     }
 
@@ -185,6 +195,7 @@ fn settings_file(shape: &Shape) -> settings::File {
             quic: Some(vec![at(shape.quic)]),
             ports: Some(vec![LOOPBACK]),
             operations: Some(at(0)),
+            redirect: None,
             public_port: None,
         },
         limits: settings::LimitsFile { udp_flow_idle_seconds: shape.udp_idle_seconds, ..shape.limits },
@@ -198,7 +209,11 @@ fn settings_file(shape: &Shape) -> settings::File {
 
 async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
     let file = settings_file(shape);
-    serve::start(file.into_settings(directory.to_owned()).unwrap()).await.unwrap()
+    let mut settings = file.into_settings(directory.to_owned()).unwrap();
+    settings.gateway.issuing = shape.issuing.clone();
+    settings.gateway.redirect = shape.issuing.iter().map(|_| SocketAddr::new(LOOPBACK, shape.redirect)).collect();
+    settings.gateway.hsts = shape.hsts;
+    serve::start(settings).await.unwrap()
 }
 
 /// A service for a lab: public unless the policy says otherwise.

@@ -1,6 +1,7 @@
 //! HTTPS and HTTP. One TCP port serves browsers and links: the ClientHello's ALPN tells them apart, and it alone
 //! chooses the certificate.
 
+use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
@@ -14,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustls::server::ClientHello;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,6 +46,28 @@ const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
+/// Who speaks TLS here, as ALPN says.
+#[derive(Clone, Copy)]
+enum Caller {
+    Link,
+    /// A certificate authority that wants to see a proof.
+    Authority,
+    Visitor,
+}
+
+impl Caller {
+    fn of(hello: &ClientHello<'_>) -> Self {
+        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == wanted));
+        if offers(ALPN) {
+            Self::Link
+        } else if offers(ACME_ALPN) {
+            Self::Authority
+        } else {
+            Self::Visitor
+        }
+    }
+}
+
 impl WebEntrance {
     pub(crate) async fn serve(self, listener: TcpListener) {
         loop {
@@ -73,13 +97,20 @@ impl WebEntrance {
         let certificate = certificate.clone();
         let securing = async {
             let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-            let is_link = hello.client_hello().alpn().is_some_and(|mut alpn| alpn.any(|name| name == ALPN));
-            let config = if is_link { self.web.acceptor.tls_config() } else { certificate };
-            Ok::<_, std::io::Error>((hello.into_stream(config).await?, is_link))
+            let caller = Caller::of(&hello.client_hello());
+            let config = match caller {
+                Caller::Link => self.web.acceptor.tls_config(),
+                Caller::Authority => match self.proof_config(&hello.client_hello()) {
+                    Some(config) => config,
+                    None => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+                },
+                Caller::Visitor => certificate,
+            };
+            Ok::<_, std::io::Error>((hello.into_stream(config).await?, caller))
         };
         let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
         match secured {
-            Some(Ok(Ok((stream, true)))) => {
+            Some(Ok(Ok((stream, Caller::Link)))) => {
                 let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
                 match arrived {
@@ -89,13 +120,20 @@ impl WebEntrance {
                     None => debug!("a link that had not introduced itself made room for another"),
                 }
             }
-            Some(Ok(Ok((stream, false)))) => {
+            // The handshake was all that it wanted to see (RFC 8737, 3).
+            Some(Ok(Ok((_, Caller::Authority)))) => {}
+            Some(Ok(Ok((stream, Caller::Visitor)))) => {
                 self.speak_http(stream, connection(true, (place, handshake))).await;
             }
             Some(Ok(Err(error))) => debug!(%error, "a TLS handshake failed"),
             Some(Err(_)) => debug!("a TLS handshake took too long"),
             None => debug!("an unfinished TLS handshake made room for another"),
         }
+    }
+
+    /// Nobody but those of whom proofs are due sees one.
+    fn proof_config(&self, hello: &ClientHello<'_>) -> Option<Arc<rustls::ServerConfig>> {
+        self.web.certificates.challenges.tls_config(hello.server_name()?)
     }
 
     async fn speak_http(
@@ -108,7 +146,7 @@ impl WebEntrance {
         let web = self.web.clone();
         let service = service_fn(move |request| {
             let (web, connection) = (web.clone(), connection.clone());
-            async move { web.answer(connection, request).await }
+            async move { web.respond(connection, request).await }
         });
         let builder = http_builder(&self.tasks);
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);

@@ -7,6 +7,7 @@ use super::headers::{Told, join_cookies, source_behind, strip_hop_by_hop, tell};
 use super::request::{check_shape, has_one, host_of};
 use super::{Body, page, upgrade};
 use crate::admit::{Admission, Admitted};
+use crate::certificates::resolver::WebCertificates;
 use crate::links::agent::Reception;
 use crate::live::Way;
 use crate::passwords::{Checked, Passwords};
@@ -38,6 +39,8 @@ pub(crate) struct Web {
     pub(crate) reception: Reception,
     pub(crate) passwords: Passwords,
     pub(crate) proxies: ArcSwap<Networks>,
+    pub(crate) certificates: Arc<WebCertificates>,
+    pub(crate) hsts: Option<HeaderValue>,
 }
 
 /// Our own corner of every host; never forwarded.
@@ -46,8 +49,7 @@ const OWN_PATHS: &str = "/.well-known/doorward/";
 const ANSWER_LIMIT: Duration = Duration::from_secs(3600);
 
 impl Web {
-    /// Answers one request. An error tells hyper to break the exchange (HTTP/2: that stream alone).
-    pub(crate) async fn answer(
+    pub(super) async fn answer(
         &self,
         connection: Arc<VisitorConnection>,
         request: Request<Incoming>,

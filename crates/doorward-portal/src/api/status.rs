@@ -1,7 +1,7 @@
 use crate::PortalState;
 use axum::Json;
 use axum::extract::State;
-use doorward_control::{PortState, Protocol, Reachability};
+use doorward_control::{CertificateReport, PortState, Protocol, Reachability};
 use doorward_core::names::Label;
 use doorward_core::service::Standing;
 use serde::Serialize;
@@ -20,6 +20,7 @@ pub(crate) struct Status {
     devices_online: usize,
     services: usize,
     ports: Vec<PortStatus>,
+    certificates: CertificateReport,
     /// Counts the changes since the gateway started.
     generation: u64,
 }
@@ -53,6 +54,7 @@ pub(crate) async fn show(State(state): State<PortalState>) -> Json<Status> {
         devices_online: snapshot.devices().filter(|d| presence.is_online(d.id)).count(),
         services: snapshot.services().filter(|r| r.service.standing == Standing::Offered).count(),
         ports: ports(&state),
+        certificates: state.control.certificate_reports().newest(),
         generation: snapshot.generation(),
     })
 }

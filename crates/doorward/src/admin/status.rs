@@ -1,7 +1,7 @@
 //! `doorward status`: the gateway at a glance.
 
 use super::{AskError, Form, Owner};
-use doorward_control::{PortState, Reachability};
+use doorward_control::{CertificateReport, CertificateState, PortState, Reachability};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Status {
     pub devices_online: usize,
     pub services: usize,
     pub ports: Vec<PortStatus>,
+    #[serde(default)]
+    pub certificates: CertificateReport,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,6 +50,7 @@ pub async fn show(owner: &Owner, form: Form) -> Result<String, AskError> {
         ("devices", format!("{}, {} of them online", status.devices, status.devices_online)),
         ("services", status.services.to_string()),
         ("ports", status.ports_in_words()),
+        ("certificates", status.certificates_in_words()),
     ];
     if let Some(successor) = &status.site_key_successor {
         lines.insert(5, ("next key", format!("{successor} (`doorward site-key`)")));
@@ -70,6 +73,24 @@ impl Status {
             format!("{}/{}{trouble}", port.protocol, port.port)
         };
         self.ports.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    fn certificates_in_words(&self) -> String {
+        let report = &self.certificates;
+        if report.sets.is_empty() {
+            return "none are ordered".to_owned();
+        }
+        let is_fine = |state: &CertificateState| matches!(state, CertificateState::Fine { .. });
+        let fine = report.sets.iter().filter(|set| is_fine(&set.state)).count();
+        let budget = |authority: &doorward_control::AuthorityReport| {
+            format!(
+                "; {} of {} new ones this week from {}",
+                authority.weekly_used, authority.weekly, authority.directory
+            )
+        };
+        let waiting = if fine < report.sets.len() { " (`doorward doctor` says what is awaited)" } else { "" };
+        let budgets: String = report.authorities.iter().map(budget).collect();
+        format!("{fine} of {} are fine{waiting}{budgets}", report.sets.len())
     }
 
     fn troubles(&self) -> usize {

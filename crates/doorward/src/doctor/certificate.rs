@@ -21,7 +21,7 @@ pub(super) async fn examine(status: &Status) -> Option<Finding> {
         Carrier::Tls | Carrier::WebSocket => true,
         Carrier::Quic | Carrier::Memory => false,
     })?;
-    let name = status.domain.as_ref().map_or_else(|| web.host.to_string(), |domain| format!("doctor.{domain}"));
+    let name = status.domain.clone().unwrap_or_else(|| web.host.to_string());
     let certificate = timeout(LOOK, shown(&web, &name)).await.ok()??;
     let parsed = EndEntityCert::try_from(&certificate).ok()?;
     Some(judge(parsed.issuer() == parsed.subject()))

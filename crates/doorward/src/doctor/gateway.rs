@@ -1,7 +1,7 @@
 //! The gateway's machine: what the running gateway reports, and what can be seen beside it.
 
 use super::firewall::Firewall;
-use super::{Finding, certificate, clock, files, names};
+use super::{Finding, certificate, clock, files, names, orders};
 use crate::admin::devices::{self, Device, Link};
 use crate::admin::services::{self, Service};
 use crate::admin::status::{self, PortStatus, Status};
@@ -37,6 +37,7 @@ pub(super) async fn examine(owner: &Owner) -> Vec<Finding> {
     let firewall = Firewall::detect().await;
     findings.extend(ports(&status.ports, firewall));
     let now = Timestamp::now();
+    findings.extend(orders::about(&status.certificates, now));
     match reports {
         Ok((devices, services)) => {
             findings.extend(about_devices(&devices, now));

@@ -50,7 +50,11 @@ async fn a_gateway_comes_back_elsewhere_and_its_devices_with_it() {
     let made = backup::run(&bed.owner, &file, Some(&config), secret("right")).await.unwrap();
     assert_eq!(mode(&file), 0o600);
     assert!(made.words().contains("/c.pem and /k.pem"), "what is not in it is said: {}", made.words());
-    assert_eq!(names_in(bed.owner.directory()), ["doorward.db", "doorward.lock", "owner.sock"], "no copy is left");
+    assert_eq!(
+        names_in(bed.owner.directory()),
+        ["doorward.db", "doorward.key", "doorward.lock", "owner.sock"],
+        "no copy is left"
+    );
     let error = backup::run(&bed.owner, &file, None, secret("x")).await.unwrap_err().to_string();
     assert!(error.contains("is there already"), "{error}");
 
@@ -64,7 +68,7 @@ async fn a_gateway_comes_back_elsewhere_and_its_devices_with_it() {
     assert!(restored.words().contains("): 2 devices, 1 service.\n"), "{}", restored.words());
     assert_eq!((mode(&data), mode(&data.join(STORE)), mode(&data.join(SETTINGS))), (0o700, 0o600, 0o600));
     assert_eq!(std::fs::read(data.join(SETTINGS)).unwrap(), std::fs::read(&config).unwrap());
-    assert_eq!(names_in(&data), [STORE, SETTINGS]);
+    assert_eq!(names_in(&data), [STORE, "doorward.key", SETTINGS]);
     for part in ["--data", "gateway.toml", "/c.pem", "*.example.localhost", "come back by themselves"] {
         assert!(restored.words().contains(part), "{part} is not in\n{}", restored.words());
     }
@@ -145,7 +149,7 @@ async fn the_gateway_itself_seals_a_backup_and_clears_up_after_interrupted_ones(
     let hook = backup::hook(bed.gateway.control.clone());
     let file = bed.path("sealed.age");
     hook(BackupRequest { path: file.clone(), passphrase: Some(secret("right")) }).await.unwrap();
-    assert_eq!(names_in(bed.owner.directory()), ["doorward.db", "doorward.lock", "owner.sock"]);
+    assert_eq!(names_in(bed.owner.directory()), ["doorward.db", "doorward.key", "doorward.lock", "owner.sock"]);
     let error = hook(BackupRequest { path: file.clone(), passphrase: Some(secret("right")) }).await.unwrap_err();
     assert!(error.contains("is there already"), "{error}");
     assert!(run(&file, &bed.path("data"), secret("right")).await.is_ok());

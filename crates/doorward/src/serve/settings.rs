@@ -1,14 +1,20 @@
 //! `gateway.toml`: read, checked and turned into what each part wants, in one conversion. Flags of `doorward serve`
 //! win over the file. Unknown keys are refused.
 
+pub mod certificates;
+
 use crate::paths;
 use anyhow::anyhow;
+use certificates::{CertificatesFile, Surroundings};
 use doorward_control::{SiteSettings, WebFace};
 use doorward_core::access::Networks;
+use doorward_core::certificates::is_reserved;
 use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
-use doorward_gateway::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
+use doorward_gateway::{
+    CertificateSource, DnsRecord, EVERYWHERE, FlowSettings, GatewaySettings, Limits, needed_records,
+};
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -33,6 +39,9 @@ pub struct File {
     #[serde(default)]
     pub listen: Listen,
     pub certificate: Option<Certificate>,
+    /// How certificates are ordered.
+    #[serde(default)]
+    pub certificates: CertificatesFile,
     /// Proxies in front, whose forwarded headers count.
     #[serde(default)]
     pub proxies: Vec<String>,
@@ -53,6 +62,8 @@ pub struct Listen {
     #[serde(default)]
     pub http: Vec<SocketAddr>,
     pub quic: Option<Vec<SocketAddr>>,
+    /// Plain HTTP that sends everybody to HTTPS, and where authorities find proofs: port 80 beside 443 unless said.
+    pub redirect: Option<Vec<SocketAddr>>,
     /// Where the ports of tcp and udp services are opened.
     pub ports: Option<Vec<IpAddr>>,
     /// Metrics, health and the start page; loopback only.
@@ -108,6 +119,8 @@ pub struct ServeSettings {
     pub operations: SocketAddr,
     pub built_in: Option<BuiltIn>,
     pub drain: Duration,
+    /// The records that DNS needs for the domain.
+    pub needed: Vec<DnsRecord>,
     /// What a running gateway cannot change.
     pub fixed: Fixed,
     /// What the owner should know about how this came out.
@@ -189,7 +202,8 @@ impl File {
     pub fn into_settings(self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
         let mut notes = Vec::new();
         let Listening { https, quic } = self.listening(&mut notes);
-        let fixed = Fixed::new(&self.listen, self.built_in.as_ref(), https.clone(), quic.clone());
+        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(self.domain.as_ref(), &https));
+        let fixed = Fixed::new(&self, https.clone(), quic.clone(), redirect.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
         let domain = self.domain.clone().unwrap_or(localhost());
@@ -214,6 +228,19 @@ impl File {
             Some(Certificate { chain, key }) => CertificateSource::Files { chain, key },
             None => CertificateSource::Own { names: vec![domain.to_string(), format!("*.{domain}")] },
         };
+        let around = Surroundings {
+            domain: self.domain.as_ref(),
+            has_files: matches!(certificate, CertificateSource::Files { .. }),
+            is_80_open: redirect.iter().any(|address| address.port() == 80),
+            is_443_open: web_port == 443 && !https.is_empty(),
+        };
+        // Browsers apply it to all that is on the host, whatever its port (RFC 6797, 8.3).
+        let hsts = if face_port == 443 { self.certificates.hsts() } else { Duration::ZERO };
+        let issuing =
+            self.certificates.issuing(around, &mut notes).map_err(|why| wrong("certificates", format!("{why:#}")))?;
+        let public: Vec<_> = own_addresses().into_iter().filter(|ip| !is_private(*ip)).collect();
+        let needed = self.domain.as_ref().zip(issuing.as_ref());
+        let needed = needed.map(|(domain, issuing)| needed_records(domain, issuing, &public)).unwrap_or_default();
         let proxies = Networks::parse(&self.proxies).map_err(|why| wrong("proxies", why))?;
         Ok(ServeSettings {
             directory,
@@ -234,6 +261,9 @@ impl File {
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
                 addresses,
                 certificate,
+                issuing,
+                redirect,
+                hsts,
                 proxies,
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
@@ -241,6 +271,7 @@ impl File {
             operations,
             built_in: self.built_in,
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
+            needed,
             fixed,
             notes,
         })
@@ -304,6 +335,14 @@ fn localhost() -> HostName {
     HostName::parse("localhost").expect("a constant name")
 }
 
+/// Beside HTTPS for the world, where nobody else has port 80.
+fn usual_redirect(domain: Option<&HostName>, https: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_for_the_world = domain.is_some_and(|domain| !is_reserved(domain));
+    let ips = https.iter().filter(|address| address.port() == 443).map(SocketAddr::ip);
+    let addresses = ips.map(|ip| SocketAddr::new(ip, 80));
+    addresses.filter(|address| is_for_the_world && std::net::TcpListener::bind(address).is_ok()).collect()
+}
+
 fn may_open(port: u16) -> bool {
     match std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
         Ok(_) => true,
@@ -322,6 +361,18 @@ fn own_addresses() -> Vec<IpAddr> {
     let found = [towards("0.0.0.0:0", "192.0.2.1:9"), towards("[::]:0", "[2001:db8::1]:9")];
     let ips: Vec<_> = found.into_iter().flatten().collect();
     if ips.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { ips }
+}
+
+/// Whether nobody outside can reach it.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        // Beside the private ones those that providers share among customers (RFC 6598).
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
 }
 
 fn port_range(given: Option<&str>) -> Result<RangeInclusive<u16>, String> {

@@ -1,0 +1,44 @@
+//! What is the same for every answer of the web entrance, whoever made it: proofs for certificate authorities, and
+//! HSTS (RFC 6797) for names that have a certificate of somebody browsers may trust.
+
+use super::Body;
+use super::connection::VisitorConnection;
+use super::forward::Web;
+use super::request::host_of;
+use crate::listen::redirect::proof;
+use doorward_tunnel::Reset;
+use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The header's value; none for a duration of nothing.
+pub(crate) fn hsts(duration: Duration) -> Option<HeaderValue> {
+    (!duration.is_zero()).then(|| HeaderValue::from_str(&format!("max-age={}", duration.as_secs())).ok()).flatten()
+}
+
+impl Web {
+    /// Answers one request. An error tells hyper to break the exchange (HTTP/2: that stream alone).
+    pub(crate) async fn respond(
+        &self,
+        connection: Arc<VisitorConnection>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Reset> {
+        // Authorities follow redirects from port 80.
+        if let Some(text) = self.certificates.challenges.text_at(request.uri().path()) {
+            connection.note_request();
+            return Ok(proof(text));
+        }
+        let is_https = connection.is_https;
+        let host = self.hsts.as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());
+        let mut response = self.answer(connection, request).await?;
+        if let (Some(hsts), Some(host)) = (&self.hsts, host)
+            && self.certificates.is_issued_for(&host)
+        {
+            // The owner of a service may know better.
+            response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+        Ok(response)
+    }
+}
