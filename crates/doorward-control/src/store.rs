@@ -117,7 +117,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn migrator() -> Migrator {
     let first = include_str!("../migrations/0001_first.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "first".into(), MigrationType::Simple, first, false)])
+    let web = include_str!("../migrations/0003_web.sql").into_sql_str();
+    Migrator::with_migrations(vec![
+        Migration::new(1, "first".into(), MigrationType::Simple, first, false),
+        Migration::new(3, "web".into(), MigrationType::Simple, web, false),
+    ])
 }
 
 impl Store {

@@ -5,6 +5,7 @@ mod device;
 mod doctor;
 mod install;
 mod owner;
+mod presets;
 mod upkeep;
 
 use crate::serve::Source;
@@ -17,6 +18,7 @@ use doorward_core::service::ServiceKind;
 use doorward_core::site::Address;
 use install::{InstallArgs, WhatArgs};
 use owner::OwnerCommand;
+use presets::PresetsArgs;
 use std::path::PathBuf;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
@@ -70,9 +72,12 @@ enum Command {
     Agent(AgentArgs),
     /// Offers a web service from this device, while the command runs.
     #[command(
-        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
+    /// Lists the applications that Doorward knows how to stand in front of.
+    #[command(after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint")]
+    Presets(PresetsArgs),
     /// Offers a TCP service on a public port, while the command runs.
     #[command(
         after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
@@ -148,6 +153,7 @@ impl Cli {
             Command::Join(args) => args.run().await,
             Command::Agent(args) => args.run().await,
             Command::Http(args) => args.run(ServiceKind::Http).await,
+            Command::Presets(args) => args.run(),
             Command::Tcp(args) => args.run(ServiceKind::Tcp).await,
             Command::Udp(args) => args.run(ServiceKind::Udp).await,
             Command::Install(args) => args.run().await,

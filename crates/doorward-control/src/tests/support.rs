@@ -3,6 +3,7 @@ use crate::{
     Changes, Control, ControlSettings, Device, Enrolment, InviteRequest, News, OpenError, Registration, SiteSettings,
     WebFace,
 };
+use doorward_core::web::WebOffer;
 use doorward_core::Secret;
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
@@ -109,6 +110,7 @@ pub(crate) fn offer(name: &str, kind: ServiceKind) -> Offer {
         main: false,
         entrances: Vec::new(),
         access: PolicyDocument::public(),
+        web: WebOffer::default(),
     }
 }
 

@@ -23,6 +23,13 @@ pub(crate) fn malformed(headers: &HeaderMap, why: &str) -> Response<Body> {
     answer(headers, StatusCode::BAD_REQUEST, "Bad request", &detail, remedy)
 }
 
+/// A page of another origin asked for more than to look (see `origin`).
+pub(crate) fn foreign(headers: &HeaderMap) -> Response<Body> {
+    let detail = "Another web site sent this request. This service takes such requests from its own pages alone.";
+    let remedy = "If you meant to, go to the service\u{2019}s own page and do it there.";
+    answer(headers, StatusCode::FORBIDDEN, "Not from there", detail, remedy)
+}
+
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {
     let detail = "Too many wrong passwords came from your network.";
     let status = StatusCode::TOO_MANY_REQUESTS;
