@@ -6,6 +6,7 @@ mod doctor;
 mod install;
 mod owner;
 mod presets;
+mod print;
 mod upkeep;
 
 use crate::serve::Source;
@@ -19,6 +20,8 @@ use doorward_core::site::Address;
 use install::{InstallArgs, WhatArgs};
 use owner::OwnerCommand;
 use presets::PresetsArgs;
+use print::PrintArgs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
@@ -57,7 +60,7 @@ enum Command {
     },
     /// Runs the gateway that visitors and agents reach.
     #[command(
-        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward"
+        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward\n  doorward serve --domain example.org --behind 127.0.0.1:8080    nginx, Caddy or Apache has port 443"
     )]
     Serve(ServeArgs),
     /// Enrols this device with a gateway.
@@ -78,6 +81,9 @@ enum Command {
     /// Lists the applications that Doorward knows how to stand in front of.
     #[command(after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint")]
     Presets(PresetsArgs),
+    /// Prints what a web server in front needs to know of the gateway.
+    #[command(after_help = print::EXAMPLES)]
+    Print(PrintArgs),
     /// Offers a TCP service on a public port, while the command runs.
     #[command(
         after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
@@ -135,6 +141,9 @@ pub struct ServeArgs {
     /// How agents reach this gateway, as gw.example.org:443; may be repeated.
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = Address::parse)]
     addresses: Vec<Address>,
+    /// Plain HTTP here, for the web server that has the public ports (`doorward print nginx`).
+    #[arg(long, value_name = "IP:PORT")]
+    behind: Option<SocketAddr>,
     /// Where the gateway keeps everything, if not in /var/lib/doorward/gateway (root) or
     /// ~/.local/state/doorward/gateway.
     #[arg(long, value_name = "DIRECTORY")]
@@ -154,6 +163,7 @@ impl Cli {
             Command::Agent(args) => args.run().await,
             Command::Http(args) => args.run(ServiceKind::Http).await,
             Command::Presets(args) => args.run(),
+            Command::Print(args) => args.run(),
             Command::Tcp(args) => args.run(ServiceKind::Tcp).await,
             Command::Udp(args) => args.run(ServiceKind::Udp).await,
             Command::Install(args) => args.run().await,
@@ -173,7 +183,7 @@ impl ServeArgs {
     async fn run(self) -> anyhow::Result<()> {
         let directory = self.data.unwrap_or_else(paths::gateway_directory);
         let source = Source::new(self.config.as_deref(), directory);
-        serve::run(source.with_domain(self.domain).with_addresses(self.addresses)).await
+        serve::run(source.with_domain(self.domain).with_addresses(self.addresses).with_behind(self.behind)).await
     }
 }
 

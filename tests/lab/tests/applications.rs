@@ -239,3 +239,23 @@ async fn what_an_agent_says_of_requests_counts_from_its_next_registration_on() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_web_server_nobody_but_that_server_is_heard() {
+    for (proxy, is_heard) in [("127.0.0.1", true), ("192.0.2.1", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "domain = \"gw.test\"\nbehind = \"127.0.0.1:0\"\nproxies = [\"{proxy}\"]\n\
+             [listen]\noperations = \"127.0.0.1:0\"\nports = [\"127.0.0.1\"]\n"
+        );
+        let file: doorward::serve::settings::File = toml::from_str(&text).unwrap();
+        let gateway = doorward::serve::start(file.into_settings(directory.path().to_owned()).unwrap()).await.unwrap();
+        let bound = gateway.gateway.bound().clone();
+        assert!(bound.https.is_empty() && bound.quic.is_empty(), "{bound:?}");
+        let asked = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
+        let mut socket = TcpStream::connect(bound.http[0]).await.unwrap();
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut socket, asked.as_bytes()).await;
+        assert_eq!(visitor::heard(&mut socket).await.contains("404 Not Found"), is_heard, "{proxy}");
+        gateway.stop().await;
+    }
+}

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
+mod behind;
 mod fixed;
 mod place;
 
@@ -33,6 +34,8 @@ pub struct File {
     #[serde(default)]
     pub listen: Listen,
     pub certificate: Option<Certificate>,
+    /// Where a web server in front of it reaches this gateway, by plain HTTP.
+    pub behind: Option<SocketAddr>,
     /// Proxies in front, whose forwarded headers count.
     #[serde(default)]
     pub proxies: Vec<String>,
@@ -186,10 +189,13 @@ impl File {
         })
     }
 
-    pub fn into_settings(self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
+    pub fn into_settings(mut self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
         let mut notes = Vec::new();
+        if let Some(behind) = self.behind {
+            self.stand_behind(behind)?;
+        }
         let Listening { https, quic } = self.listening(&mut notes);
-        let fixed = Fixed::new(&self.listen, self.built_in.as_ref(), https.clone(), quic.clone());
+        let fixed = Fixed::new(&self.listen, self.behind, self.built_in.as_ref(), https.clone(), quic.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
         let domain = self.domain.clone().unwrap_or(localhost());
@@ -234,6 +240,7 @@ impl File {
                 addresses,
                 certificate,
                 proxies,
+                is_behind: self.behind.is_some(),
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
             },
