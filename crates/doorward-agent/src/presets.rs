@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn every_preset_is_read_and_an_unknown_one_names_the_others() {
-        for name in ["jupyter", "octoprint", "mainsail", "home-assistant", "code-server", "grafana", "karmen", "plain"] {
+        for name in ["jupyter", "octoprint", "mainsail", "home-assistant", "code-server", "grafana", "karmen", "plain"]
+        {
             assert!(!Preset::find(name).unwrap().title.is_empty());
         }
         assert_eq!(Preset::all().count(), 8);

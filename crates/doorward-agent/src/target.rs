@@ -43,8 +43,7 @@ pub struct TargetError {
     why: String,
 }
 
-const FORMS: &str =
-    "write http://host:port, https://host:port, tcp://host:port, udp://host:port, unix:/path/to/socket or http+unix:/path/to/socket";
+const FORMS: &str = "write http://host:port, https://host:port, tcp://host:port, udp://host:port, unix:/path/to/socket or http+unix:/path/to/socket";
 
 impl Target {
     /// The form of `agent.toml`.

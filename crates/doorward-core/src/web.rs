@@ -226,7 +226,8 @@ mod tests {
             assert_eq!((origin.to_string().as_str(), origin.authority().as_str()), (written, authority));
             assert_eq!(TargetOrigin::try_from(written.to_owned()).unwrap(), origin);
         }
-        for bad in ["localhost", "ftp://a", "http://", "http://a:0", "http://a/b", "http://u@a", "http://::1", "http://a\r\nb"]
+        for bad in
+            ["localhost", "ftp://a", "http://", "http://a:0", "http://a/b", "http://u@a", "http://::1", "http://a\r\nb"]
         {
             assert!(TargetOrigin::try_from(bad.to_owned()).is_err(), "{bad:?} was taken");
         }

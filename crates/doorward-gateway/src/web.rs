@@ -5,6 +5,7 @@ pub(crate) mod breaking;
 pub(crate) mod connection;
 pub(crate) mod forward;
 pub(crate) mod headers;
+pub(crate) mod language;
 pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod passage;

@@ -60,7 +60,7 @@ enum Command {
     },
     /// Runs the gateway that visitors and agents reach.
     #[command(
-        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward\n  doorward serve --domain example.org --behind 127.0.0.1:8080    nginx, Caddy or Apache has port 443"
+        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward\n  doorward serve --behind 127.0.0.1:8080      nginx or another has port 443"
     )]
     Serve(ServeArgs),
     /// Enrols this device with a gateway.
@@ -79,7 +79,9 @@ enum Command {
     )]
     Http(QuickArgs),
     /// Lists the applications that Doorward knows how to stand in front of.
-    #[command(after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint")]
+    #[command(
+        after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint"
+    )]
     Presets(PresetsArgs),
     /// Prints what a web server in front needs to know of the gateway.
     #[command(after_help = print::EXAMPLES)]

@@ -67,7 +67,8 @@ async fn redirects_to_the_targets_own_address_lead_back_to_the_service() {
         Answer::Whole(head.into_bytes())
     })
     .await;
-    let keys = "headers = \"rewrite\"\nforwarded = true\nentrances = [{ path = { prefix = \"/octo/\", strip = true } }]";
+    let keys =
+        "headers = \"rewrite\"\nforwarded = true\nentrances = [{ path = { prefix = \"/octo/\", strip = true } }]";
     let _device = lab.device("pi", vec![app(&page.url(), keys)]).await;
     assert_eq!(get(lab.http(), HOST, "/").await.headers["location"], format!("http://{HOST}/next"));
     assert_eq!(page.last().header("x-forwarded-host"), Some(HOST), "it was asked for");
@@ -79,7 +80,10 @@ async fn redirects_to_the_targets_own_address_lead_back_to_the_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_that_is_taken_off_comes_back_in_places_and_cookies() {
     let lab = Lab::start().await;
-    let page = answering("location: /login\r\nset-cookie: session_P443|x=1; Path=/; HttpOnly\r\nset-cookie: b=2; Domain=gw.test").await;
+    let page = answering(
+        "location: /login\r\nset-cookie: session_P443|x=1; Path=/; HttpOnly\r\nset-cookie: b=2; Domain=gw.test",
+    )
+    .await;
     let keys = "preset = \"octoprint\"\nentrances = [{ path = { prefix = \"/octo/\" } }]";
     let _device = lab.device("pi", vec![app(&page.url(), keys)]).await;
     let answer = get(lab.http(), "gw.test", "/octo/").await;
@@ -141,9 +145,8 @@ async fn mounts_lead_to_their_own_targets_under_the_services_policy() {
     );
     let _device = lab.device("pi", vec![app(&printer.url(), &keys)]).await;
     let mut one = http1(lab.http()).await;
-    let mut ask = async |host: &str, path: &str| {
-        send_over(&mut one, request(host, path).body(visitor::nothing()).unwrap()).await
-    };
+    let mut ask =
+        async |host: &str, path: &str| send_over(&mut one, request(host, path).body(visitor::nothing()).unwrap()).await;
     assert_eq!(ask(HOST, "/").await.text(), "printer");
     let answer = ask(HOST, "/webcam/?action=stream").await;
     assert_eq!(answer.headers["location"], "/webcam/next");
@@ -166,7 +169,8 @@ async fn mounts_lead_to_their_own_targets_under_the_services_policy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mount_ends_with_the_policy_as_the_service_does() {
     let lab = Lab::start().await;
-    let (page, camera) = (web(|_| ok("page")).await, web(|_| Answer::Endless(doorward_lab::web::ENDLESS.to_vec())).await);
+    let (page, camera) =
+        (web(|_| ok("page")).await, web(|_| Answer::Endless(doorward_lab::web::ENDLESS.to_vec())).await);
     let keys = format!("mounts = {{ \"/webcam/\" = \"{}\" }}", camera.url());
     let _device = lab.device("pi", vec![app(&page.url(), &keys)]).await;
     let asking = request(HOST, "/webcam/").body(visitor::nothing()).unwrap();
@@ -211,7 +215,8 @@ async fn a_target_with_tls_is_asked_only_if_its_certificate_is_the_right_one() {
     let page = web(|_| ok("secret")).await;
     let (port, digest) = secured(&page).await;
     let target = format!("https://127.0.0.1:{port}");
-    let (right, wrong) = (format!("verify = \"pin:sha256:{digest}\""), format!("verify = \"pin:sha256:{}\"", "0".repeat(64)));
+    let (right, wrong) =
+        (format!("verify = \"pin:sha256:{digest}\""), format!("verify = \"pin:sha256:{}\"", "0".repeat(64)));
     let device = lab.device("pi", vec![app(&target, &wrong)]).await;
     for (keys, status) in [
         (wrong.as_str(), StatusCode::BAD_GATEWAY),

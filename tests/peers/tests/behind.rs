@@ -62,7 +62,8 @@ fn start_caddy(node: &Node, snippet: &str) -> Result<Process> {
     } else {
         format!("gateway.example {{\n{snippet}\nrespond 418\n}}\n")
     };
-    let global = format!("{{\n admin off\n local_certs\n skip_install_trust\n storage file_system {}\n}}\n", folder.display());
+    let global =
+        format!("{{\n admin off\n local_certs\n skip_install_trust\n storage file_system {}\n}}\n", folder.display());
     let file = folder.join("Caddyfile");
     fs::write(&file, global + &site)?;
     let caddy = Program::new("caddy").args(["run", "--adapter", "caddyfile", "--config"]).args([file]);

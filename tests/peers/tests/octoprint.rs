@@ -76,7 +76,8 @@ fn start(node: &Node, folder: &Path) -> Result<(Process, Process)> {
     let camera = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/camera.py");
     let mut camera = node.spawn(&Program::new("/usr/bin/python3").args([camera.as_os_str(), "8080".as_ref()]))?;
     camera.wait_for_line("the camera runs", SOON)?;
-    let mut octoprint = node.spawn(&octoprint(&["serve", "--iknowwhatimdoing", "--host", "127.0.0.1", "--port", "5000"]))?;
+    let mut octoprint =
+        node.spawn(&octoprint(&["serve", "--iknowwhatimdoing", "--host", "127.0.0.1", "--port", "5000"]))?;
     octoprint.wait_for_line("Listening on", START)?;
     Ok((octoprint, camera))
 }

@@ -120,7 +120,10 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{web}preset = \"octopi\""), &["agent.toml:4:10: preset: ", "no preset \"octopi\"", "octoprint"]),
         (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// targets"]),
         (format!("{web}mounts = {{ \"/a/\" = \"tcp://h:1\" }}"), &["agent.toml:4:", "only web targets"]),
-        (format!("{web}mounts = {{ \"/a/\" = \"http://h\", \"a\" = \"http://h\" }}"), &["agent.toml:4:", "mounted at /a/"]),
+        (
+            format!("{web}mounts = {{ \"/a/\" = \"http://h\", \"a\" = \"http://h\" }}"),
+            &["agent.toml:4:", "mounted at /a/"],
+        ),
         (format!("{web}mounts = {{ \"/\" = \"http://h\" }}"), &["agent.toml:4:", "name at least one part"]),
         (format!("{service}virtual-port = 0"), &["agent.toml:4:16: virtual-port: ", "1 to 65535"]),
         (format!("{service}entrances = [{{ door = 1 }}]"), &["agent.toml:4:", "door"]),

@@ -32,9 +32,8 @@ impl WebKeys<'_> {
             Some(given) => Verify::parse(given.get_ref()).map_err(|why| Fault::new(&given.span(), why))?,
             None => Verify::System,
         };
-        let preset = self.preset.map(|name| {
-            Preset::find(name.get_ref()).map_err(|error| Fault::new(&name.span(), error))
-        });
+        let preset =
+            self.preset.map(|name| Preset::find(name.get_ref()).map_err(|error| Fault::new(&name.span(), error)));
         let preset = preset.transpose()?;
         let parse = |given: &Spanned<String>| {
             Target::parse_with_base(given.get_ref(), verify).map_err(|why| Fault::new(&given.span(), why))
@@ -76,7 +75,8 @@ impl WebKeys<'_> {
         if let (false, Some(at)) = (is_web, keys.into_iter().flatten().next()) {
             return Err(Fault::new(&at, "this is for web services, whose targets start with http:// or https://"));
         }
-        if let Some((_, _, at)) = mounts.iter().find(|(_, (t, _), _)| !matches!(t, Target::Http(_) | Target::Https { .. }))
+        if let Some((_, _, at)) =
+            mounts.iter().find(|(_, (t, _), _)| !matches!(t, Target::Http(_) | Target::Https { .. }))
         {
             return Err(Fault::new(at, "only web targets can be mounted: write http://host:port/"));
         }

@@ -49,7 +49,10 @@ mod tests {
     fn pins_are_read_as_openssl_prints_them() {
         let colons = ["AB"; 32].join(":");
         assert_eq!(Verify::parse(&format!("pin:sha256:{colons}")), Ok(Verify::Pin(CertificatePin([0xab; 32]))));
-        assert_eq!(Verify::parse(&format!("pin:sha256:{}", "ab".repeat(32))), Verify::parse(&format!("pin:sha256:{colons}")));
+        assert_eq!(
+            Verify::parse(&format!("pin:sha256:{}", "ab".repeat(32))),
+            Verify::parse(&format!("pin:sha256:{colons}"))
+        );
         assert_eq!((Verify::parse("system"), Verify::parse("off")), (Ok(Verify::System), Ok(Verify::Off)));
         for bad in ["", "none", "pin:", "pin:sha256:ab", "pin:sha1:ab", "OFF"] {
             assert!(Verify::parse(bad).is_err(), "{bad:?} was taken");

@@ -3,11 +3,11 @@ use crate::{
     Changes, Control, ControlSettings, Device, Enrolment, InviteRequest, News, OpenError, Registration, SiteSettings,
     WebFace,
 };
-use doorward_core::web::WebOffer;
 use doorward_core::Secret;
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{EntranceWish, Offer, PathWish, ServiceKind};
+use doorward_core::web::WebOffer;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

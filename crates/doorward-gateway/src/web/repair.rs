@@ -21,7 +21,8 @@ pub(crate) struct View<'a> {
 pub(crate) fn answer(headers: &mut HeaderMap, view: &View<'_>) {
     for name in [LOCATION, CONTENT_LOCATION] {
         let value = headers.get(&name).and_then(|value| value.to_str().ok());
-        if let Some(repaired) = value.and_then(|value| view.reference(value)).and_then(|r| HeaderValue::try_from(r).ok())
+        if let Some(repaired) =
+            value.and_then(|value| view.reference(value)).and_then(|r| HeaderValue::try_from(r).ok())
         {
             headers.insert(name, repaired);
         }

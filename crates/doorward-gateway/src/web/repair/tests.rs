@@ -75,7 +75,12 @@ fn cookies_keep_their_names_to_the_byte_and_stay_on_their_host() {
     ];
     for (paths, given, wanted) in table {
         let got = repaired("set-cookie", given, paths, true, false);
-        assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(wanted), "{}", String::from_utf8_lossy(given));
+        assert_eq!(
+            String::from_utf8_lossy(&got),
+            String::from_utf8_lossy(wanted),
+            "{}",
+            String::from_utf8_lossy(given)
+        );
     }
 }
 
@@ -87,7 +92,10 @@ fn where_hosts_are_rewritten_cookies_are_as_safe_as_the_connection() {
     assert_eq!(secured(b"a=1; Secure; Path=/", false), b"a=1; Path=/");
     assert_eq!(secured(b"a=1; SameSite=Lax;secure", false), b"a=1; SameSite=Lax");
     assert_eq!(secured(b"__Secure-a=1; Secure", false), b"__Secure-a=1; Secure");
-    assert_eq!(repaired("access-control-allow-origin", b"http://localhost:5000", ("", ""), false, true), HOME.as_bytes());
+    assert_eq!(
+        repaired("access-control-allow-origin", b"http://localhost:5000", ("", ""), false, true),
+        HOME.as_bytes()
+    );
     assert_eq!(repaired("access-control-allow-origin", b"*", ("", ""), false, true), b"*");
 }
 
