@@ -41,6 +41,8 @@ const PACKAGES: &[Package] = &[
     Package { name: "tinyproxy", needed_by: &["world"], why: "an HTTP proxy that is the only way out" },
     Package { name: "chromium", needed_by: &["peers"], why: "pages and passwords as people meet them" },
     Package { name: "jupyter-notebook", needed_by: &["peers"], why: "a service full of WebSockets" },
+    Package { name: "python3-dev", needed_by: &["peers"], why: "OctoPrint's parts in C, from PyPI" },
+    Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint, from PyPI" },
     Package { name: "python3-websocket", needed_by: &["peers"], why: "a visitor who runs code in Jupyter's kernel" },
 ];
 

@@ -1,6 +1,7 @@
 //! From a visit to its target: the service is looked up in the agent's own list, the target is connected, and bytes
 //! pass until one side ends, the time is up, or the service is not offered any more.
 
+mod https;
 mod tcp;
 mod udp;
 mod unix;
@@ -8,7 +9,7 @@ mod unix;
 use crate::settings::Settings;
 use crate::target::{Place, Target};
 use doorward_core::hop::HopFailure;
-use doorward_core::names::Label;
+use doorward_core::names::{Label, PathPrefix};
 use doorward_tunnel::splice::{End, Traffic, splice};
 use doorward_tunnel::{Duplex, Visit};
 use std::collections::HashMap;
@@ -77,19 +78,23 @@ impl Deliverer {
 
     async fn deliver(mut self, visit: Visit) {
         let deadline = visit.remaining.and_then(|left| Instant::now().checked_add(left));
-        let service = visit.service.clone();
+        let (service, mount) = (visit.service.clone(), visit.mount.clone());
         let Ok(_slot) = self.slots.clone().try_acquire_owned() else {
             return refuse(visit, Failure::new(HopFailure::Busy, "the device serves as many visits as it can")).await;
         };
-        let Some(target) = self.settings.borrow_and_update().target(&self.gateway, &service).cloned() else {
+        let found = self.settings.borrow_and_update().target(&self.gateway, &service, mount.as_ref()).cloned();
+        let Some(target) = found else {
             debug!(%service, gateway = %self.gateway, "a visit to a service that is not in the list");
             let detail = "the device's own list has no such service for this gateway";
             return refuse(visit, Failure::new(HopFailure::AgentRefused, detail)).await;
         };
-        let cut = self.clone().until_cut(&service, &target, deadline);
+        let cut = self.clone().until_cut((&service, mount.as_ref()), &target, deadline);
         match &target {
             Target::Http(Place::Network { host, port }) | Target::Tcp(Place::Network { host, port }) => {
                 bridge(visit, tcp::connect(host, *port), &target, &self.troubles, cut).await;
+            }
+            Target::Https { host, port, verify } => {
+                bridge(visit, https::connect(host, *port, *verify), &target, &self.troubles, cut).await;
             }
             Target::Http(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
                 bridge(visit, unix::connect(path), &target, &self.troubles, cut).await;
@@ -99,7 +104,12 @@ impl Deliverer {
     }
 
     /// Resolves when the visit's time is up, its service is gone or leads elsewhere, or everything ends.
-    async fn until_cut(mut self, service: &Label, target: &Target, deadline: Option<Instant>) {
+    async fn until_cut(
+        mut self,
+        (service, mount): (&Label, Option<&PathPrefix>),
+        target: &Target,
+        deadline: Option<Instant>,
+    ) {
         let out_of_time = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -108,7 +118,7 @@ impl Deliverer {
         };
         let changed = async {
             while self.settings.changed().await.is_ok() {
-                if self.settings.borrow_and_update().target(&self.gateway, service) != Some(target) {
+                if self.settings.borrow_and_update().target(&self.gateway, service, mount) != Some(target) {
                     return;
                 }
             }

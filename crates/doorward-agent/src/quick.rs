@@ -1,10 +1,12 @@
 //! Short forms for `doorward http 5000 --name printer1`.
 
+use crate::presets::Preset;
 use crate::settings::Service;
 use crate::target::{Target, TargetError};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::Label;
 use doorward_core::service::{Offer, ServiceKind};
+use doorward_core::web::{HeaderMode, WebOffer};
 
 impl Target {
     /// `5000`, `host:5000`, `/run/x.sock`, or the whole form of `agent.toml`.
@@ -43,8 +45,21 @@ impl Service {
             main: false,
             entrances: Vec::new(),
             access,
+            web: WebOffer::default(),
         };
-        Self { offer, target }
+        Self { offer, target, mounts: Vec::new() }
+    }
+}
+
+impl Service {
+    /// What the preset says, where nothing else was said.
+    pub fn with_preset(mut self, preset: &Preset) -> Self {
+        let WebOffer { headers, forwarded, origin, .. } = &mut self.offer.web;
+        (*headers, *forwarded) = (preset.headers, preset.forwarded);
+        if preset.headers == HeaderMode::Rewrite {
+            *origin = self.target.origin();
+        }
+        self
     }
 }
 

@@ -12,6 +12,8 @@
 //! name = "octoprint"
 //! title = "Küche"
 //! target = "http://127.0.0.1:5000"
+//! preset = "octoprint"
+//! mounts = { "/webcam/" = "http://127.0.0.1:8080/" }
 //! main = true
 //! virtual-port = 80
 //! entrances = [{ tcp-port = 0 }, { host = "printer.example.org" }]
@@ -20,12 +22,14 @@
 //! who = "public"
 //! ```
 
+mod entrances;
 mod file;
 mod place;
+mod web;
 
 use crate::proxy::ProxyRule;
 use crate::target::Target;
-use doorward_core::names::Label;
+use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::{MAX_SERVICES, Offer};
 use std::collections::BTreeSet;
 use std::io;
@@ -54,6 +58,8 @@ pub struct GatewaySettings {
 pub struct Service {
     pub offer: Offer,
     pub target: Target,
+    /// Further targets, at paths of the service.
+    pub mounts: Vec<(PathPrefix, Target)>,
 }
 
 #[derive(Debug, Error)]
@@ -131,9 +137,13 @@ impl Settings {
         self.services.iter().filter(move |s| allowed.is_none_or(|allowed| allowed.contains(&s.offer.name)))
     }
 
-    /// What a visit from this gateway to this service connects to.
-    pub fn target(&self, gateway: &Label, service: &Label) -> Option<&Target> {
-        self.services_for(gateway).find(|s| s.offer.name == *service).map(|s| &s.target)
+    /// What a visit from this gateway to this service, or to a mount of it, connects to.
+    pub fn target(&self, gateway: &Label, service: &Label, mount: Option<&PathPrefix>) -> Option<&Target> {
+        let service = self.services_for(gateway).find(|s| s.offer.name == *service)?;
+        match mount {
+            None => Some(&service.target),
+            Some(path) => service.mounts.iter().find(|(mounted, _)| mounted == path).map(|(_, target)| target),
+        }
     }
 }
 

@@ -1,8 +1,13 @@
 //! What a service connects to. Known to the agent alone.
 
-use doorward_core::names::HostName;
+mod secure;
+
+pub use secure::{CertificatePin, Verify};
+
+use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::ServiceKind;
 use doorward_core::site::Host;
+use doorward_core::web::TargetOrigin;
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -11,6 +16,12 @@ use thiserror::Error;
 pub enum Target {
     /// An HTTP server. The gateway speaks HTTP with the visitor; here it is bytes like any other.
     Http(Place),
+    /// The same inside TLS.
+    Https {
+        host: Host,
+        port: u16,
+        verify: Verify,
+    },
     Tcp(Place),
     Udp {
         host: Host,
@@ -32,8 +43,7 @@ pub struct TargetError {
     why: String,
 }
 
-const FORMS: &str =
-    "write http://host:port, tcp://host:port, udp://host:port, unix:/path/to/socket or http+unix:/path/to/socket";
+const FORMS: &str = "write http://host:port, https://host:port, tcp://host:port, udp://host:port, unix:/path/to/socket or http+unix:/path/to/socket";
 
 impl Target {
     /// The form of `agent.toml`.
@@ -50,16 +60,50 @@ impl Target {
             "http" => authority(rest, Some(80)).map(|(host, port)| Self::Http(Place::Network { host, port })),
             "tcp" => authority(rest, None).map(|(host, port)| Self::Tcp(Place::Network { host, port })),
             "udp" => authority(rest, None).map(|(host, port)| Self::Udp { host, port }),
-            "https" => Err("https:// targets are not supported yet; if the service also speaks plain HTTP, write \
-                            http://, or write tcp:// to pass its TLS through untouched"),
+            "https" => {
+                authority(rest, Some(443)).map(|(host, port)| Self::Https { host, port, verify: Verify::System })
+            }
             _ => Err(FORMS),
         }
         .map_err(refuse)
     }
 
+    /// The same, where a web target may also be a part of what is there: `http://127.0.0.1:8080/app/`.
+    pub fn parse_with_base(given: &str, verify: Verify) -> Result<(Self, Option<PathPrefix>), TargetError> {
+        let refuse = |why: String| TargetError::new(given, why);
+        let path = given.split_once("://").and_then(|(scheme, rest)| {
+            let at = rest.find('/')?;
+            ["http", "https"].contains(&scheme).then(|| rest.split_at(at))
+        });
+        let (whole, base) = match path {
+            Some((_, "/")) | None => (given, None),
+            Some((_, path)) if !path.ends_with('/') => {
+                return Err(refuse(format!("its path is a folder: write {path}/ at its end")));
+            }
+            Some((_, path)) => {
+                let base = PathPrefix::parse(path).map_err(|error| refuse(error.to_string()))?;
+                (&given[..given.len() - path.len()], Some(base))
+            }
+        };
+        let mut target = Self::parse(whole)?;
+        if let Self::Https { verify: how, .. } = &mut target {
+            *how = verify;
+        }
+        Ok((target, base))
+    }
+
+    /// What a web target calls itself. A host to write into headers: nobody dials it but this agent.
+    pub fn origin(&self) -> TargetOrigin {
+        match self {
+            Self::Http(Place::Network { host, port }) => TargetOrigin::new(false, host.clone(), *port),
+            Self::Https { host, port, .. } => TargetOrigin::new(true, host.clone(), *port),
+            Self::Http(Place::Socket(_)) | Self::Tcp(_) | Self::Udp { .. } => TargetOrigin::default(),
+        }
+    }
+
     pub fn kind(&self) -> ServiceKind {
         match self {
-            Self::Http(_) => ServiceKind::Http,
+            Self::Http(_) | Self::Https { .. } => ServiceKind::Http,
             Self::Tcp(_) => ServiceKind::Tcp,
             Self::Udp { .. } => ServiceKind::Udp,
         }
@@ -69,6 +113,7 @@ impl Target {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Http(Place::Network { port, .. })
+            | Self::Https { port, .. }
             | Self::Tcp(Place::Network { port, .. })
             | Self::Udp { port, .. } => Some(*port),
             Self::Http(Place::Socket(_)) | Self::Tcp(Place::Socket(_)) => None,
@@ -122,6 +167,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(Place::Network { host, port }) => write!(f, "http://{host}:{port}"),
+            Self::Https { host, port, .. } => write!(f, "https://{host}:{port}"),
             Self::Tcp(Place::Network { host, port }) => write!(f, "tcp://{host}:{port}"),
             Self::Udp { host, port } => write!(f, "udp://{host}:{port}"),
             Self::Http(Place::Socket(path)) => write!(f, "http+unix:{}", path.display()),
@@ -139,6 +185,7 @@ mod tests {
         let table = [
             ("http://127.0.0.1:5000", "http://127.0.0.1:5000", ServiceKind::Http),
             ("http://printer.local/", "http://printer.local:80", ServiceKind::Http),
+            ("https://printer.local", "https://printer.local:443", ServiceKind::Http),
             ("tcp://[::1]:22", "tcp://[::1]:22", ServiceKind::Tcp),
             ("udp://127.0.0.1:53", "udp://127.0.0.1:53", ServiceKind::Udp),
             ("unix:/run/x.sock", "unix:/run/x.sock", ServiceKind::Tcp),
@@ -158,7 +205,6 @@ mod tests {
         let table = [
             ("5000", "write http://host:port"),
             ("ftp://host:21", "write http://host:port"),
-            ("https://127.0.0.1:443", "not supported yet"),
             ("tcp://127.0.0.1", "needs a port"),
             ("tcp://127.0.0.1:0", "1 to 65535"),
             ("tcp://::1:22", "in brackets"),

@@ -205,11 +205,11 @@ async fn write_service(
         None => ServiceId(work.next_id("service").await?),
     };
     sqlx::query(
-        "INSERT INTO services (id, device, account, name, title, kind, virtual_port, is_main, standing, offered_access, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'offered', $9, 1) \
+        "INSERT INTO services (id, device, account, name, title, kind, virtual_port, is_main, standing, offered_access, offered_web, \
+         version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'offered', $9, $10, 1) \
          ON CONFLICT (id) DO UPDATE SET title = excluded.title, kind = excluded.kind, \
          virtual_port = excluded.virtual_port, is_main = excluded.is_main, standing = 'offered', \
-         offered_access = excluded.offered_access, version = services.version + 1",
+         offered_access = excluded.offered_access, offered_web = excluded.offered_web, version = services.version + 1",
     )
     .bind(id.0)
     .bind(device.id.0)
@@ -220,6 +220,7 @@ async fn write_service(
     .bind(offer.virtual_port.map(i64::from))
     .bind(i64::from(offer.main))
     .bind(serde_json::to_string(&offer.access).expect("a policy document can be written as JSON"))
+    .bind(serde_json::to_string(&offer.web).expect("a web offer can be written as JSON"))
     .execute(work.connection())
     .await?;
     work.refresh_service(id).await?;
@@ -237,6 +238,7 @@ fn is_unchanged(old: &ServiceRecord, offer: &Offer, title: &str) -> bool {
         && old.virtual_port == offer.virtual_port
         && old.is_main == offer.main
         && old.offered_access == offer.access
+        && *old.service.web == offer.web
 }
 
 /// Services on one host share one origin: pages of one read the other with the visitor's login. If they disagree on

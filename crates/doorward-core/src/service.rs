@@ -3,6 +3,7 @@
 
 use crate::access::{Policy, PolicyDocument};
 use crate::names::{HostName, Label, PathPrefix};
+use crate::web::WebOffer;
 use crate::{AccountId, DeviceId, ServiceId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -45,6 +46,8 @@ pub struct Service {
     pub kind: ServiceKind,
     pub standing: Standing,
     pub policy: Arc<Policy>,
+    /// What is done with the requests of a web service.
+    pub web: Arc<WebOffer>,
 }
 
 impl Service {
@@ -86,6 +89,9 @@ pub struct Offer {
     pub entrances: Vec<EntranceWish>,
     #[serde(default)]
     pub access: PolicyDocument,
+    /// What a web service wants done with its requests.
+    #[serde(default, skip_serializing_if = "WebOffer::is_usual")]
+    pub web: WebOffer,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]

@@ -66,6 +66,7 @@ fn service(policy: Policy, standing: Standing) -> Service {
         kind: ServiceKind::Http,
         standing,
         policy: Arc::new(policy),
+        web: Arc::default(),
     }
 }
 

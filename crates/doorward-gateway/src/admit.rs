@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use doorward_control::Control;
 use doorward_core::access::{Denied, Permit, Visitor, decide};
 use doorward_core::audit::Deed;
+use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
 use doorward_tunnel::{Flow, OpenError, OpenRequest, Stream};
 use jiff::Timestamp;
@@ -58,16 +59,16 @@ impl Admission {
         matches!(decide(service, visitor, Timestamp::now()), Err(Denied::PasswordNeeded))
     }
 
-    /// A stream to the service, acknowledged by the device.
-    pub(crate) async fn open(&self, admitted: &Admitted) -> Result<Stream, OpenError> {
-        let opened = self.links.open(&admitted.permit, &request(admitted)).await;
+    /// A stream to the service or one of its mounts, acknowledged by the device.
+    pub(crate) async fn open(&self, admitted: &Admitted, mount: Option<PathPrefix>) -> Result<Stream, OpenError> {
+        let opened = self.links.open(&admitted.permit, &request(admitted, mount)).await;
         self.note(admitted, opened.as_ref().err());
         opened
     }
 
     /// The same for a UDP flow.
     pub(crate) async fn open_flow(&self, admitted: &Admitted) -> Result<Flow, OpenError> {
-        let opened = self.links.open_flow(&admitted.permit, &request(admitted)).await;
+        let opened = self.links.open_flow(&admitted.permit, &request(admitted, None)).await;
         self.note(admitted, opened.as_ref().err());
         opened
     }
@@ -85,10 +86,11 @@ impl Admission {
     }
 }
 
-fn request(admitted: &Admitted) -> OpenRequest {
+fn request(admitted: &Admitted, mount: Option<PathPrefix>) -> OpenRequest {
     OpenRequest {
         service: admitted.service.name.clone(),
         remaining: admitted.permit.remaining(Timestamp::now()),
         source: admitted.permit.visitor().source(),
+        mount,
     }
 }

@@ -132,6 +132,7 @@ impl Gateway {
             web: web.clone(),
             strangers: strangers.clone(),
             certificate,
+            only_proxies: settings.is_behind,
             tasks: visits.clone(),
             graceful: graceful.clone(),
         };

@@ -138,6 +138,7 @@ mod tests {
             title: String::new(),
             kind: ServiceKind::Http,
             standing: Standing::Offered,
+            web: Default::default(),
             policy: Arc::new(Policy { who, ..usual }),
         }
     }

@@ -30,6 +30,8 @@ pub struct GatewaySettings {
     pub hsts: Duration,
     /// Proxies in front whose forwarded headers count. Nobody unless said.
     pub proxies: Networks,
+    /// Whether these are the only ones who may come by plain HTTP. Then certificates are theirs to keep, too.
+    pub is_behind: bool,
     pub limits: Limits,
     pub flows: FlowSettings,
 }

@@ -5,8 +5,13 @@ pub(crate) mod breaking;
 pub(crate) mod connection;
 pub(crate) mod forward;
 pub(crate) mod headers;
+pub(crate) mod language;
+pub(crate) mod origin;
 pub(crate) mod page;
+pub(crate) mod passage;
+pub(crate) mod repair;
 pub(crate) mod request;
+pub(crate) mod rewrite;
 pub(crate) mod strict;
 pub(crate) mod upgrade;
 

@@ -95,6 +95,7 @@ impl Arrival {
             id,
             carrier: self.carrier,
             peer: self.peer,
+            capability: self.claims.capability,
             opener,
             speaker: speaker.clone(),
             vitals,

@@ -2,14 +2,14 @@
 
 use crate::lane_pool::LanePool;
 use crate::link::{LinkId, Speaker, Vitals};
-use crate::messages::{Goodbye, Leaving, Message, Open};
+use crate::messages::{Goodbye, KNOWS_MOUNTS, Leaving, Message, Open};
 use crate::pulse::Rhythm;
 use crate::splice::Traffic;
 use crate::stream::{QuicStream, Stream};
 use crate::udp::{Datagrams, Flow, FlowTable};
 use crate::wire::{STRANGER_LIMIT, read_frame};
 use doorward_core::hop::HopFailure;
-use doorward_core::names::Label;
+use doorward_core::names::{Label, PathPrefix};
 use doorward_core::site::Carrier;
 use quinn::Connection;
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +33,8 @@ pub struct GatewayLink {
     pub(crate) id: LinkId,
     pub(crate) carrier: Carrier,
     pub(crate) peer: SocketAddr,
+    /// What the agent can do (`messages::CAPABILITY`).
+    pub(crate) capability: u32,
     pub(crate) opener: Opener,
     pub(crate) speaker: Speaker,
     pub(crate) vitals: Vitals,
@@ -73,6 +75,8 @@ pub struct OpenRequest {
     /// What is left of the permit.
     pub remaining: Option<Duration>,
     pub source: IpAddr,
+    /// One of the service's mounts rather than the service itself.
+    pub mount: Option<PathPrefix>,
 }
 
 /// The hop that failed, with the agent's words for the owner.
@@ -159,11 +163,15 @@ impl GatewayLink {
     }
 
     async fn open_as(&self, request: &OpenRequest, flow: Option<u64>) -> Result<Stream, OpenError> {
+        if request.mount.is_some() && self.capability < KNOWS_MOUNTS {
+            return Err(OpenError::new(HopFailure::AgentRefused));
+        }
         let open = Message::Open(Open {
             service: request.service.to_string(),
             remaining_ms: request.remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             flow,
             source: request.source.to_string(),
+            mount: request.mount.as_ref().map(ToString::to_string),
         });
         let opening = async {
             match &self.opener {

@@ -285,7 +285,7 @@ mod tests {
         let standing = aborted.welcome(&name, Site::default()).await.unwrap();
         assert!(timeout(Duration::from_millis(1), standing.driver).await.is_err());
         assert_eq!(open_doors(), 0, "its driver was dropped");
-        let request = OpenRequest { service: name, remaining: None, source: [127, 0, 0, 1].into() };
+        let request = OpenRequest { service: name, remaining: None, source: [127, 0, 0, 1].into(), mount: None };
         let opened = timeout(Duration::from_secs(1), standing.link.open(&request)).await.unwrap();
         assert_eq!(opened.err().unwrap().hop, HopFailure::DeviceOffline);
     }

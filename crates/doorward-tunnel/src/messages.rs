@@ -15,7 +15,10 @@ use prost::Message as _;
 
 /// What this build can do, as one number with a history:
 /// 1 (2026-11): the first.
-pub const CAPABILITY: u32 = 1;
+/// 2 (2026-11): an open may name a mount of a service.
+pub const CAPABILITY: u32 = 2;
+/// From here on an agent knows mounts. An older one would take the visitor to the service itself.
+pub(crate) const KNOWS_MOUNTS: u32 = 2;
 
 /// The application protocol (ALPN, RFC 7301) of a link.
 pub const ALPN: &[u8] = b"doorward/1";

@@ -8,7 +8,7 @@ use crate::pulse::Pulse;
 use crate::stream::{QuicStream, Stream};
 use crate::udp::{Datagrams, Flow, FlowTable};
 use doorward_core::hop::HopFailure;
-use doorward_core::names::Label;
+use doorward_core::names::{Label, PathPrefix};
 use quinn::Connection;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -24,6 +24,8 @@ pub struct Visit {
     /// The time that is left, by this machine's own clock from now on.
     pub remaining: Option<Duration>,
     pub source: IpAddr,
+    /// The service's mount that is wanted, if it is not the service itself.
+    pub mount: Option<PathPrefix>,
     /// A UDP flow rather than a byte stream.
     flow: Option<u64>,
     way: Way,
@@ -40,6 +42,7 @@ impl Visit {
             service: Label::parse(&open.service).ok()?,
             remaining: open.remaining_ms.map(Duration::from_millis),
             source: open.source.parse().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            mount: open.mount.map(|path| PathPrefix::parse(&path)).transpose().ok()?,
             flow: open.flow,
             way,
         })

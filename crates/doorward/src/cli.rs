@@ -5,6 +5,8 @@ mod device;
 mod doctor;
 mod install;
 mod owner;
+mod presets;
+mod print;
 mod upkeep;
 
 use crate::serve::Source;
@@ -17,6 +19,9 @@ use doorward_core::service::ServiceKind;
 use doorward_core::site::Address;
 use install::{InstallArgs, WhatArgs};
 use owner::OwnerCommand;
+use presets::PresetsArgs;
+use print::PrintArgs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
@@ -55,7 +60,7 @@ enum Command {
     },
     /// Runs the gateway that visitors and agents reach.
     #[command(
-        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward"
+        after_help = "Examples:\n  doorward serve --domain example.org\n  doorward serve --domain example.org --address gw.example.org:443\n  doorward serve --config ./gateway.toml --data /srv/doorward\n  doorward serve --behind 127.0.0.1:8080      nginx or another has port 443"
     )]
     Serve(ServeArgs),
     /// Enrols this device with a gateway.
@@ -72,9 +77,17 @@ enum Command {
     #[command(
         // Whoever gives it nevertheless is told what to use.
         mut_arg("port", |port| port.hide(true)),
-        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
+    /// Lists the applications that Doorward knows how to stand in front of.
+    #[command(
+        after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint"
+    )]
+    Presets(PresetsArgs),
+    /// Prints what a web server in front needs to know of the gateway.
+    #[command(after_help = print::EXAMPLES)]
+    Print(PrintArgs),
     /// Offers a TCP service on a public port, while the command runs.
     #[command(
         after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
@@ -132,6 +145,9 @@ pub struct ServeArgs {
     /// How agents reach this gateway, as gw.example.org:443; may be repeated.
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = Address::parse)]
     addresses: Vec<Address>,
+    /// Plain HTTP here, for the web server that has the public ports (`doorward print nginx`).
+    #[arg(long, value_name = "IP:PORT")]
+    behind: Option<SocketAddr>,
     /// Where the gateway keeps everything, if not in /var/lib/doorward/gateway (root) or
     /// ~/.local/state/doorward/gateway.
     #[arg(long, value_name = "DIRECTORY")]
@@ -150,6 +166,8 @@ impl Cli {
             Command::Join(args) => args.run().await,
             Command::Agent(args) => args.run().await,
             Command::Http(args) => args.run(ServiceKind::Http).await,
+            Command::Presets(args) => args.run(),
+            Command::Print(args) => args.run(),
             Command::Tcp(args) => args.run(ServiceKind::Tcp).await,
             Command::Udp(args) => args.run(ServiceKind::Udp).await,
             Command::Install(args) => args.run().await,
@@ -169,7 +187,7 @@ impl ServeArgs {
     async fn run(self) -> anyhow::Result<()> {
         let directory = self.data.unwrap_or_else(paths::gateway_directory);
         let source = Source::new(self.config.as_deref(), directory);
-        serve::run(source.with_domain(self.domain).with_addresses(self.addresses)).await
+        serve::run(source.with_domain(self.domain).with_addresses(self.addresses).with_behind(self.behind)).await
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod demo;
 pub mod doctor;
 mod follow;
+pub mod front;
 pub mod generate;
 pub mod install;
 pub mod invite;

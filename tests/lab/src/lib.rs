@@ -221,7 +221,7 @@ pub fn service(name: &str, target: &str) -> Service {
     let mut service =
         Service::new(Label::parse(name).unwrap(), Target::parse(target).unwrap(), PolicyDocument::public());
     match service.target {
-        Target::Http(_) => {}
+        Target::Http(_) | Target::Https { .. } => {}
         Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
         Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
     }

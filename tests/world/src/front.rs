@@ -89,7 +89,7 @@ pub fn wait_for_port(node: &Node, port: u16) -> Result<()> {
 }
 
 /// A certificate nobody vouches for, as front.crt and front.key; agents must not care.
-fn make_certificate(node: &Node) -> Result<()> {
+pub fn make_certificate(node: &Node) -> Result<()> {
     let folder = node.folder();
     node.run(&format!(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=gateway.example \

@@ -1,13 +1,15 @@
 //! The file as written, and its one conversion.
 
+use super::entrances::Entrance;
+use super::web::{Web, WebKeys};
 use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings, TooMuch, check_size};
 use crate::proxy::ProxyRule;
-use crate::target::Target;
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::Label;
-use doorward_core::service::{EntranceWish, Offer};
+use doorward_core::service::Offer;
+use doorward_core::web::HeaderMode;
 use serde::Deserialize;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -18,7 +20,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    fn new(at: &Range<usize>, message: impl ToString) -> Self {
+    pub(super) fn new(at: &Range<usize>, message: impl ToString) -> Self {
         Self { at: at.clone(), message: message.to_string() }
     }
 }
@@ -52,7 +54,12 @@ struct ServiceTable {
     main: Option<Spanned<bool>>,
     virtual_port: Option<Spanned<u16>>,
     #[serde(default)]
-    entrances: Vec<EntranceWish>,
+    entrances: Vec<Entrance>,
+    preset: Option<Spanned<String>>,
+    headers: Option<Spanned<HeaderMode>>,
+    forwarded: Option<Spanned<bool>>,
+    mounts: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
+    verify: Option<Spanned<String>>,
     access: Option<Spanned<PolicyDocument>>,
 }
 
@@ -103,7 +110,14 @@ fn services(tables: &[ServiceTable]) -> Result<Vec<Service>, Fault> {
 }
 
 fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fault> {
-    let target = Target::parse(table.target.get_ref()).map_err(|why| Fault::new(&table.target.span(), why))?;
+    let keys = WebKeys {
+        preset: table.preset.as_ref(),
+        headers: table.headers.as_ref(),
+        forwarded: table.forwarded.as_ref(),
+        mounts: table.mounts.as_ref(),
+        verify: table.verify.as_ref(),
+    };
+    let Web { target, mounts, offer: web, strips } = keys.read(&table.target)?;
     if let Some(access) = &table.access {
         access.get_ref().to_policy().map_err(|why| Fault::new(&access.span(), why))?;
     }
@@ -118,10 +132,11 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         kind: target.kind(),
         virtual_port,
         main: table.main.as_ref().is_some_and(|main| *main.get_ref()),
-        entrances: table.entrances.clone(),
+        entrances: table.entrances.iter().map(|entrance| entrance.wish(strips)).collect(),
         access: table.access.as_ref().map(|access| access.get_ref().clone()).unwrap_or_default(),
+        web,
     };
-    Ok(Service { offer, target })
+    Ok(Service { offer, target, mounts })
 }
 
 fn gateways(tables: Vec<Gateway>, services: &[Service]) -> Result<Vec<GatewaySettings>, Fault> {

@@ -50,9 +50,53 @@ fn a_whole_file_is_read() {
     let (home, other): (Vec<_>, Vec<_>) = (names("home"), names("main"));
     assert_eq!(home, ["octoprint", "cam"]);
     assert_eq!(other.len(), 4);
-    assert!(settings.target(&label("home"), &label("ssh")).is_none());
-    assert!(settings.target(&label("main"), &label("ssh")).is_some());
+    assert!(settings.target(&label("home"), &label("ssh"), None).is_none());
+    assert!(settings.target(&label("main"), &label("ssh"), None).is_some());
     assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_is_said_of_requests_reaches_the_gateway_without_a_targets_address() {
+    let settings = parse(
+        r#"
+[[service]]
+name = "plain"
+target = "http://10.9.8.7:5000"
+
+[[service]]
+name = "octo"
+target = "http://10.9.8.7:5000"
+preset = "octoprint"
+entrances = [{ path = { prefix = "/octo/" } }, { path = { prefix = "/kept/", strip = false } }]
+mounts = { "/webcam/" = "http://10.9.8.7:8080/mjpeg/" }
+
+[[service]]
+name = "jupyter"
+target = "http://localhost:8888"
+preset = "jupyter"
+
+[[service]]
+name = "own"
+target = "https://[::1]:8443/app/"
+preset = "jupyter"
+headers = "preserve"
+verify = "off"
+"#,
+    )
+    .unwrap();
+    let offers: Vec<_> = settings.services.iter().map(|s| serde_json::to_value(&s.offer).unwrap()).collect();
+    assert_eq!(offers[0].get("web"), None, "nothing that an older gateway would refuse");
+    assert_eq!(offers[1]["web"], serde_json::json!({ "mounts": [{ "path": "/webcam/", "base": "/mjpeg/" }] }));
+    assert_eq!(offers[1]["entrances"][0]["path"]["strip"], true, "as the preset says");
+    assert_eq!(offers[1]["entrances"][1]["path"]["strip"], false, "as is said here");
+    assert_eq!(offers[2]["web"], serde_json::json!({ "headers": "rewrite", "origin": "http://localhost:8888" }));
+    assert_eq!(offers[3]["web"], serde_json::json!({ "base": "/app/" }));
+    assert!(!offers.iter().any(|offer| offer.to_string().contains("10.9.8.7")), "{offers:?}");
+    let webcam = PathPrefix::parse("/webcam/").unwrap();
+    let target = |mount| settings.target(&label("main"), &label("octo"), mount).map(ToString::to_string);
+    assert_eq!(target(None).unwrap(), "http://10.9.8.7:5000");
+    assert_eq!(target(Some(&webcam)).unwrap(), "http://10.9.8.7:8080");
+    assert_eq!(target(Some(&PathPrefix::parse("/other/").unwrap())), None);
 }
 
 #[test]
@@ -63,13 +107,24 @@ fn an_empty_file_offers_nothing() {
 #[test]
 fn every_mistake_names_file_line_key_and_remedy() {
     let service = "[[service]]\nname = \"a\"\ntarget = \"tcp://h:1\"\n";
+    let web = "[[service]]\nname = \"a\"\ntarget = \"http://h:1\"\n";
     let table: Vec<(String, &[&str])> = vec![
         ("colour = 1".into(), &["agent.toml:1:1: colour: ", "unknown field", "expected one of"]),
         ("metered = 3".into(), &["agent.toml:1:11: metered: ", "boolean"]),
         ("[[service]]\nname = \"Küche\"\n".into(), &["agent.toml:2:8: name: ", "\"kueche\" would do"]),
         ("[[service]]\nname = \"a\"\n".into(), &["agent.toml:1:", "target"]),
         (format!("{service}{service}"), &["agent.toml:5:8: name: ", "two services \"a\""]),
-        (service.replace("tcp:", "https:"), &["agent.toml:3:10: target: ", "not supported yet"]),
+        (service.replace("tcp://h:1", "http://h/a"), &["agent.toml:3:10: target: ", "write /a/"]),
+        (format!("{service}headers = \"rewrite\""), &["agent.toml:4:11: headers: ", "for web services"]),
+        (format!("{web}headers = \"guess\""), &["agent.toml:4:11: headers: ", "unknown variant", "rewrite"]),
+        (format!("{web}preset = \"octopi\""), &["agent.toml:4:10: preset: ", "no preset \"octopi\"", "octoprint"]),
+        (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// targets"]),
+        (format!("{web}mounts = {{ \"/a/\" = \"tcp://h:1\" }}"), &["agent.toml:4:", "only web targets"]),
+        (
+            format!("{web}mounts = {{ \"/a/\" = \"http://h\", \"a\" = \"http://h\" }}"),
+            &["agent.toml:4:", "mounted at /a/"],
+        ),
+        (format!("{web}mounts = {{ \"/\" = \"http://h\" }}"), &["agent.toml:4:", "name at least one part"]),
         (format!("{service}virtual-port = 0"), &["agent.toml:4:16: virtual-port: ", "1 to 65535"]),
         (format!("{service}entrances = [{{ door = 1 }}]"), &["agent.toml:4:", "door"]),
         (format!("{service}access = {{ who = \"password\" }}"), &["agent.toml:4:10: access: ", "doorward password"]),

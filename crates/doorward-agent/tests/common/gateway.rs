@@ -87,7 +87,7 @@ impl TestLink {
 }
 
 fn request(service: &str, remaining: Option<Duration>) -> OpenRequest {
-    OpenRequest { service: label(service), remaining, source: [192, 0, 2, 1].into() }
+    OpenRequest { service: label(service), remaining, source: [192, 0, 2, 1].into(), mount: None }
 }
 
 impl Gateway {

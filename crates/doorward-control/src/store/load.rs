@@ -10,6 +10,7 @@ use crate::{accounts, site};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::{Service, Standing};
+use doorward_core::web::WebOffer;
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -29,7 +30,7 @@ macro_rules! services {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.device, s.account, d.name AS device_name, d.revoked_at, s.name, s.title, s.kind, \
-             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.version \
+             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.version \
              FROM services s JOIN devices d ON d.id = s.device",
             $condition
         )
@@ -142,6 +143,7 @@ fn read_service(row: &SqliteRow, hosts: &[SqliteRow], ports: &[SqliteRow]) -> Re
         kind: words::read_kind(row.try_get("kind")?)?,
         standing: read_standing(row)?,
         policy: Arc::new(policy),
+        web: Arc::new(read_web(&path, row.try_get("offered_web")?)?),
     };
     Ok(ServiceRecord {
         service: Arc::new(service),
@@ -168,6 +170,10 @@ fn read_standing(row: &SqliteRow) -> Result<Standing, StoreError> {
 
 fn read_access(path: &str, text: &str) -> Result<PolicyDocument, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Strange(format!("a policy of {path} that is not one: {e}")))
+}
+
+fn read_web(path: &str, text: &str) -> Result<WebOffer, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Strange(format!("what {path} wants done with requests: {e}")))
 }
 
 fn read_host(row: &SqliteRow) -> Result<HostReservation, StoreError> {

@@ -7,6 +7,7 @@ use doorward_core::Secret;
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{EntranceWish, Offer, PathWish, ServiceKind};
+use doorward_core::web::WebOffer;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +110,7 @@ pub(crate) fn offer(name: &str, kind: ServiceKind) -> Offer {
         main: false,
         entrances: Vec::new(),
         access: PolicyDocument::public(),
+        web: WebOffer::default(),
     }
 }
 

@@ -76,7 +76,7 @@ async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admiss
     let Some(admitted) = admitted else { return socket.abort() };
     let cut = admitted.presence.cut_owned();
     let stream = tokio::select! {
-        opened = admission.open(&admitted) => opened,
+        opened = admission.open(&admitted, None) => opened,
         () = cut => return socket.abort(),
     };
     match stream {

@@ -32,6 +32,8 @@ pub(crate) struct WebEntrance {
     pub(crate) strangers: Arc<Strangers>,
     /// `None`: plain HTTP.
     pub(crate) certificate: Option<Arc<rustls::ServerConfig>>,
+    /// Nobody but the web server in front may connect.
+    pub(crate) only_proxies: bool,
     pub(crate) tasks: Tasks,
     /// For telling connections that the gateway is about to stop.
     pub(crate) graceful: Arc<Mutex<GracefulShutdown>>,
@@ -73,6 +75,10 @@ impl WebEntrance {
         loop {
             let (socket, peer) = accept(&listener).await;
             let is_proxy = self.web.proxies.load().contain(peer.ip());
+            if self.only_proxies && !is_proxy {
+                debug!(%peer, "not the web server in front");
+                continue;
+            }
             // A configured proxy speaks for many; it keeps its own house.
             let places = if is_proxy { None } else { self.strangers.enter(peer.ip()) };
             if places.is_none() && !is_proxy {

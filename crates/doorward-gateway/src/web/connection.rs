@@ -8,6 +8,7 @@ use crate::listen::strangers::{Handshake, Place};
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use doorward_core::ServiceId;
+use doorward_core::names::PathPrefix;
 use doorward_tunnel::Stream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -31,9 +32,12 @@ pub(crate) struct VisitorConnection {
     asked: CancellationToken,
 }
 
+/// A service, or one of its mounts.
+pub(crate) type TargetPlace = (ServiceId, Option<PathPrefix>);
+
 /// An HTTP/1.1 connection to a target, over one stream.
 pub(crate) struct Upstream {
-    pub(crate) service: ServiceId,
+    pub(crate) place: TargetPlace,
     /// The stream ends at the deadline of the permit that opened it.
     pub(crate) until: Option<Timestamp>,
     pub(crate) sender: http1::SendRequest<Body>,
@@ -93,11 +97,11 @@ impl VisitorConnection {
         self.pushed_out.cancelled().await;
     }
 
-    /// A kept connection to the service, for a request whose permit ends no later than its stream.
-    pub(crate) fn take(&self, service: ServiceId, until: Option<Timestamp>) -> Option<Upstream> {
+    /// A kept connection to the target, for a request whose permit ends no later than its stream.
+    pub(crate) fn take(&self, place: &TargetPlace, until: Option<Timestamp>) -> Option<Upstream> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|upstream| !upstream.sender.is_closed());
-        let fits = |u: &Upstream| u.service == service && u.until == until && u.sender.is_ready();
+        let fits = |u: &Upstream| u.place == *place && u.until == until && u.sender.is_ready();
         let at = idle.iter().rposition(fits)?;
         let mut upstream = idle.swap_remove(at);
         upstream.is_idle = false;
@@ -119,7 +123,7 @@ impl VisitorConnection {
     pub(crate) async fn speak(
         &self,
         stream: Stream,
-        service: ServiceId,
+        place: TargetPlace,
         until: Option<Timestamp>,
     ) -> Result<Upstream, hyper::Error> {
         let breaker = CancellationToken::new();
@@ -132,7 +136,7 @@ impl VisitorConnection {
                 debug!(%error, "a connection to a target ended early");
             }
         });
-        Ok(Upstream { service, until, sender, breaker, is_idle: false })
+        Ok(Upstream { place, until, sender, breaker, is_idle: false })
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -3,7 +3,9 @@
 use super::bodies::{Returning, Sending, Visit};
 use super::breaking::VisitorSide;
 use super::connection::{Upstream, VisitorConnection, empty};
-use super::headers::{Told, join_cookies, source_behind, strip_hop_by_hop, tell};
+use super::headers::{join_cookies, source_behind, strip_hop_by_hop};
+use super::origin::is_foreign_deed;
+use super::passage::Passage;
 use super::request::{check_shape, has_one, host_of};
 use super::{Body, page, upgrade};
 use crate::admit::{Admission, Admitted};
@@ -20,8 +22,7 @@ use doorward_core::service::{Entrance, Service, ServiceKind, WebRoute};
 use doorward_core::site::LINK_PATH;
 use doorward_tunnel::{Acceptor, OpenError, Reset, Upgraded, answer_link_upgrade};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, UPGRADE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -147,12 +148,18 @@ impl Web {
         let visitor_headers = request.headers().clone();
         let visitor = VisitorSide::of(request.version(), &connection.breaker);
         let upload_over = CancellationToken::new();
-        let outgoing = match self.outgoing(&connection, request, &admitted, route, upgrading, &upload_over) {
+        let Some(passage) = self.passage(&connection, &request, &admitted, route) else {
+            return Ok(page::malformed(&visitor_headers, "it names no host"));
+        };
+        if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &visitor_headers, passage.public()) {
+            return Ok(page::foreign(&visitor_headers));
+        }
+        let outgoing = match outgoing(request, &admitted, &passage, upgrading, &upload_over) {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(page::malformed(&visitor_headers, why)),
         };
         let started = Instant::now();
-        let exchange = timeout(ANSWER_LIMIT, self.exchange(&connection, &admitted, outgoing));
+        let exchange = timeout(ANSWER_LIMIT, self.exchange(&connection, &admitted, &passage, outgoing));
         let answered = tokio::select! {
             biased;
             () = admitted.presence.cut() => {
@@ -178,57 +185,32 @@ impl Web {
             };
             let target_side = hyper::upgrade::on(&mut response);
             upstream.let_go();
+            passage.repair(response.headers_mut());
             connection.spawn(upgrade::pass(visitor_side, target_side, connection.clone(), admitted));
             return Ok(response.map(|_| empty()));
         }
         let (mut parts, incoming) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers);
+        passage.repair(&mut parts.headers);
         parts.version = Version::default();
         let visit = Visit { admitted, visitor, upstream, upload_over, connection };
         let returning = Returning::new(incoming, visit, parts.status, started);
         Ok(Response::from_parts(parts, returning.boxed_unsync()))
     }
 
-    /// The request as the target gets it.
-    fn outgoing(
+    /// How the request passes; `None` if it names no host.
+    fn passage(
         &self,
         connection: &VisitorConnection,
-        request: Request<Incoming>,
+        request: &Request<Incoming>,
         admitted: &Admitted,
         route: &WebRoute,
-        upgrading: bool,
-        upload_over: &CancellationToken,
-    ) -> Result<Request<Body>, &'static str> {
-        let (mut parts, incoming) = request.into_parts();
-        let upgrade_to = parts.headers.get(UPGRADE).cloned().filter(|_| upgrading);
-        let from_header = parts.headers.get(HOST).cloned();
-        let from_target = || parts.uri.authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
-        let host = from_header.or_else(from_target).ok_or("it names no host")?;
-        let is_https = self.is_https(connection, &parts.headers);
-        strip_hop_by_hop(&mut parts.headers);
-        join_cookies(&mut parts.headers);
-        let stripped = route.prefix.as_ref().filter(|_| route.strip);
-        let told = Told {
-            source: admitted.permit.visitor().source(),
-            is_https,
-            host: &host,
-            port: port_of(&host, is_https),
-            stripped,
-        };
-        tell(&mut parts.headers, &told);
-        if matches!(admitted.service.policy.who, Who::Password(_)) {
-            // It was for us.
-            parts.headers.remove(AUTHORIZATION);
-        }
-        parts.headers.insert(HOST, host);
-        if let Some(upgrade_to) = upgrade_to {
-            parts.headers.insert(UPGRADE, upgrade_to);
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        }
-        parts.uri = target_of(&parts.uri, route)?;
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        Ok(Request::from_parts(parts, Sending::new(incoming, upload_over).boxed_unsync()))
+    ) -> Option<Passage> {
+        let from_header = request.headers().get(HOST).cloned();
+        let from_target = || request.uri().authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
+        let host = from_header.or_else(from_target)?;
+        let is_https = self.is_https(connection, request.headers());
+        Some(Passage::find(&admitted.service.web, route, host, is_https, request.uri().path()))
     }
 
     fn is_https(&self, connection: &VisitorConnection, headers: &HeaderMap) -> bool {
@@ -243,10 +225,12 @@ impl Web {
         &self,
         connection: &VisitorConnection,
         admitted: &Admitted,
+        passage: &Passage,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Upstream), OpenError> {
         let until = admitted.permit.until();
-        while let Some(mut upstream) = connection.take(admitted.service.id, until) {
+        let place = (admitted.service.id, passage.mount.clone());
+        while let Some(mut upstream) = connection.take(&place, until) {
             match upstream.sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, upstream)),
                 Err(mut failed) => match failed.take_message() {
@@ -255,8 +239,8 @@ impl Web {
                 },
             }
         }
-        let stream = self.admission.open(admitted).await?;
-        let spoken = connection.speak(stream, admitted.service.id, until).await;
+        let stream = self.admission.open(admitted, passage.mount.clone()).await?;
+        let spoken = connection.speak(stream, place, until).await;
         let mut upstream = spoken.map_err(|error| broken(&error))?;
         match upstream.sender.send_request(request).await {
             Ok(response) => Ok((response, upstream)),
@@ -272,24 +256,31 @@ fn broken(error: &hyper::Error) -> OpenError {
     failure
 }
 
-fn port_of(host: &HeaderValue, is_https: bool) -> u16 {
-    let named = host.to_str().ok().and_then(|host| host.rsplit_once(':')).and_then(|(_, port)| port.parse().ok());
-    named.unwrap_or(if is_https { 443 } else { 80 })
-}
-
-/// The path and query for the target, in origin form.
-fn target_of(uri: &Uri, route: &WebRoute) -> Result<Uri, &'static str> {
-    let path = uri.path();
-    let rest = match &route.prefix {
-        Some(prefix) if route.strip => prefix.remainder(path).map(|rest| format!("/{rest}")),
-        Some(_) | None => None,
-    };
-    let path = rest.as_deref().unwrap_or(path);
-    let target = match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    target.parse::<PathAndQuery>().map(Uri::from).map_err(|_| "its path cannot be passed on")
+/// The request as the target gets it.
+fn outgoing(
+    request: Request<Incoming>,
+    admitted: &Admitted,
+    passage: &Passage,
+    upgrading: bool,
+    upload_over: &CancellationToken,
+) -> Result<Request<Body>, &'static str> {
+    let (mut parts, incoming) = request.into_parts();
+    let upgrade_to = parts.headers.get(UPGRADE).cloned().filter(|_| upgrading);
+    strip_hop_by_hop(&mut parts.headers);
+    join_cookies(&mut parts.headers);
+    passage.prepare(&mut parts.headers, admitted.permit.visitor().source());
+    if matches!(admitted.service.policy.who, Who::Password(_)) {
+        // It was for us.
+        parts.headers.remove(AUTHORIZATION);
+    }
+    if let Some(upgrade_to) = upgrade_to {
+        parts.headers.insert(UPGRADE, upgrade_to);
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    parts.uri = passage.target_of(&parts.uri)?;
+    parts.version = Version::HTTP_11;
+    parts.extensions.clear();
+    Ok(Request::from_parts(parts, Sending::new(incoming, upload_over).boxed_unsync()))
 }
 
 /// User and password of an HTTP Basic header (RFC 7617, UTF-8).

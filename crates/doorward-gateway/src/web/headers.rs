@@ -2,7 +2,6 @@
 //! about the visitor comes from us.
 
 use doorward_core::access::Networks;
-use doorward_core::names::PathPrefix;
 use http::header::{
     CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -65,15 +64,13 @@ pub(crate) struct Told<'a> {
     /// As the visitor sent it, port and all.
     pub(crate) host: &'a HeaderValue,
     pub(crate) port: u16,
-    /// The part of the path that was taken off.
-    pub(crate) stripped: Option<&'a PathPrefix>,
+    /// The part of the path that was taken off, without its last slash.
+    pub(crate) taken_off: Option<&'a str>,
 }
 
 /// Replaces every claim about the visitor by what is known here.
 pub(crate) fn tell(headers: &mut HeaderMap, told: &Told<'_>) {
-    for name in [&X_FORWARDED_PREFIX, &X_SCRIPT_NAME, &X_REAL_IP] {
-        headers.remove(name);
-    }
+    untell(headers);
     let text = |text: String| HeaderValue::try_from(text).ok();
     let proto = if told.is_https { "https" } else { "http" };
     let forwarded_for = match told.source {
@@ -89,17 +86,29 @@ pub(crate) fn tell(headers: &mut HeaderMap, told: &Told<'_>) {
         (&FORWARDED, text(format!("for={forwarded_for};host=\"{host}\";proto={proto}"))),
     ];
     for (name, value) in pairs {
-        headers.remove(name);
         if let Some(value) = value {
             headers.insert(name.clone(), value);
         }
     }
-    if let Some(prefix) = told.stripped {
-        let bare = prefix.as_str().trim_end_matches('/');
-        if let Ok(value) = HeaderValue::try_from(bare) {
-            headers.insert(X_FORWARDED_PREFIX.clone(), value.clone());
-            headers.insert(X_SCRIPT_NAME.clone(), value);
-        }
+    if let Some(value) = told.taken_off.and_then(|path| HeaderValue::try_from(path).ok()) {
+        headers.insert(X_FORWARDED_PREFIX.clone(), value.clone());
+        headers.insert(X_SCRIPT_NAME.clone(), value);
+    }
+}
+
+/// Removes every claim about the visitor, whoever made it.
+pub(crate) fn untell(headers: &mut HeaderMap) {
+    for name in [
+        &X_FORWARDED_FOR,
+        &X_FORWARDED_PROTO,
+        &X_FORWARDED_HOST,
+        &X_FORWARDED_PORT,
+        &X_FORWARDED_PREFIX,
+        &X_SCRIPT_NAME,
+        &X_REAL_IP,
+        &FORWARDED,
+    ] {
+        headers.remove(name);
     }
 }
 
@@ -138,7 +147,7 @@ mod tests {
         strip_hop_by_hop(&mut map);
         let host = HeaderValue::from_static("a:8443");
         let source = "2001:db8::1".parse().unwrap();
-        tell(&mut map, &Told { source, is_https: true, host: &host, port: 8443, stripped: None });
+        tell(&mut map, &Told { source, is_https: true, host: &host, port: 8443, taken_off: None });
         assert!(!map.contains_key("x-private") && !map.contains_key("upgrade") && !map.contains_key("connection"));
         assert_eq!(map["host"], "a");
         assert_eq!(map["te"], "trailers");

@@ -1,9 +1,12 @@
 //! The gateway's own answers. Small, readable on a phone, nothing from elsewhere; JSON for those who ask for it.
 
 use super::Body;
+use super::language::Language;
 use bytes::Bytes;
 use doorward_core::hop::HopFailure;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
@@ -21,6 +24,13 @@ pub(crate) fn malformed(headers: &HeaderMap, why: &str) -> Response<Body> {
     let detail = format!("This request is not understood: {why}.");
     let remedy = "Check the address. If it is right, the program that you use sent something wrong.";
     answer(headers, StatusCode::BAD_REQUEST, "Bad request", &detail, remedy)
+}
+
+/// A page of another origin asked for more than to look (see `origin`).
+pub(crate) fn foreign(headers: &HeaderMap) -> Response<Body> {
+    let detail = "Another web site sent this request. This service takes such requests from its own pages alone.";
+    let remedy = "If you meant to, go to the service\u{2019}s own page and do it there.";
+    answer(headers, StatusCode::FORBIDDEN, "Not from there", detail, remedy)
 }
 
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {
@@ -47,10 +57,15 @@ pub(crate) fn hop_failed(headers: &HeaderMap, failure: HopFailure, service: &str
         HopFailure::AgentSilent | HopFailure::TargetTimedOut => StatusCode::GATEWAY_TIMEOUT,
         HopFailure::AgentRefused | HopFailure::TargetRefused | HopFailure::TargetUnreachable => StatusCode::BAD_GATEWAY,
     };
-    let detail = format!("{service}: {failure}.");
+    let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
+    let detail = format!("{service}: {}.", language.say(&failure.to_string()));
     let mut response = answer(headers, status, "Not reachable right now", &detail, remedy(failure));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        // Whoever waits for a device need not press anything. Programs wait as they like.
+        if !wants_json(headers) {
+            response.headers_mut().insert(REFRESH, HeaderValue::from_static("10"));
+        }
     }
     response
 }
@@ -73,20 +88,25 @@ fn remedy(failure: HopFailure) -> &'static str {
 
 /// `remedy`: what its reader can do next.
 fn answer(headers: &HeaderMap, status: StatusCode, what: &str, detail: &str, remedy: &str) -> Response<Body> {
-    let wants_json = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("application/json"));
-    let (kind, bytes) = if wants_json {
+    let language = Language::wanted(headers);
+    let (kind, bytes) = if wants_json(headers) {
         let error = serde_json::json!({ "status": status.as_u16(), "what": what, "detail": detail, "remedy": remedy });
         ("application/json", serde_json::json!({ "error": error }).to_string())
     } else {
-        ("text/html; charset=utf-8", html(what, detail, remedy))
+        ("text/html; charset=utf-8", html(language, what, detail, remedy))
     };
     let mut response = Response::new(body(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"));
     response
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("application/json"))
 }
 
 /// The colours are those of the start page.
@@ -97,16 +117,72 @@ const STYLE: &str = "\
     main{max-width:34rem;margin:16vh auto 2rem;padding:0 1.25rem;overflow-wrap:anywhere}\
     h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25}p{margin:0 0 .5rem}p+p{color:var(--quiet)}";
 
-fn html(title: &str, detail: &str, remedy: &str) -> String {
-    let (title, detail, remedy) = (escape(title), escape(detail), escape(remedy));
+/// `title`, `detail` and `remedy` in English; a sentence that `pages.toml` does not know stays as it is.
+fn html(language: Language, title: &str, detail: &str, remedy: &str) -> String {
+    let [title, detail, remedy] = [title, detail, remedy].map(|text| escape(language.say(text)));
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+        "<!doctype html>\n<html lang=\"{lang}\">\n<head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
          <style>{STYLE}</style></head>\n\
-         <body><main><h1>{title}</h1><p>{detail}</p><p>{remedy}</p></main></body>\n</html>\n"
+         <body><main><h1>{title}</h1><p>{detail}</p><p>{remedy}</p></main></body>\n</html>\n",
+        lang = language.tag()
     )
 }
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::ACCEPT_LANGUAGE;
+
+    fn pages(headers: &HeaderMap) -> Vec<Response<Body>> {
+        let mut pages = vec![nothing_here(headers), foreign(headers), too_many(headers), password_needed(headers)];
+        pages.extend(HopFailure::ALL.map(|failure| hop_failed(headers, failure, "Printer & <friends>")));
+        pages
+    }
+
+    async fn text(response: Response<Body>) -> String {
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_page_speaks_the_visitors_language_from_its_title_to_its_last_word() {
+        for tag in ["de", "es"] {
+            let spoken = HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static(tag))]);
+            for (spoken, english) in pages(&spoken).into_iter().zip(pages(&HeaderMap::new())) {
+                let (spoken, english) = (text(spoken).await, text(english).await);
+                assert!(spoken.contains(&format!("<html lang=\"{tag}\">")), "{spoken}");
+                assert!(english.contains("<html lang=\"en\">"), "{english}");
+                let sentences = |page: &str| {
+                    let body = page.split("<main>").nth(1).unwrap().split("</main>").next().unwrap().to_owned();
+                    body.split('<')
+                        .filter_map(|part| part.split_once('>'))
+                        .map(|(_, text)| text.to_owned())
+                        .filter(|t| t.len() > 3)
+                        .collect::<Vec<_>>()
+                };
+                let (spoken, english) = (sentences(&spoken), sentences(&english));
+                assert_eq!(spoken.len(), 3, "{spoken:?}");
+                for (spoken, english) in spoken.iter().zip(&english) {
+                    assert_ne!(spoken, english, "not in {tag}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn programs_get_json_in_one_language_and_are_not_told_to_reload() {
+        let asked = [(ACCEPT, "application/json"), (ACCEPT_LANGUAGE, "de")];
+        let headers = asked.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect();
+        let response = hop_failed(&headers, HopFailure::DeviceOffline, "Printer");
+        assert!(!response.headers().contains_key(REFRESH));
+        let json: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!(json["error"]["detail"], "Printer: the device is offline.");
+        let for_people = hop_failed(&HeaderMap::new(), HopFailure::DeviceOffline, "Printer & <friends>");
+        assert_eq!(for_people.headers()[REFRESH], "10");
+        assert!(text(for_people).await.contains("Printer &amp; &lt;friends&gt;: the device is offline."));
+    }
 }

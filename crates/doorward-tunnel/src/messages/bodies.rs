@@ -148,6 +148,9 @@ pub struct Open {
     /// The visitor's address, for the target's log.
     #[prost(string, tag = "4")]
     pub source: String,
+    /// Set where one of the service's mounts is wanted rather than the service itself: its path.
+    #[prost(string, optional, tag = "5")]
+    pub mount: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

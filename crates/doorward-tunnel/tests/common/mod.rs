@@ -78,7 +78,7 @@ pub(crate) fn site() -> Site {
 }
 
 pub(crate) fn request(service: &str) -> OpenRequest {
-    OpenRequest { service: label(service), remaining: None, source: "192.0.2.77".parse().unwrap() }
+    OpenRequest { service: label(service), remaining: None, source: "192.0.2.77".parse().unwrap(), mount: None }
 }
 
 pub(crate) fn dialer(address: &str, key: Fingerprint) -> Dialer {

@@ -2,11 +2,13 @@
 
 use crate::common::gateway::Gateway;
 use crate::common::stranger::{Io, Stranger, connect_quic};
-use crate::common::{at_once, bounded};
+use crate::common::{at_once, bounded, request};
 use bytes::Bytes;
+use doorward_core::hop::HopFailure;
+use doorward_core::names::PathPrefix;
 use doorward_tunnel::messages::{Hello, LaneHello, Message, Unsupported};
 use doorward_tunnel::wire::{CONTROL_LIMIT, WireError, frame, header};
-use doorward_tunnel::{LinkEnd, Standing};
+use doorward_tunnel::{LinkEnd, OpenRequest, Standing};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -142,6 +144,25 @@ async fn a_welcomed_device_still_opens_no_streams_of_its_own() {
         let (standing, _) = control.join(&mut gateway).await;
         let _driver = AbortOnDropHandle::new(tokio::spawn(standing.driver));
         assert!(timeout(Duration::from_millis(300), connection.open_bi()).await.is_err());
+    })
+    .await;
+}
+
+/// It would take the visitor to the service itself: it skips what it does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_too_old_for_mounts_is_never_asked_for_one() {
+    bounded(async {
+        let mut gateway = Gateway::start().await;
+        let connection = connect_quic(gateway.port).await;
+        let mut control = Stranger::over(&connection).await;
+        let (standing, _) = control.join(&mut gateway).await;
+        let _driver = AbortOnDropHandle::new(tokio::spawn(standing.driver));
+        let mount = Some(PathPrefix::parse("/webcam/").unwrap());
+        let asking = OpenRequest { mount, ..request("octoprint") };
+        let refused = at_once("the refusal", standing.link.open(&asking)).await.err().unwrap();
+        assert_eq!(refused.hop, HopFailure::AgentRefused);
+        let asked = timeout(Duration::from_millis(200), connection.accept_bi()).await;
+        assert!(asked.is_err(), "the agent was asked");
     })
     .await;
 }

@@ -4,6 +4,7 @@ use crate::common::{self, AT_ONCE, Link, at_once, bounded, echoes, request, whol
 use crate::over_every_carrier;
 use aws_lc_rs::digest::{Context, SHA256};
 use doorward_core::hop::HopFailure;
+use doorward_core::names::PathPrefix;
 use doorward_core::site::Carrier;
 use doorward_tunnel::{OpenRequest, Stream};
 use std::io::ErrorKind;
@@ -32,12 +33,14 @@ async fn a_visit_names_its_service_and_its_visitor(carrier: Carrier) {
         service: common::label("tree"),
         remaining: Some(Duration::from_secs(90)),
         source: "2001:db8::1".parse().unwrap(),
+        mount: Some(PathPrefix::parse("/webcam/").unwrap()),
     };
     let accepting = async {
         let visit = link.visits.recv().await.unwrap();
         assert_eq!(visit.service.as_str(), "tree");
         assert_eq!(visit.remaining, Some(Duration::from_secs(90)));
         assert_eq!(visit.source.to_string(), "2001:db8::1");
+        assert_eq!(visit.mount.as_ref().map(PathPrefix::as_str), Some("/webcam/"));
         assert!(!visit.is_flow());
         visit.accept().await.unwrap()
     };

@@ -238,7 +238,7 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
         }
         Ok(Request::Lend { offer, target }) => Target::parse(&target).map_err(anyhow::Error::from).and_then(|target| {
             let name = offer.name.clone();
-            Ok((extra.lend(Service { offer: *offer, target })?, name))
+            Ok((extra.lend(Service { offer: *offer, target, mounts: Vec::new() })?, name))
         }),
         Err(error) => Err(error.into()),
     };

@@ -4,6 +4,7 @@ use super::local::{self, Answer};
 use super::{Places, Start, require_membership};
 use crate::{invite, password, shutdown, terminal};
 use anyhow::{Context, anyhow, bail};
+use doorward_agent::presets::Preset;
 use doorward_agent::{Service, Target};
 use doorward_core::Secret;
 use doorward_core::access::{PolicyDocument, WhoDocument};
@@ -21,6 +22,8 @@ pub struct Wish {
     pub from: Vec<String>,
     /// The public port of a tcp or udp service; 0: the gateway chooses.
     pub port: Option<u16>,
+    /// Of a web service: the application that it is.
+    pub preset: Option<String>,
 }
 
 /// A service and what its visitors must be told.
@@ -62,7 +65,14 @@ impl Wish {
         access.from = from;
         // Its message names the key of a file.
         access.to_policy().map_err(|error| anyhow!("{}", error.to_string().replace("access.from:", "--from:")))?;
+        let preset = self.preset.as_deref().map(|name| Preset::find(name).context("--preset")).transpose()?;
+        if preset.is_some() && self.kind != ServiceKind::Http {
+            bail!("--preset is for web services: leave it out, or use `doorward http`");
+        }
         let mut service = Service::new(name, target, access);
+        if let Some(preset) = preset {
+            service = service.with_preset(preset);
+        }
         match self.kind {
             ServiceKind::Http => {}
             ServiceKind::Tcp => service.offer.entrances.push(EntranceWish::TcpPort(self.port.unwrap_or(0))),
@@ -173,6 +183,7 @@ mod tests {
             is_public: true,
             from: Vec::new(),
             port: Some(20_005),
+            preset: None,
         };
         let error = wish.clone().prepare().err().expect("it is refused").to_string();
         assert!(error.contains("doorward tcp 5000 --port 20005 --public"), "{error}");

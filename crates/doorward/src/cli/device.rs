@@ -59,6 +59,9 @@ pub(super) struct QuickArgs {
     /// The public port (tcp and udp); the gateway chooses one otherwise.
     #[arg(long)]
     port: Option<u16>,
+    /// What application it is, as in `doorward presets` (http).
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -97,6 +100,7 @@ impl QuickArgs {
             is_public: self.public,
             from: self.from,
             port: self.port,
+            preset: self.preset,
         };
         agent::quick::run(self.state.places(), wish).await
     }

@@ -19,7 +19,7 @@ async fn look(service: &Service) -> Finding {
     let tried = timeout(LIMIT, connect(target)).await;
     let tried = tried.unwrap_or_else(|_| Err(io::Error::other(format!("no answer within {} s", LIMIT.as_secs()))));
     match (tried, target) {
-        (Ok(()), Target::Http(_) | Target::Tcp(_)) => {
+        (Ok(()), Target::Http(_) | Target::Https { .. } | Target::Tcp(_)) => {
             Finding::fine("service", format!("{name}: {target} takes connections"))
         }
         (Ok(()), Target::Udp { .. }) => Finding::note(
@@ -43,7 +43,9 @@ async fn look(service: &Service) -> Finding {
 
 async fn connect(target: &Target) -> io::Result<()> {
     match target {
-        Target::Http(Place::Network { host, port }) | Target::Tcp(Place::Network { host, port }) => {
+        Target::Http(Place::Network { host, port })
+        | Target::Https { host, port, .. }
+        | Target::Tcp(Place::Network { host, port }) => {
             let bare = host.to_string();
             TcpStream::connect((bare.trim_matches(['[', ']']), *port)).await.map(drop)
         }

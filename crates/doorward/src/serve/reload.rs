@@ -8,6 +8,7 @@ use doorward_core::site::Address;
 use doorward_gateway::CertificateSource;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
@@ -17,12 +18,13 @@ pub struct Source {
     directory: PathBuf,
     domain: Option<HostName>,
     addresses: Vec<Address>,
+    behind: Option<SocketAddr>,
 }
 
 impl Source {
     /// `config`: `gateway.toml`, if it is not in the usual place.
     pub fn new(config: Option<&Path>, directory: PathBuf) -> Self {
-        Self { place: Place::find(config), directory, domain: None, addresses: Vec::new() }
+        Self { place: Place::find(config), directory, domain: None, addresses: Vec::new(), behind: None }
     }
 
     pub fn with_domain(mut self, domain: Option<HostName>) -> Self {
@@ -35,6 +37,11 @@ impl Source {
         self
     }
 
+    pub fn with_behind(mut self, behind: Option<SocketAddr>) -> Self {
+        self.behind = behind;
+        self
+    }
+
     pub fn settings(&self) -> anyhow::Result<ServeSettings> {
         self.convert(|file| file)
     }
@@ -42,6 +49,7 @@ impl Source {
     fn convert(&self, arrange: impl FnOnce(File) -> File) -> anyhow::Result<ServeSettings> {
         let (mut file, text) = self.place.read()?;
         file.domain = self.domain.clone().or(file.domain);
+        file.behind = self.behind.or(file.behind);
         if !self.addresses.is_empty() {
             file.addresses = Some(self.addresses.clone());
         }

@@ -23,10 +23,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
+mod behind;
 mod fixed;
 mod place;
 
 pub use fixed::Fixed;
+use fixed::Written;
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -42,6 +44,8 @@ pub struct File {
     /// How certificates are ordered.
     #[serde(default)]
     pub certificates: CertificatesFile,
+    /// Where a web server in front of it reaches this gateway, by plain HTTP.
+    pub behind: Option<SocketAddr>,
     /// Proxies in front, whose forwarded headers count.
     #[serde(default)]
     pub proxies: Vec<String>,
@@ -199,11 +203,15 @@ impl File {
         })
     }
 
-    pub fn into_settings(self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
+    pub fn into_settings(mut self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
         let mut notes = Vec::new();
+        let written = Written::of(&self);
+        if let Some(behind) = self.behind {
+            self.stand_behind(behind)?;
+        }
         let Listening { https, quic } = self.listening(&mut notes);
         let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(self.domain.as_ref(), &https));
-        let fixed = Fixed::new(&self, https.clone(), quic.clone(), redirect.clone());
+        let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
         let domain = self.domain.clone().unwrap_or(localhost());
@@ -235,7 +243,7 @@ impl File {
             is_443_open: web_port == 443 && !https.is_empty(),
         };
         // Browsers apply it to all that is on the host, whatever its port (RFC 6797, 8.3).
-        let hsts = if face_port == 443 { self.certificates.hsts() } else { Duration::ZERO };
+        let hsts = if face_port == 443 && self.behind.is_none() { self.certificates.hsts() } else { Duration::ZERO };
         let issuing =
             self.certificates.issuing(around, &mut notes).map_err(|why| wrong("certificates", format!("{why:#}")))?;
         let public: Vec<_> = own_addresses().into_iter().filter(|ip| !is_private(*ip)).collect();
@@ -265,6 +273,7 @@ impl File {
                 redirect,
                 hsts,
                 proxies,
+                is_behind: self.behind.is_some(),
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
             },

@@ -4,27 +4,49 @@ use super::certificates::CertificatesFile;
 use super::{BuiltIn, File, Listen};
 use std::net::SocketAddr;
 
+/// Those keys as the file has them.
 #[derive(Clone, Debug)]
-pub struct Fixed {
-    /// As it was written.
+pub(super) struct Written {
     listen: Listen,
     certificates: CertificatesFile,
     built_in: Option<BuiltIn>,
+    behind: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    written: Written,
     /// What came of it.
     https: Vec<SocketAddr>,
     quic: Vec<SocketAddr>,
     redirect: Vec<SocketAddr>,
 }
 
+impl Written {
+    pub(super) fn of(file: &File) -> Self {
+        Self {
+            listen: file.listen.clone(),
+            certificates: file.certificates.clone(),
+            built_in: file.built_in.clone(),
+            behind: file.behind,
+        }
+    }
+}
+
 impl Fixed {
-    pub(super) fn new(file: &File, https: Vec<SocketAddr>, quic: Vec<SocketAddr>, redirect: Vec<SocketAddr>) -> Self {
-        let (listen, certificates) = (file.listen.clone(), file.certificates.clone());
-        Self { listen, certificates, built_in: file.built_in.clone(), https, quic, redirect }
+    pub(super) fn new(
+        written: Written,
+        https: Vec<SocketAddr>,
+        quic: Vec<SocketAddr>,
+        redirect: Vec<SocketAddr>,
+    ) -> Self {
+        Self { written, https, quic, redirect }
     }
 
     /// The file with all this as it runs; and the keys by which the file would have it otherwise.
     pub(crate) fn keep(&self, mut file: File) -> (File, Vec<&'static str>) {
-        let (old, new) = (&self.listen, &file.listen);
+        let Written { listen: old, certificates, built_in, behind } = &self.written;
+        let new = &file.listen;
         let differences = [
             ("listen.https", old.https != new.https),
             ("listen.http", old.http != new.http),
@@ -32,19 +54,26 @@ impl Fixed {
             ("listen.redirect", old.redirect != new.redirect),
             ("listen.ports", old.ports != new.ports),
             ("listen.operations", old.operations != new.operations),
-            ("certificates", self.certificates != file.certificates),
-            ("built-in", self.built_in != file.built_in),
+            ("certificates", *certificates != file.certificates),
+            ("behind", *behind != file.behind),
+            ("built-in", *built_in != file.built_in),
         ];
         let kept = differences.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
-        file.listen = Listen {
-            https: Some(self.https.clone()),
-            quic: Some(self.quic.clone()),
-            redirect: Some(self.redirect.clone()),
-            public_port: new.public_port,
-            ..old.clone()
+        let public_port = new.public_port;
+        file.listen = match behind {
+            // It says where to listen itself.
+            Some(_) => Listen { public_port, ..old.clone() },
+            None => Listen {
+                https: Some(self.https.clone()),
+                quic: Some(self.quic.clone()),
+                redirect: Some(self.redirect.clone()),
+                public_port,
+                ..old.clone()
+            },
         };
-        file.certificates.clone_from(&self.certificates);
-        file.built_in.clone_from(&self.built_in);
+        file.behind = *behind;
+        file.certificates.clone_from(certificates);
+        file.built_in.clone_from(built_in);
         (file, kept)
     }
 }
