@@ -7,6 +7,8 @@ mod bound;
 mod certificates;
 mod clock;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod links;
 mod listen;
 mod live;
@@ -51,6 +53,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use web::forward::Web;
+use web::rates::Rates;
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -113,6 +116,8 @@ impl Gateway {
             reception: reception.clone(),
             passwords: passwords::Passwords::new(),
             proxies: ArcSwap::from_pointee(settings.proxies),
+            proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
+            rates: Rates::new(settings.limits),
         });
         let entrance = |certificate| WebEntrance {
             web: web.clone(),

@@ -3,11 +3,20 @@
 pub(crate) mod bodies;
 pub(crate) mod breaking;
 pub(crate) mod connection;
+pub(crate) mod credentials;
 pub(crate) mod forward;
+pub(crate) mod framing;
+pub(crate) mod guarded;
 pub(crate) mod headers;
+pub(crate) mod malformed;
+pub(crate) mod pace;
 pub(crate) mod page;
+pub(crate) mod presented;
+pub(crate) mod rates;
 pub(crate) mod request;
+pub(crate) mod turns;
 pub(crate) mod upgrade;
+pub(crate) mod websocket;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;

@@ -3,11 +3,18 @@
 use super::bodies::{Returning, Sending, Visit};
 use super::breaking::VisitorSide;
 use super::connection::{Upstream, VisitorConnection, empty};
+use super::credentials::{check_cookies, take_out_cookies, take_out_set_cookies};
+use super::guarded::refused;
 use super::headers::{Told, join_cookies, source_behind, strip_hop_by_hop, tell};
+use super::malformed::{Broken, is_malformed};
+use super::rates::Rates;
 use super::request::{check_shape, has_one, host_of};
+use super::turns::InTurn;
+use super::websocket::{answer_as_http2, ask_as_http1};
 use super::{Body, page, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::links::agent::Reception;
+use crate::listen::strangers::source_of;
 use crate::live::Way;
 use crate::passwords::{Checked, Passwords};
 use arc_swap::ArcSwap;
@@ -20,7 +27,7 @@ use doorward_core::site::LINK_PATH;
 use doorward_tunnel::{Acceptor, OpenError, Reset, Upgraded, answer_link_upgrade};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -38,6 +45,9 @@ pub(crate) struct Web {
     pub(crate) reception: Reception,
     pub(crate) passwords: Passwords,
     pub(crate) proxies: ArcSwap<Networks>,
+    /// Proxies that speak the PROXY protocol; they must.
+    pub(crate) proxy_protocol_from: ArcSwap<Networks>,
+    pub(crate) rates: Rates,
 }
 
 /// Our own corner of every host; never forwarded.
@@ -46,21 +56,46 @@ const OWN_PATHS: &str = "/.well-known/doorward/";
 const ANSWER_LIMIT: Duration = Duration::from_secs(3600);
 
 impl Web {
+    /// Takes one request from hyper, to the end of its answer.
+    pub(crate) async fn take_turn(
+        &self,
+        connection: Arc<VisitorConnection>,
+        request: Request<Incoming>,
+    ) -> Result<Response<InTurn>, Broken> {
+        let turn = connection.begin_turn();
+        if is_malformed(&request) {
+            return Err(Broken::malformed());
+        }
+        let response = match refused(&request) {
+            Some(refusal) => page::refused(request.headers(), refusal),
+            None => self.answer(connection, request).await?,
+        };
+        turn.answered(response.status() == StatusCode::SWITCHING_PROTOCOLS);
+        Ok(response.map(|body| InTurn::new(body, turn)))
+    }
+
     /// Answers one request. An error tells hyper to break the exchange (HTTP/2: that stream alone).
-    pub(crate) async fn answer(
+    async fn answer(
         &self,
         connection: Arc<VisitorConnection>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Reset> {
-        connection.note_request();
         let headers = request.headers();
-        let host = match check_shape(&request).and_then(|()| host_of(&request)) {
+        let host = match check_shape(&request).and_then(|()| check_cookies(headers)).and_then(|()| host_of(&request)) {
             Ok(host) => host,
             Err(why) => return Ok(page::malformed(headers, why.0)),
         };
         let path = request.uri().path();
         if path == LINK_PATH && upgrade::is_upgrade(&request) {
             return Ok(self.take_link(&connection, request));
+        }
+        // Agents know the gateway by its key, and ask for whatever name it is reached by.
+        if !connection.speaks_for(&host) {
+            return Ok(page::misdirected(headers));
+        }
+        let source = source_behind(connection.peer.ip(), headers, &self.proxies.load());
+        if !self.rates.by_source.admit(source_of(source), Instant::now()) {
+            return Ok(page::too_often(headers, StatusCode::TOO_MANY_REQUESTS));
         }
         if path.starts_with(OWN_PATHS) {
             return Ok(page::nothing_here(headers));
@@ -69,13 +104,15 @@ impl Web {
         let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
             return Ok(page::nothing_here(headers));
         };
-        let source = source_behind(connection.peer.ip(), headers, &self.proxies.load());
         let visitor = match self.prove(&service, headers, Visitor::new(source, Entrance::Web)).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Ok(*refusal),
         };
         let way = Way::Web { host, prefix: route.prefix.clone() };
         match self.admission.admit(service, &visitor, way) {
+            Ok(admitted) if !self.rates.by_service.admit(admitted.service.id, Instant::now()) => {
+                Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
+            }
             Ok(admitted) => self.forward(connection, request, admitted, &route).await,
             Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers)),
             Err(
@@ -141,11 +178,13 @@ impl Web {
         route: &WebRoute,
     ) -> Result<Response<Body>, Reset> {
         let upgrading = upgrade::is_upgrade(&request);
+        let is_http2 = request.version() == Version::HTTP_2;
         let visitor_side = upgrading.then(|| hyper::upgrade::on(&mut request));
         let visitor_headers = request.headers().clone();
         let visitor = VisitorSide::of(request.version(), &connection.breaker);
         let upload_over = CancellationToken::new();
-        let outgoing = match self.outgoing(&connection, request, &admitted, route, upgrading, &upload_over) {
+        let upload = Upload { visitor: visitor.clone(), over: upload_over.clone() };
+        let outgoing = match self.outgoing(&connection, request, &admitted, route, upgrading, upload) {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(page::malformed(&visitor_headers, why)),
         };
@@ -161,6 +200,7 @@ impl Web {
         };
         let (mut response, upstream) = match answered {
             Ok(Ok(answered)) => answered,
+            Ok(Err(_)) if visitor.is_broken() => return Err(Reset::VisitorGone),
             Ok(Err(failure)) => {
                 return Ok(page::hop_failed(&visitor_headers, failure.hop, &admitted.service.title));
             }
@@ -176,11 +216,21 @@ impl Web {
             };
             let target_side = hyper::upgrade::on(&mut response);
             upstream.let_go();
-            connection.spawn(upgrade::pass(visitor_side, target_side, connection.clone(), admitted));
+            connection.spawn(upgrade::pass(visitor_side, target_side, visitor, connection.clone(), admitted));
+            take_out_set_cookies(response.headers_mut());
+            if is_http2 {
+                answer_as_http2(&mut response);
+            }
             return Ok(response.map(|_| empty()));
+        }
+        if upgrading && is_http2 && response.status().is_success() {
+            // Inside HTTP/2 this would open what the target has not opened.
+            let hop = doorward_core::hop::HopFailure::TargetUnreachable;
+            return Ok(page::hop_failed(&visitor_headers, hop, &admitted.service.title));
         }
         let (mut parts, incoming) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers);
+        take_out_set_cookies(&mut parts.headers);
         parts.version = Version::default();
         let visit = Visit { admitted, visitor, upstream, upload_over, connection };
         let returning = Returning::new(incoming, visit, parts.status, started);
@@ -195,16 +245,21 @@ impl Web {
         admitted: &Admitted,
         route: &WebRoute,
         upgrading: bool,
-        upload_over: &CancellationToken,
+        upload: Upload,
     ) -> Result<Request<Body>, &'static str> {
         let (mut parts, incoming) = request.into_parts();
-        let upgrade_to = parts.headers.get(UPGRADE).cloned().filter(|_| upgrading);
+        let mut upgrade_to = parts.headers.get(UPGRADE).cloned().filter(|_| upgrading);
+        if upgrading && parts.method == Method::CONNECT {
+            upgrade_to = Some(HeaderValue::from_static("websocket"));
+            ask_as_http1(&mut parts);
+        }
         let from_header = parts.headers.get(HOST).cloned();
         let from_target = || parts.uri.authority().and_then(|a| HeaderValue::try_from(a.as_str()).ok());
         let host = from_header.or_else(from_target).ok_or("it names no host")?;
         let is_https = self.is_https(connection, &parts.headers);
         strip_hop_by_hop(&mut parts.headers);
         join_cookies(&mut parts.headers);
+        take_out_cookies(&mut parts.headers);
         let stripped = route.prefix.as_ref().filter(|_| route.strip);
         let told = Told {
             source: admitted.permit.visitor().source(),
@@ -226,13 +281,13 @@ impl Web {
         parts.uri = target_of(&parts.uri, route)?;
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        Ok(Request::from_parts(parts, Sending::new(incoming, upload_over).boxed_unsync()))
+        Ok(Request::from_parts(parts, Sending::new(incoming, upload.visitor, &upload.over).boxed_unsync()))
     }
 
     fn is_https(&self, connection: &VisitorConnection, headers: &HeaderMap) -> bool {
         let vouched = self.proxies.load().contain(connection.peer.ip());
         let claimed = headers.get(&super::headers::X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        connection.is_https || (vouched && claimed == Some(b"https"))
+        connection.is_https() || (vouched && claimed == Some(b"https"))
     }
 
     /// Sends the request over a kept connection or a fresh stream. A kept one may have been closed by the target
@@ -261,6 +316,12 @@ impl Web {
             Err(error) => Err(broken(&error)),
         }
     }
+}
+
+/// Where the body of a request comes from, and who hears of its end.
+struct Upload {
+    visitor: VisitorSide,
+    over: CancellationToken,
 }
 
 fn broken(error: &hyper::Error) -> OpenError {

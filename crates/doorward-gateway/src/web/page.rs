@@ -1,6 +1,7 @@
 //! The gateway's own answers. Small, readable on a phone, nothing from elsewhere; JSON for those who ask for it.
 
 use super::Body;
+use super::framing::Refusal;
 use bytes::Bytes;
 use doorward_core::hop::HopFailure;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -21,6 +22,27 @@ pub(crate) fn malformed(headers: &HeaderMap, why: &str) -> Response<Body> {
     let detail = format!("This request is not understood: {why}.");
     let remedy = "Check the address. If it is right, the program that you use sent something wrong.";
     answer(headers, StatusCode::BAD_REQUEST, "Bad request", &detail, remedy)
+}
+
+/// A head that may not be read (`framing`); the connection ends with this.
+pub(crate) fn refused(headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
+    let mut response = malformed(headers, refusal.reason());
+    *response.status_mut() = refusal.status();
+    response
+}
+
+/// RFC 9110, 15.5.20: over this connection nobody speaks for that host.
+pub(crate) fn misdirected(headers: &HeaderMap) -> Response<Body> {
+    let detail = "The certificate that was shown is for another host.";
+    answer(headers, StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail, "Open the address in a new window.")
+}
+
+/// Too many requests: from one source, or for one service.
+pub(crate) fn too_often(headers: &HeaderMap, status: StatusCode) -> Response<Body> {
+    let detail = "Too many requests came at once.";
+    let mut response = answer(headers, status, "Too many requests", detail, "Try again in a few seconds.");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
 }
 
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {
