@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod packages;
 mod process;
 mod test;
@@ -20,6 +21,7 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "bench", about: bench::ABOUT, run: bench::run },
     Task { name: "check", about: check::ABOUT, run: check::run },
+    Task { name: "conformance", about: conformance::ABOUT, run: conformance::run },
     Task { name: "test", about: test::ABOUT, run: test::run },
     Task { name: "vendor", about: vendor::ABOUT, run: vendor::run },
 ];
@@ -58,7 +60,7 @@ fn overview() -> String {
     let mut text = String::from("usage: cargo xtask <task> [--help]\n\n");
     for task in TASKS {
         let first = task.about.lines().next().unwrap_or_default();
-        text.push_str(&format!("  {:<8} {first}\n", task.name));
+        text.push_str(&format!("  {:<12} {first}\n", task.name));
     }
     text
 }

@@ -7,6 +7,8 @@ mod bound;
 mod certificates;
 mod clock;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod links;
 mod listen;
 mod live;
@@ -56,6 +58,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use web::forward::Web;
+use web::rates::Rates;
 use web::strict;
 
 #[derive(Debug, Error)]
@@ -127,6 +130,8 @@ impl Gateway {
             proxies: ArcSwap::from_pointee(settings.proxies),
             certificates: certificates.clone(),
             hsts: strict::hsts(settings.hsts),
+            proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
+            rates: Rates::new(settings.limits),
         });
         let entrance = |certificate| WebEntrance {
             web: web.clone(),

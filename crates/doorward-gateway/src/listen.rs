@@ -3,6 +3,7 @@
 pub(crate) mod complaint;
 pub(crate) mod flows;
 pub(crate) mod ports;
+pub(crate) mod proxied;
 pub(crate) mod quic;
 pub(crate) mod redirect;
 pub(crate) mod socket;

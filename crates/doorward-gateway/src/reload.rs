@@ -39,7 +39,9 @@ impl Gateway {
         certificates.take(settings.certificate, certificate);
         strangers.set_limits(settings.limits);
         web.admission.flows.store(Arc::new(settings.flows));
+        web.rates.set_limits(settings.limits);
         web.proxies.store(Arc::new(settings.proxies));
+        web.proxy_protocol_from.store(Arc::new(settings.proxy_protocol_from));
         voice.set_web_ports(self.bound.public_web_ports(settings.public_port));
         let addresses = self.bound.fill_ports(&settings.addresses);
         if *voice.addresses() != addresses {

@@ -32,6 +32,8 @@ pub struct GatewaySettings {
     pub proxies: Networks,
     /// Whether these are the only ones who may come by plain HTTP. Then certificates are theirs to keep, too.
     pub is_behind: bool,
+    /// Proxies in front of the web entrance that say by the PROXY protocol for whom they speak.
+    pub proxy_protocol_from: Networks,
     pub limits: Limits,
     pub flows: FlowSettings,
 }
@@ -57,6 +59,9 @@ pub struct Limits {
     /// Of these, such that have not said anything useful yet.
     pub handshakes: usize,
     pub handshakes_per_source: usize,
+    /// Web requests per second; ten times as many may come at once. Zero: any.
+    pub requests_per_source: u32,
+    pub requests_per_service: u32,
 }
 
 impl Default for Limits {
@@ -67,6 +72,8 @@ impl Default for Limits {
             connections_per_port: 1_500,
             handshakes: 2_000,
             handshakes_per_source: 100,
+            requests_per_source: 500,
+            requests_per_service: 2_000,
         }
     }
 }

@@ -12,9 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A heading of the page, and a file with an unknown key in the table that it is about.
-const GATEWAY: [(&str, &str); 13] = [
+const GATEWAY: [(&str, &str); 14] = [
     ("gateway.toml: the top", "zz = 1"),
     ("gateway.toml: [listen]", "[listen]\nzz = 1"),
+    ("gateway.toml: [web]", "[web]\nzz = 1"),
     ("gateway.toml: [certificate]", "[certificate]\nzz = 1"),
     ("gateway.toml: [certificates]", "[certificates]\nzz = 1"),
     ("gateway.toml: [[certificates.authorities]]", "[[certificates.authorities]]\nzz = 1"),
@@ -75,6 +76,8 @@ fn the_limits_that_the_page_names_are_those_that_hold() {
         ("connections-per-port", limits.connections_per_port),
         ("handshakes", limits.handshakes),
         ("handshakes-per-source", limits.handshakes_per_source),
+        ("requests-per-second-per-source", usize::try_from(limits.requests_per_source).unwrap()),
+        ("requests-per-second-per-service", usize::try_from(limits.requests_per_service).unwrap()),
         ("udp-flow-idle-seconds", usize::try_from(flows.idle.as_secs()).unwrap()),
         ("udp-flows-per-port", flows.per_port),
         ("udp-flows-per-source", flows.per_source),

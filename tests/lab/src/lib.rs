@@ -5,6 +5,7 @@
 
 pub mod authority;
 mod device;
+pub mod flood;
 mod log;
 mod relay;
 pub mod target;
@@ -48,6 +49,7 @@ pub struct Shape {
     pub link_port: u16,
     pub limits: settings::LimitsFile,
     pub proxies: Vec<String>,
+    pub proxy_protocol_from: Vec<String>,
     pub udp_idle_seconds: Option<u64>,
     pub built_in: Option<settings::BuiltIn>,
     /// The public ports that devices may be given.
@@ -70,6 +72,7 @@ impl Default for Shape {
             link_port: 0,
             limits: settings::LimitsFile::default(),
             proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             udp_idle_seconds: None,
             built_in: None,
             tcp_ports: target::free_ports(),
@@ -200,6 +203,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         },
         limits: settings::LimitsFile { udp_flow_idle_seconds: shape.udp_idle_seconds, ..shape.limits },
         proxies: shape.proxies.clone(),
+        web: settings::Web { proxy_protocol_from: shape.proxy_protocol_from.clone() },
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
         ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },

@@ -1,8 +1,12 @@
 //! Headers on their way through a gateway.
 
-use doorward_lab::visitor::{self, http2, request, request2, say, send, send2};
+use doorward::serve::settings::LimitsFile;
+use doorward_lab::visitor::{self, connect_from, heard, http2, request, request2, say, send, send2, tls};
 use doorward_lab::web::{Answer, ok, web};
 use doorward_lab::{Lab, Shape, service};
+use http::StatusCode;
+use std::net::{IpAddr, Ipv4Addr};
+use tokio::io::AsyncWriteExt;
 
 const HOST: &str = "page-pi.gw.test";
 
@@ -59,4 +63,57 @@ async fn a_forwarded_source_counts_from_a_configured_proxy_alone() {
         send(lab.http(), forged.body(visitor::nothing()).unwrap()).await;
         assert_eq!(page.last().header("x-forwarded-for"), Some(source));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_protocol_counts_from_a_configured_proxy_alone() {
+    let proxy = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+    let lab = Lab::of(Shape { proxy_protocol_from: vec![proxy.to_string()], ..Shape::default() }).await;
+    let page = web(|_| ok("hello")).await;
+    let _device = lab.device("pi", vec![service("page", &page.url())]).await;
+    let plain = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    let text = "PROXY TCP4 192.0.2.7 192.0.2.1 1000 443\r\n";
+    let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x08\xc0\0\x02\x01\x03\xe8\x01\xbb";
+    for (header, source) in [(text.as_bytes(), "192.0.2.7"), (binary, "192.0.2.8")] {
+        let mut socket = connect_from(proxy, lab.http()).await.unwrap();
+        socket.write_all(&[header, plain.as_bytes()].concat()).await.unwrap();
+        assert!(heard(&mut socket).await.ends_with("hello"));
+        assert_eq!(page.last().header("x-forwarded-for"), Some(source));
+
+        let mut socket = connect_from(proxy, lab.https()).await.unwrap();
+        socket.write_all(header).await.unwrap();
+        let mut secure = tls(socket, HOST, &["http/1.1"]).await.unwrap();
+        secure.write_all(plain.as_bytes()).await.unwrap();
+        assert!(heard(&mut secure).await.ends_with("hello"));
+        assert_eq!(page.last().header("x-forwarded-for"), Some(source), "over TLS");
+
+        let from_elsewhere = say(lab.http(), &[header, plain.as_bytes()].concat()).await;
+        assert!(!from_elsewhere.contains("hello"), "{from_elsewhere}");
+    }
+    let mut silent = connect_from(proxy, lab.http()).await.unwrap();
+    silent.write_all(plain.as_bytes()).await.unwrap();
+    assert!(!heard(&mut silent).await.contains("hello"), "a proxy must say for whom it speaks");
+    assert_eq!(page.requests().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_asks_too_often_is_held_back_and_others_are_not() {
+    let limits = LimitsFile { requests_per_second_per_source: Some(2), ..LimitsFile::default() };
+    let lab = Lab::of(Shape { limits, ..Shape::default() }).await;
+    let page = web(|_| ok("hello")).await;
+    let _device = lab.device("pi", vec![service("page", &page.url())]).await;
+    let mut one = visitor::http1(lab.http()).await;
+    let mut refused = 0;
+    for _ in 0..60 {
+        let answer = visitor::send_over(&mut one, request(HOST, "/").body(visitor::nothing()).unwrap()).await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            assert!(answer.headers.contains_key("retry-after"));
+            refused += 1;
+        }
+    }
+    // Twenty at once and two a second after that.
+    assert!((1..=40).contains(&refused), "{refused} of 60");
+    let socket = connect_from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 8)), lab.http()).await.unwrap();
+    let asking = request(HOST, "/").body(visitor::nothing()).unwrap();
+    assert_eq!(visitor::send_over(&mut visitor::http1_over(socket).await, asking).await.text(), "hello");
 }

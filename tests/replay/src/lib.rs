@@ -3,10 +3,12 @@
 //!
 //! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
 
+mod requests;
 mod script;
 mod wire;
 mod words;
 
+pub use requests::framing;
 pub use wire::{datagram, lane_stream, message_decode, read_frame};
 pub use words::{address, authority, invite, offer, policy, schedule};
 
@@ -17,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("authority", authority),
     ("datagram", datagram),
+    ("framing", framing),
     ("invite", invite),
     ("lane_stream", lane_stream),
     ("message_decode", message_decode),

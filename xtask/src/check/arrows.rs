@@ -37,6 +37,7 @@ const ARROWS: &[(&str, May)] = &[
         ]),
     ),
     ("doorward-lab", May::UseAll),
+    ("doorward-conformance", May::UseAll),
     ("doorward-world", May::UseAll),
     ("doorward-peers", May::UseAll),
     ("doorward-replay", May::UseAll),

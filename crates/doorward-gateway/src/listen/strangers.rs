@@ -10,6 +10,7 @@ use doorward_core::access::canonical;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -37,8 +38,19 @@ struct Waiting {
 #[derive(Default)]
 struct Tally {
     all: usize,
-    by_source: HashMap<IpAddr, usize>,
+    by_source: HashMap<IpAddr, Held>,
 }
+
+/// What one source holds.
+#[derive(Default)]
+struct Held {
+    count: usize,
+    crowded_at: Option<Instant>,
+}
+
+/// A source that holds so many has no claim to our patience, for so long.
+const CROWD: usize = 64;
+const CROWDED_FOR: Duration = Duration::from_secs(60);
 
 /// A place among the connections, given back on drop.
 pub(crate) struct Place {
@@ -148,22 +160,35 @@ impl Counts {
 
 impl Tally {
     fn of(&self, source: IpAddr) -> usize {
-        self.by_source.get(&source).copied().unwrap_or(0)
+        self.by_source.get(&source).map_or(0, |held| held.count)
     }
 
     fn add(&mut self, source: IpAddr) {
         self.all += 1;
-        *self.by_source.entry(source).or_default() += 1;
+        let held = self.by_source.entry(source).or_default();
+        held.count += 1;
+        if held.count > CROWD {
+            held.crowded_at = Some(Instant::now());
+        }
     }
 
     fn remove(&mut self, source: IpAddr) {
         self.all -= 1;
-        if let Some(count) = self.by_source.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(held) = self.by_source.get_mut(&source) {
+            held.count -= 1;
+            if held.count == 0 {
                 self.by_source.remove(&source);
             }
         }
+    }
+}
+
+impl Place {
+    /// Whether the source of this connection held many a short while ago.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let counts = self.strangers.counts();
+        let held = counts.connections.by_source.get(&self.source);
+        held.and_then(|held| held.crowded_at).is_some_and(|at| at.elapsed() < CROWDED_FOR)
     }
 }
 
@@ -234,5 +259,20 @@ mod tests {
         let counts = strangers.counts();
         assert_eq!((counts.handshakes.all, counts.connections.all, counts.waiting.len()), (0, 0, 0));
         assert!(counts.handshakes.by_source.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_held_many_is_crowded_until_it_holds_none() {
+        let strangers = Strangers::new(Limits { handshakes_per_source: 1000, ..Limits::default() });
+        let enter = |ip: &str| strangers.enter(ip.parse().unwrap()).unwrap().0;
+        let mut held: Vec<_> = (0..CROWD).map(|_| enter("192.0.2.1")).collect();
+        let other = enter("192.0.2.2");
+        assert!(!held[0].is_crowded());
+        held.push(enter("192.0.2.1"));
+        assert!(held[0].is_crowded() && !other.is_crowded());
+        held.truncate(1);
+        assert!(held[0].is_crowded(), "for a while");
+        held.clear();
+        assert!(!enter("192.0.2.1").is_crowded());
     }
 }

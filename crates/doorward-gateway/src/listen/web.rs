@@ -3,19 +3,25 @@
 
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
+use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
 use crate::tasks::Tasks;
 use crate::web::breaking::StreamTasks;
 use crate::web::connection::VisitorConnection;
 use crate::web::forward::Web;
+use crate::web::framing::{MAX_HEAD, MAX_HEADERS};
+use crate::web::guarded::Guarded;
+use crate::web::presented::Presented;
 use doorward_tunnel::CARRIER_LIMIT;
 use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
 use rustls::server::ClientHello;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,7 +37,7 @@ pub(crate) struct WebEntrance {
     pub(crate) web: Arc<Web>,
     pub(crate) strangers: Arc<Strangers>,
     /// `None`: plain HTTP.
-    pub(crate) certificate: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) certificate: Option<Arc<ServerConfig>>,
     /// Nobody but the web server in front may connect.
     pub(crate) only_proxies: bool,
     pub(crate) tasks: Tasks,
@@ -39,13 +45,12 @@ pub(crate) struct WebEntrance {
     pub(crate) graceful: Arc<Mutex<GracefulShutdown>>,
 }
 
-/// How long a visitor may take to send the head of a request.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 128;
+/// Heads have been measured before hyper sees them.
+const HTTP1_BUFFER: usize = MAX_HEAD + 4096;
 const H2_STREAMS: u32 = 128;
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
 /// Who speaks TLS here, as ALPN says.
@@ -70,53 +75,67 @@ impl Caller {
     }
 }
 
+/// What came of a TLS handshake.
+enum Secured {
+    Link(TlsStream),
+    /// The handshake was all that it wanted to see (RFC 8737, 3).
+    Authority,
+    Visitor(TlsStream, Presented),
+}
+
+type TlsStream = tokio_rustls::server::TlsStream<VisitorSocket>;
+
 impl WebEntrance {
     pub(crate) async fn serve(self, listener: TcpListener) {
         loop {
             let (socket, peer) = accept(&listener).await;
-            let is_proxy = self.web.proxies.load().contain(peer.ip());
-            if self.only_proxies && !is_proxy {
+            let introduces = self.web.proxy_protocol_from.load().contain(peer.ip());
+            if self.only_proxies && !introduces && !self.web.proxies.load().contain(peer.ip()) {
                 debug!(%peer, "not the web server in front");
-                continue;
+            } else if introduces {
+                let entrance = self.clone();
+                self.tasks.spawn(async move { entrance.take_proxied(socket, peer).await });
+            } else if let Some(places) = self.room_for(peer) {
+                let entrance = self.clone();
+                self.tasks.spawn(async move { entrance.take(VisitorSocket::new(socket), peer, places).await });
             }
-            // A configured proxy speaks for many; it keeps its own house.
-            let places = if is_proxy { None } else { self.strangers.enter(peer.ip()) };
-            if places.is_none() && !is_proxy {
-                // No room for this source: dropping the socket closes it.
-                continue;
-            }
-            let entrance = self.clone();
-            self.tasks.spawn(async move { entrance.take(socket, peer, places).await });
         }
     }
 
-    async fn take(self, socket: TcpStream, peer: SocketAddr, places: Option<(Place, Handshake)>) {
-        let socket = VisitorSocket::new(socket);
+    /// `None`: no room for this source; dropping the socket closes it. A configured proxy speaks for many; it keeps
+    /// its own house.
+    fn room_for(&self, peer: SocketAddr) -> Option<Option<(Place, Handshake)>> {
+        if self.web.proxies.load().contain(peer.ip()) { Some(None) } else { self.strangers.enter(peer.ip()).map(Some) }
+    }
+
+    /// A proxy that says who it speaks for before it passes bytes on.
+    async fn take_proxied(self, socket: TcpStream, proxy: SocketAddr) {
+        let mut socket = VisitorSocket::new(socket);
+        match timeout(CARRIER_LIMIT, visitor_behind(&mut socket)).await {
+            Ok(Ok(visitor)) => {
+                let peer = visitor.unwrap_or(proxy);
+                if let Some(places) = self.room_for(peer) {
+                    self.take(socket, peer, places).await;
+                }
+            }
+            Ok(Err(error)) => debug!(%error, %proxy, "a proxy's connection is dropped"),
+            Err(_) => debug!(%proxy, "a proxy took too long to say for whom it speaks"),
+        }
+    }
+
+    async fn take(self, socket: VisitorSocket, peer: SocketAddr, places: Option<(Place, Handshake)>) {
         let breaker = socket.breaker();
         let (place, handshake) = places.unzip();
         let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
         let connection =
-            |is_https, places| Arc::new(VisitorConnection::new(peer, is_https, breaker, self.tasks.clone(), places));
+            |presented, places| Arc::new(VisitorConnection::new(peer, presented, breaker, self.tasks.clone(), places));
         let Some(certificate) = &self.certificate else {
-            return self.speak_http(socket, connection(false, (place, handshake))).await;
+            return self.speak_http(socket, connection(None, (place, handshake))).await;
         };
-        let certificate = certificate.clone();
-        let securing = async {
-            let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-            let caller = Caller::of(&hello.client_hello());
-            let config = match caller {
-                Caller::Link => self.web.acceptor.tls_config(),
-                Caller::Authority => match self.proof_config(&hello.client_hello()) {
-                    Some(config) => config,
-                    None => return Err(std::io::ErrorKind::ConnectionRefused.into()),
-                },
-                Caller::Visitor => certificate,
-            };
-            Ok::<_, std::io::Error>((hello.into_stream(config).await?, caller))
-        };
+        let securing = self.secure(socket, certificate.clone());
         let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
         match secured {
-            Some(Ok(Ok((stream, Caller::Link)))) => {
+            Some(Ok(Ok(Secured::Link(stream)))) => {
                 let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
                 match arrived {
@@ -126,10 +145,9 @@ impl WebEntrance {
                     None => debug!("a link that had not introduced itself made room for another"),
                 }
             }
-            // The handshake was all that it wanted to see (RFC 8737, 3).
-            Some(Ok(Ok((_, Caller::Authority)))) => {}
-            Some(Ok(Ok((stream, Caller::Visitor)))) => {
-                self.speak_http(stream, connection(true, (place, handshake))).await;
+            Some(Ok(Ok(Secured::Authority))) => {}
+            Some(Ok(Ok(Secured::Visitor(stream, presented)))) => {
+                self.speak_http(stream, connection(Some(presented), (place, handshake))).await;
             }
             Some(Ok(Err(error))) => debug!(%error, "a TLS handshake failed"),
             Some(Err(_)) => debug!("a TLS handshake took too long"),
@@ -137,8 +155,24 @@ impl WebEntrance {
         }
     }
 
+    /// The hello's ALPN tells who it is.
+    async fn secure(&self, socket: VisitorSocket, certificate: Arc<ServerConfig>) -> io::Result<Secured> {
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+        match Caller::of(&hello.client_hello()) {
+            Caller::Link => Ok(Secured::Link(hello.into_stream(self.web.acceptor.tls_config()).await?)),
+            Caller::Authority => {
+                let config = self.proof_config(&hello.client_hello()).ok_or(io::ErrorKind::ConnectionRefused)?;
+                hello.into_stream(config).await.map(|_| Secured::Authority)
+            }
+            Caller::Visitor => {
+                let presented = Presented::to(hello.client_hello(), &certificate);
+                Ok(Secured::Visitor(hello.into_stream(certificate).await?, presented))
+            }
+        }
+    }
+
     /// Nobody but those of whom proofs are due sees one.
-    fn proof_config(&self, hello: &ClientHello<'_>) -> Option<Arc<rustls::ServerConfig>> {
+    fn proof_config(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         self.web.certificates.challenges.tls_config(hello.server_name()?)
     }
 
@@ -147,28 +181,29 @@ impl WebEntrance {
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         connection: Arc<VisitorConnection>,
     ) {
-        let asked = connection.clone();
+        let turns = connection.turns.clone();
+        let visitor = connection.clone();
         let watcher = self.graceful.lock().unwrap_or_else(PoisonError::into_inner).watcher();
         let web = self.web.clone();
         let service = service_fn(move |request| {
             let (web, connection) = (web.clone(), connection.clone());
-            async move { web.respond(connection, request).await }
+            async move { web.take_turn(connection, request).await }
         });
         let builder = http_builder(&self.tasks);
-        let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
-        // hyper's own limits begin only when it knows which HTTP is spoken.
-        let silence = async {
-            tokio::select! {
-                () = asked.until_asked() => std::future::pending().await,
-                () = asked.until_pushed_out() => debug!("a visitor that had asked for nothing made room for another"),
-                () = tokio::time::sleep(HEAD_LIMIT) => debug!("a visitor connected and asked for nothing"),
-            }
-        };
+        let guarded = Guarded::new(io, turns.clone());
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(guarded), service);
         tokio::select! {
             served = watcher.watch(serving) => if let Err(error) = served {
                 debug!(%error, "a visitor's connection ended early");
             },
-            () = silence => {}
+            () = visitor.until_pushed_out() => debug!("a visitor that had asked for nothing made room for another"),
+            overdue = turns.overdue(|| visitor.is_crowded()) => {
+                debug!(?overdue, "a visitor took too long");
+                if visitor.is_crowded() {
+                    // What the kernel still holds for such a visitor goes, too.
+                    visitor.breaker.reset();
+                }
+            }
         }
     }
 }
@@ -178,14 +213,17 @@ fn http_builder(tasks: &Tasks) -> auto::Builder<StreamTasks> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(MAX_HEAD)
+        // `turns` knows when time counts against the visitor.
+        .header_read_timeout(None)
+        .max_buf_size(HTTP1_BUFFER)
         .max_headers(MAX_HEADERS)
         .preserve_header_case(true);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)
+        .max_send_buf_size(H2_SEND_BUFFER)
+        .enable_connect_protocol()
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)

@@ -2,6 +2,7 @@
 
 use super::breaking::VisitorSide;
 use super::connection::{Upstream, VisitorConnection};
+use super::pace::Paced;
 use crate::access_log;
 use crate::admit::Admitted;
 use bytes::Bytes;
@@ -17,17 +18,18 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
+use tracing::{debug, info};
 
 /// An upload on its way to the target; tells when it is over, one way or the other.
 pub(crate) struct Sending {
-    incoming: Incoming,
+    incoming: Paced<Incoming>,
+    visitor: VisitorSide,
     _over: DropGuard,
 }
 
 impl Sending {
-    pub(crate) fn new(incoming: Incoming, over: &CancellationToken) -> Self {
-        Self { incoming, _over: over.clone().drop_guard() }
+    pub(crate) fn new(incoming: Incoming, visitor: VisitorSide, over: &CancellationToken) -> Self {
+        Self { incoming: Paced::new(incoming), visitor, _over: over.clone().drop_guard() }
     }
 }
 
@@ -36,7 +38,13 @@ impl Body for Sending {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.incoming).poll_frame(cx).map_err(io::Error::other)
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            // Too slow, malformed, or gone: whatever the target says to half a body is no answer to this visitor.
+            debug!(%error, "an upload broke off");
+            self.visitor.break_off();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

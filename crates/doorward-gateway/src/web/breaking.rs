@@ -28,7 +28,8 @@ pub(crate) struct StreamTasks(pub(crate) Tasks);
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamTasks {
     fn execute(&self, stream: F) {
-        let cut = CancellationToken::new();
+        // What a stream becomes after an upgrade is spawned from its own task, and breaks with it.
+        let cut = STREAM.try_with(CancellationToken::clone).unwrap_or_default();
         let running = cut.clone().run_until_cancelled_owned(stream);
         self.0.spawn(async move {
             STREAM.scope(cut, running).await;
@@ -51,6 +52,14 @@ impl VisitorSide {
         match STREAM.try_with(CancellationToken::clone) {
             Ok(stream) if version == Version::HTTP_2 => Self::Stream(stream),
             Ok(_) | Err(_) => Self::Connection(breaker.clone()),
+        }
+    }
+
+    /// Whether it is known that no answer will arrive.
+    pub(crate) fn is_broken(&self) -> bool {
+        match self {
+            Self::Connection(_) => false,
+            Self::Stream(stream) => stream.is_cancelled(),
         }
     }
 

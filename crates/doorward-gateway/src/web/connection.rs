@@ -3,12 +3,14 @@
 
 use super::Body;
 use super::breaking::TargetStream;
+use super::presented::Presented;
+use super::turns::{Turn, Turns};
 use crate::listen::socket::Breaker;
 use crate::listen::strangers::{Handshake, Place};
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use doorward_core::ServiceId;
-use doorward_core::names::PathPrefix;
+use doorward_core::names::{HostName, PathPrefix};
 use doorward_tunnel::Stream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -20,7 +22,8 @@ use tracing::debug;
 
 pub(crate) struct VisitorConnection {
     pub(crate) peer: SocketAddr,
-    pub(crate) is_https: bool,
+    /// `None`: plain HTTP.
+    presented: Option<Presented>,
     pub(crate) breaker: Breaker,
     tasks: Tasks,
     idle: Mutex<Vec<Upstream>>,
@@ -29,7 +32,7 @@ pub(crate) struct VisitorConnection {
     /// Given back with the first request.
     handshake: Mutex<Option<Handshake>>,
     pushed_out: CancellationToken,
-    asked: CancellationToken,
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// A service, or one of its mounts.
@@ -69,27 +72,35 @@ impl VisitorConnection {
     /// `places`: among the connections and among those that have not said anything yet.
     pub(crate) fn new(
         peer: SocketAddr,
-        is_https: bool,
+        presented: Option<Presented>,
         breaker: Breaker,
         tasks: Tasks,
         places: (Option<Place>, Option<Handshake>),
     ) -> Self {
         let (place, handshake) = (places.0.map(Arc::new), places.1);
         let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
-        let (handshake, asked) = (Mutex::new(handshake), CancellationToken::new());
-        Self { peer, is_https, breaker, tasks, idle: Mutex::default(), place, handshake, pushed_out, asked }
+        let (handshake, turns) = (Mutex::new(handshake), Turns::new());
+        Self { peer, presented, breaker, tasks, idle: Mutex::default(), place, handshake, pushed_out, turns }
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.presented.is_some()
+    }
+
+    /// Whether the visitor was shown a certificate for this host, where any is shown.
+    pub(crate) fn speaks_for(&self, host: &HostName) -> bool {
+        self.presented.as_ref().is_none_or(|presented| presented.covers(host))
+    }
+
+    /// Whether the visitor's source holds so many connections that this one need not be kept for it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.is_crowded())
     }
 
     /// A request came.
-    pub(crate) fn note_request(&self) {
-        if !self.asked.is_cancelled() {
-            self.asked.cancel();
-            self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-    }
-
-    pub(crate) async fn until_asked(&self) {
-        self.asked.cancelled().await;
+    pub(crate) fn begin_turn(&self) -> Turn {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.turns.begin()
     }
 
     /// Resolves when somebody newer needs the place among those who have not said anything yet.

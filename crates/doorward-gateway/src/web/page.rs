@@ -1,6 +1,7 @@
 //! The gateway's own answers. Small, readable on a phone, nothing from elsewhere; JSON for those who ask for it.
 
 use super::Body;
+use super::framing::Refusal;
 use super::language::Language;
 use bytes::Bytes;
 use doorward_core::hop::HopFailure;
@@ -31,6 +32,27 @@ pub(crate) fn foreign(headers: &HeaderMap) -> Response<Body> {
     let detail = "Another web site sent this request. This service takes such requests from its own pages alone.";
     let remedy = "If you meant to, go to the service\u{2019}s own page and do it there.";
     answer(headers, StatusCode::FORBIDDEN, "Not from there", detail, remedy)
+}
+
+/// A head that may not be read (`framing`); the connection ends with this.
+pub(crate) fn refused(headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
+    let mut response = malformed(headers, refusal.reason());
+    *response.status_mut() = refusal.status();
+    response
+}
+
+/// RFC 9110, 15.5.20: over this connection nobody speaks for that host.
+pub(crate) fn misdirected(headers: &HeaderMap) -> Response<Body> {
+    let detail = "The certificate that was shown is for another host.";
+    answer(headers, StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail, "Open the address in a new window.")
+}
+
+/// Too many requests: from one source, or for one service.
+pub(crate) fn too_often(headers: &HeaderMap, status: StatusCode) -> Response<Body> {
+    let detail = "Too many requests came at once.";
+    let mut response = answer(headers, status, "Too many requests", detail, "Try again in a few seconds.");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
 }
 
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {

@@ -1,6 +1,7 @@
 //! What a request is addressed to, found once and in one spelling. Shapes that two parsers could read differently are
 //! refused here.
 
+use super::websocket::asks_for_websocket;
 use doorward_core::names::HostName;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Version};
@@ -33,7 +34,8 @@ fn parse(authority: &str) -> Result<HostName, Malformed> {
 /// Refuses what could be framed in two ways (RFC 9112, 6.1 and 11.2), and methods that are not for us.
 pub(crate) fn check_shape<B>(request: &Request<B>) -> Result<(), Malformed> {
     let headers = request.headers();
-    if request.method() == Method::CONNECT || request.method() == Method::TRACE {
+    let is_connect = request.method() == Method::CONNECT && !asks_for_websocket(request);
+    if is_connect || request.method() == Method::TRACE {
         return Err(Malformed("this method is not taken here"));
     }
     if headers.get_all(TRANSFER_ENCODING).iter().count() > 1 || headers.get_all(CONTENT_LENGTH).iter().count() > 1 {

@@ -27,10 +27,9 @@ impl Web {
     ) -> Result<Response<Body>, Reset> {
         // Authorities follow redirects from port 80.
         if let Some(text) = self.certificates.challenges.text_at(request.uri().path()) {
-            connection.note_request();
             return Ok(proof(text));
         }
-        let is_https = connection.is_https;
+        let is_https = connection.is_https();
         let host = self.hsts.as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());
         let mut response = self.answer(connection, request).await?;
         if let (Some(hsts), Some(host)) = (&self.hsts, host)

@@ -1,14 +1,15 @@
 //! Connections that stop being HTTP: a link inside a WebSocket, or a service's own WebSocket or other upgrade, whose
 //! bytes are passed and not looked at.
 
-use super::breaking::TargetStream;
+use super::breaking::{TargetStream, VisitorSide};
 use super::connection::VisitorConnection;
+use super::websocket::asks_for_websocket;
 use crate::access_log;
 use crate::admit::Admitted;
 use doorward_tunnel::splice::{Traffic, splice};
 use doorward_tunnel::{Duplex, Upgraded};
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
@@ -18,11 +19,22 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tracing::{debug, info};
 
-/// Whether this is an HTTP/1.1 upgrade (RFC 9110, 7.8).
+/// Whether this asks for another protocol: by an upgrade (RFC 9110, 7.8), or for a WebSocket inside HTTP/2. Another
+/// HTTP is not among them: its requests would be nobody's to admit.
 pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
+    if request.method() == Method::CONNECT {
+        return asks_for_websocket(request);
+    }
     request.version() == Version::HTTP_11
-        && request.headers().contains_key(UPGRADE)
+        && request.headers().get(UPGRADE).is_some_and(|to| !names_http(to))
         && lists(request.headers(), "upgrade")
+}
+
+fn names_http(protocols: &HeaderValue) -> bool {
+    let protocols = protocols.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let begins =
+        |protocol: &[u8], with: &[u8]| protocol.get(..with.len()).is_some_and(|p| p.eq_ignore_ascii_case(with));
+    protocols.into_iter().any(|protocol| begins(protocol, b"h2") || begins(protocol, b"http"))
 }
 
 fn lists(headers: &HeaderMap, option: &str) -> bool {
@@ -34,9 +46,11 @@ fn lists(headers: &HeaderMap, option: &str) -> bool {
 pub(crate) async fn pass(
     visitor: hyper::upgrade::OnUpgrade,
     target: hyper::upgrade::OnUpgrade,
+    side: VisitorSide,
     connection: Arc<VisitorConnection>,
     admitted: Admitted,
 ) {
+    let _turn = connection.turns.begin();
     let (visitor, target) = match tokio::join!(visitor, target) {
         (Ok(visitor), Ok(target)) => (visitor, target),
         (visitor, target) => {
@@ -46,7 +60,7 @@ pub(crate) async fn pass(
     };
     let Ok(parts) = target.downcast::<TokioIo<TargetStream>>() else { return };
     let Some(stream) = parts.io.into_inner().into_stream() else { return };
-    let mut near = UpgradedVisitor { io: Upgraded(TokioIo::new(visitor)), connection };
+    let mut near = UpgradedVisitor { io: Upgraded(TokioIo::new(visitor)), side };
     // The target may have begun to talk in the same packet as its answer.
     tokio::select! {
         written = near.write_all(&parts.read_buf) => if written.is_err() { return },
@@ -66,15 +80,15 @@ pub(crate) async fn pass(
     );
 }
 
-/// A visitor's connection after an HTTP/1.1 upgrade: nothing else is on it, so it can be reset as a whole.
+/// A visitor's connection after an upgrade, or the stream of it that was upgraded.
 struct UpgradedVisitor {
     io: Upgraded,
-    connection: Arc<VisitorConnection>,
+    side: VisitorSide,
 }
 
 impl Duplex for UpgradedVisitor {
     fn abort(&mut self) {
-        self.connection.breaker.reset();
+        self.side.break_off();
     }
 }
 

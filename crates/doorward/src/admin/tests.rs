@@ -226,6 +226,7 @@ async fn the_site_key_is_rotated_once_every_device_has_stored_the_next_one() {
     let invite = bed.gateway.invite(doorward_control::InviteRequest::default()).await.unwrap();
     let mut agent = bed.join(&invite, "printer1", "").await;
     let absent = bed.enrol(1, "absent").await;
+    bed.until_online("printer1").await;
 
     let told = site_key::rotate(owner).await.unwrap();
     assert!(told.contains("Not known to be stored by: absent\n"), "the other one answered: {told}");

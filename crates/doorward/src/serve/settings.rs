@@ -50,6 +50,8 @@ pub struct File {
     #[serde(default)]
     pub proxies: Vec<String>,
     #[serde(default)]
+    pub web: Web,
+    #[serde(default)]
     pub ports: Ports,
     /// Services of this machine and its network, without an agent beside the gateway.
     pub built_in: Option<BuiltIn>,
@@ -74,6 +76,15 @@ pub struct Listen {
     pub operations: Option<SocketAddr>,
     /// The port that visitors see, where something in front maps it.
     pub public_port: Option<u16>,
+}
+
+/// The web entrance.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Web {
+    /// Proxies in front that begin each connection with a PROXY protocol header, version 1 or 2.
+    #[serde(default)]
+    pub proxy_protocol_from: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -109,6 +120,8 @@ pub struct LimitsFile {
     pub connections_per_port: Option<usize>,
     pub handshakes: Option<usize>,
     pub handshakes_per_source: Option<usize>,
+    pub requests_per_second_per_source: Option<u32>,
+    pub requests_per_second_per_service: Option<u32>,
     pub udp_flow_idle_seconds: Option<u64>,
     pub udp_flows_per_port: Option<usize>,
     pub udp_flows_per_source: Option<usize>,
@@ -250,6 +263,8 @@ impl File {
         let needed = self.domain.as_ref().zip(issuing.as_ref());
         let needed = needed.map(|(domain, issuing)| needed_records(domain, issuing, &public)).unwrap_or_default();
         let proxies = Networks::parse(&self.proxies).map_err(|why| wrong("proxies", why))?;
+        let proxy_protocol_from =
+            Networks::parse(&self.web.proxy_protocol_from).map_err(|why| wrong("web.proxy-protocol-from", why))?;
         Ok(ServeSettings {
             directory,
             site: SiteSettings {
@@ -274,6 +289,7 @@ impl File {
                 hsts,
                 proxies,
                 is_behind: self.behind.is_some(),
+                proxy_protocol_from,
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
             },
@@ -405,6 +421,8 @@ impl LimitsFile {
             connections_per_port: self.connections_per_port.unwrap_or(usual.connections_per_port),
             handshakes: self.handshakes.unwrap_or(usual.handshakes),
             handshakes_per_source: self.handshakes_per_source.unwrap_or(usual.handshakes_per_source),
+            requests_per_source: self.requests_per_second_per_source.unwrap_or(usual.requests_per_source),
+            requests_per_service: self.requests_per_second_per_service.unwrap_or(usual.requests_per_service),
         }
     }
 

@@ -1,0 +1,78 @@
+//! `cargo xtask conformance`: installs the suites of others below `target/`, then lets `doorward-conformance` run them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::MetadataCommand;
+
+use crate::packages;
+use crate::process::{cargo, program, root, run as run_command};
+
+pub(crate) const ABOUT: &str = "\
+runs suites that others wrote against a gateway, and floods; writes docs/conformance.md
+
+usage: cargo xtask conformance [chapter…]
+chapters: desync floods http2 slow tls
+
+Named chapters are printed; only a run of all is written down. Takes some ten minutes.";
+
+const CHAPTERS: &[&str] = &["desync", "floods", "http2", "slow", "tls"];
+const REPORT: &str = "docs/conformance.md";
+const CORPUS: &str = "http_desync_guardian";
+const CORPUS_VERSION: &str = "=0.1.3";
+const HTTPWG_VERSION: &str = "0.2.5";
+const SSLYZE: &str = "sslyze==6.3.1";
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if let Some(unknown) = arguments.iter().find(|word| !CHAPTERS.contains(&word.as_str())) {
+        bail!("there is no chapter {unknown:?}\n\n{ABOUT}");
+    }
+    packages::provide(&["build", "conformance"])?;
+    let folder = root().join("target/conformance");
+    fs::create_dir_all(&folder)?;
+    let mut suites = cargo(["run", "--quiet", "--locked", "--package", "doorward-conformance", "--"]);
+    suites.args(arguments);
+    suites.env("DOORWARD_DESYNC_CORPUS", corpus(&folder)?);
+    suites.env("DOORWARD_HTTPWG", httpwg(&folder)?);
+    suites.env("DOORWARD_SSLYZE", sslyze(&folder)?);
+    if arguments.is_empty() {
+        suites.env("DOORWARD_REPORT", root().join(REPORT));
+    }
+    run_command(&mut suites)
+}
+
+/// The corpus lies in a crate, which cargo fetches for a package that is never built.
+fn corpus(folder: &Path) -> Result<PathBuf> {
+    let package = folder.join("corpus");
+    fs::create_dir_all(package.join("src"))?;
+    fs::write(package.join("src/lib.rs"), "")?;
+    let manifest = format!(
+        "[package]\nname = \"corpus\"\nversion = \"0.0.0\"\n\n[workspace]\n\n[dependencies]\n{CORPUS} = \"{CORPUS_VERSION}\"\n"
+    );
+    fs::write(package.join("Cargo.toml"), manifest)?;
+    let metadata = MetadataCommand::new().manifest_path(package.join("Cargo.toml")).exec()?;
+    let found = metadata.packages.iter().find(|package| package.name == CORPUS).context(CORPUS)?;
+    let tests = found.manifest_path.parent().context(CORPUS)?.join("tests").into_std_path_buf();
+    ensure!(tests.join("severe.yaml").is_file(), "{} holds no corpus", tests.display());
+    Ok(tests)
+}
+
+fn httpwg(folder: &Path) -> Result<PathBuf> {
+    let tool = folder.join("bin/httpwg");
+    if !tool.exists() {
+        let mut install = cargo(["install", "--locked", "--version", HTTPWG_VERSION, "httpwg-cli", "--root"]);
+        run_command(install.arg(folder).env("CARGO_TARGET_DIR", folder.join("build")))?;
+    }
+    Ok(tool)
+}
+
+fn sslyze(folder: &Path) -> Result<PathBuf> {
+    let venv = folder.join("venv");
+    let tool = venv.join("bin/sslyze");
+    if !tool.exists() {
+        run_command(program("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
+        run_command(program(venv.join("bin/pip")).args(["install", "--quiet", SSLYZE]))?;
+    }
+    Ok(tool)
+}
