@@ -101,7 +101,7 @@ impl Lab {
     pub async fn of(shape: Shape) -> Self {
         log::watch();
         let directory = tempfile::tempdir().unwrap();
-        let gateway = start_gateway(&directory.path().join("gateway"), &shape).await;
+        let gateway = Box::pin(start_gateway(&directory.path().join("gateway"), &shape)).await;
         let mut lab = Self { gateway, directory, shape };
         let bound = lab.gateway.gateway.bound().clone();
         lab.shape.https = bound.https[0].port();
@@ -118,7 +118,7 @@ impl Lab {
         // quinn gives its socket back in a task of its own.
         let quic = SocketAddr::new(LOOPBACK, shape.quic);
         until("the UDP port is free", async || std::net::UdpSocket::bind(quic).is_ok()).await;
-        let gateway = start_gateway(&directory.path().join("gateway"), &shape).await;
+        let gateway = Box::pin(start_gateway(&directory.path().join("gateway"), &shape)).await;
         Self { gateway, directory, shape }
     }
 
