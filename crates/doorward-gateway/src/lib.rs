@@ -16,6 +16,7 @@ mod passwords;
 mod reload;
 mod settings;
 mod site;
+mod ssh;
 mod tasks;
 mod web;
 

@@ -1,0 +1,212 @@
+//! What a client sent on a channel and its visitor has not taken yet. russh's callback fills it and never waits; the
+//! windows keep it small, and whoever overfills it loses the channel.
+
+use super::window::MOST;
+use super::wire::Shared;
+use bytes::{Buf, Bytes};
+use russh::ChannelId;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// The queues of a connection's channels.
+pub(crate) struct Queues {
+    shared: Arc<Shared>,
+    queues: Mutex<HashMap<ChannelId, Arc<Queue>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// The client closed the channel, or its connection is gone.
+    closed: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    end: Option<End>,
+    reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client has said all (EOF).
+    Finished,
+    /// The channel was closed without that, or its connection is gone.
+    Broken,
+    /// The visitor did not take what came, or the client sent more than it might.
+    Overfull,
+}
+
+/// Takes a channel's bytes out of its queue. Dropping it forgets the queue.
+pub(crate) struct Outlet {
+    id: ChannelId,
+    queue: Arc<Queue>,
+    queues: Arc<Queues>,
+}
+
+impl Queues {
+    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, queues: Mutex::default() })
+    }
+
+    /// Makes the channel's queue if there is none yet: bytes may come before anybody asks for them.
+    pub(crate) fn open(&self, id: ChannelId) {
+        self.table().entry(id).or_insert_with(|| Arc::default());
+    }
+
+    pub(crate) fn outlet(self: &Arc<Self>, id: ChannelId) -> Outlet {
+        self.open(id);
+        let queue = self.table()[&id].clone();
+        Outlet { id, queue, queues: self.clone() }
+    }
+
+    /// Bytes of a channel that nobody asked for any more are dropped.
+    pub(crate) fn put(&self, id: ChannelId, data: &[u8]) {
+        let Some(queue) = self.find(id) else { return };
+        let mut state = queue.state();
+        if state.end.is_some() {
+            return;
+        }
+        if state.bytes + data.len() > MOST {
+            state.chunks = VecDeque::new();
+            state.bytes = 0;
+            state.finish(End::Overfull);
+        } else {
+            state.push(data);
+        }
+        let bytes = state.bytes;
+        drop(state);
+        self.shared.backlog(id, bytes);
+    }
+
+    pub(crate) fn finish(&self, id: ChannelId) {
+        if let Some(queue) = self.find(id) {
+            queue.state().finish(End::Finished);
+        }
+    }
+
+    pub(crate) fn close(&self, id: ChannelId) {
+        if let Some(queue) = self.find(id) {
+            queue.close();
+        }
+    }
+
+    pub(crate) fn close_all(&self) {
+        let queues = std::mem::take(&mut *self.table());
+        queues.values().for_each(|queue| queue.close());
+    }
+
+    fn find(&self, id: ChannelId) -> Option<Arc<Queue>> {
+        self.table().get(&id).cloned()
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<ChannelId, Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Small pieces are put together up to this, so that a trickle does not cost a buffer each.
+const PIECE: usize = 4096;
+
+impl State {
+    fn push(&mut self, data: &[u8]) {
+        self.bytes += data.len();
+        match self.chunks.pop_back().map(Bytes::try_into_mut) {
+            Some(Ok(mut last)) if last.len() + data.len() <= PIECE => {
+                last.extend_from_slice(data);
+                self.chunks.push_back(last.freeze());
+            }
+            Some(last) => {
+                self.chunks.push_back(last.map_or_else(|shared| shared, bytes::BytesMut::freeze));
+                self.chunks.push_back(Bytes::copy_from_slice(data));
+            }
+            None => self.chunks.push_back(Bytes::copy_from_slice(data)),
+        }
+        self.wake();
+    }
+
+    /// The first end counts.
+    fn finish(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.state().finish(End::Broken);
+        self.closed.cancel();
+    }
+}
+
+impl Outlet {
+    /// Forgets what waits, and takes no more.
+    pub(crate) fn discard(&self) {
+        let mut state = self.queue.state();
+        (state.chunks, state.bytes) = (VecDeque::new(), 0);
+        state.finish(End::Broken);
+        drop(state);
+        self.queues.shared.backlog(self.id, 0);
+    }
+
+    /// Resolves when the client closed the channel.
+    pub(crate) fn closed(&self) -> WaitForCancellationFutureOwned {
+        self.queue.closed.clone().cancelled_owned()
+    }
+}
+
+impl AsyncRead for Outlet {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.queue.state();
+        if state.chunks.is_empty() {
+            return match state.end {
+                Some(End::Finished) => Poll::Ready(Ok(())),
+                Some(End::Broken) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Some(End::Overfull) => Poll::Ready(Err(io::Error::other("the visitor did not take what came"))),
+                None => {
+                    state.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            };
+        }
+        while let Some(first) = state.chunks.front_mut() {
+            let taken = first.len().min(buf.remaining());
+            buf.put_slice(&first[..taken]);
+            first.advance(taken);
+            let is_empty = first.is_empty();
+            state.bytes -= taken;
+            if !is_empty {
+                break;
+            }
+            state.chunks.pop_front();
+        }
+        let bytes = state.bytes;
+        drop(state);
+        self.queues.shared.backlog(self.id, bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.queues.table().remove(&self.id);
+        self.queues.shared.gone(self.id);
+    }
+}
