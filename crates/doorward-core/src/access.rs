@@ -13,6 +13,7 @@ pub use network::{NetworkError, Networks, canonical};
 pub use password::PasswordHash;
 pub use schedule::{Openness, Schedule, ScheduleError};
 
+use crate::names::Label;
 use crate::service::{Entrance, Service, Standing};
 use crate::{AccountId, DeviceId, ServiceId};
 use jiff::Timestamp;
@@ -37,6 +38,8 @@ pub enum Who {
     Public,
     /// Whoever knows one of these passwords, each for its user name.
     Password(Vec<PasswordHash>),
+    /// These people, as their own credentials tell.
+    People(Vec<Label>),
 }
 
 /// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
@@ -63,6 +66,8 @@ impl Visitor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     Password(PasswordHash),
+    /// A credential that is this person's own, as an SSH key.
+    Person(Label),
 }
 
 /// The proof that a decision was taken. Only [`decide`] makes one, and only a permit opens a stream.
@@ -121,6 +126,8 @@ pub enum Denied {
     /// A password would open it: the one refusal that an entrance may answer with a question.
     #[error("a password is needed")]
     PasswordNeeded,
+    #[error("it is for certain people, and this is none of them")]
+    NotOneOfThem,
 }
 
 impl Denied {
@@ -132,6 +139,7 @@ impl Denied {
             Self::SourceNetwork => "source-network",
             Self::Closed { .. } => "closed",
             Self::PasswordNeeded => "password-needed",
+            Self::NotOneOfThem => "not-one-of-them",
         }
     }
 }
@@ -163,6 +171,12 @@ pub fn decide(service: &Service, visitor: &Visitor, now: Timestamp) -> Result<Pe
             let proved = |hash| visitor.proofs.contains(&Proof::Password(PasswordHash::clone(hash)));
             if !accepted.iter().any(proved) {
                 return Err(Denied::PasswordNeeded);
+            }
+        }
+        Who::People(listed) => {
+            let proved = |name: &Label| visitor.proofs.contains(&Proof::Person(name.clone()));
+            if !listed.iter().any(proved) {
+                return Err(Denied::NotOneOfThem);
             }
         }
     }

@@ -23,6 +23,8 @@ pub enum Deed {
     CertificateIssued,
     CertificateFailed,
     VisitRefused,
+    SshKeyAdded,
+    SshKeyRemoved,
 }
 
 impl Deed {
@@ -45,6 +47,8 @@ impl Deed {
             Self::CertificateIssued => "certificate-issued",
             Self::CertificateFailed => "certificate-failed",
             Self::VisitRefused => "visit-refused",
+            Self::SshKeyAdded => "ssh-key-added",
+            Self::SshKeyRemoved => "ssh-key-removed",
         }
     }
 }

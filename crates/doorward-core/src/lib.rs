@@ -13,6 +13,7 @@ pub mod names;
 pub mod secret;
 pub mod service;
 pub mod site;
+pub mod ssh;
 pub mod web;
 
 pub use ids::{AccountId, DeviceId, InviteId, ServiceId};

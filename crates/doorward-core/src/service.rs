@@ -140,6 +140,7 @@ pub enum Entrance {
     Web,
     TcpPort(u16),
     UdpPort(u16),
+    Ssh,
 }
 
 impl Entrance {
@@ -148,6 +149,7 @@ impl Entrance {
             Self::Web => "web",
             Self::TcpPort(_) => "tcp",
             Self::UdpPort(_) => "udp",
+            Self::Ssh => "ssh",
         }
     }
 }

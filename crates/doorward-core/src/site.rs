@@ -71,6 +71,8 @@ pub enum Carrier {
     WebSocket,
     /// In one process: the gateway's built-in agent.
     Memory,
+    /// An SSH connection: a device without an agent. Nobody dials it on a gateway's word.
+    Ssh,
 }
 
 impl Carrier {
@@ -80,6 +82,7 @@ impl Carrier {
             Self::Tls => "tls",
             Self::WebSocket => "websocket",
             Self::Memory => "memory",
+            Self::Ssh => "ssh",
         }
     }
 }
@@ -152,7 +155,7 @@ impl Address {
             Carrier::Quic => Scheme::Quic,
             Carrier::Tls => Scheme::Tls,
             Carrier::WebSocket => Scheme::Wss,
-            Carrier::Memory => Scheme::Any,
+            Carrier::Memory | Carrier::Ssh => Scheme::Any,
         };
         Self { scheme, host, port }
     }
@@ -257,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_carrier_has_one_spelling_everywhere() {
-        for carrier in [Carrier::Quic, Carrier::Tls, Carrier::WebSocket, Carrier::Memory] {
+        for carrier in [Carrier::Quic, Carrier::Tls, Carrier::WebSocket, Carrier::Memory, Carrier::Ssh] {
             assert_eq!(serde_json::to_value(carrier).unwrap(), carrier.word());
         }
     }

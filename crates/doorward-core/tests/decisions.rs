@@ -19,6 +19,8 @@ const POLICIES: &[(&str, &str)] = &[
     ("nobody", r#"{"who":"nobody"}"#),
     ("public", r#"{"who":"public"}"#),
     ("a password", r#"{"who":"password","passwords":{"anna":"HASH"}}"#),
+    ("certain people", r#"{"who":"people","people":["anna","ben"]}"#),
+    ("no people at all", r#"{"who":"people"}"#),
     ("one network", r#"{"who":"public","from":["192.0.2.0/24"]}"#),
     ("two families", r#"{"who":"public","from":["192.0.2.0/24","2001:db8::/32"]}"#),
     ("an empty list of networks", r#"{"who":"public","from":[]}"#),
@@ -40,6 +42,9 @@ const VISITORS: &[(&str, &str, bool)] = &[
     ("192.0.2.7 with the password", "192.0.2.7", true),
     ("198.51.100.1 with the password", "198.51.100.1", true),
 ];
+/// By SSH, with a key that is theirs.
+const PEOPLE: &[(&str, Option<&str>)] =
+    &[("anna by ssh", Some("anna")), ("carl by ssh", Some("carl")), ("somebody by ssh", None)];
 
 const TIMES: &[(&str, &str)] = &[
     ("Mon 07:59:59", "2026-11-23T06:59:59Z"),
@@ -104,6 +109,14 @@ fn table() -> String {
                 writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
             }
         }
+        for (who, person) in PEOPLE {
+            for (when, now) in TIMES {
+                let mut visitor = Visitor::new("192.0.2.7".parse().unwrap(), Entrance::Ssh);
+                visitor.proofs.extend(person.map(|name| Proof::Person(Label::parse(name).unwrap())));
+                let answer = answer(&service, &visitor, now.parse().unwrap());
+                writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
+            }
+        }
     }
     table
 }
@@ -116,7 +129,7 @@ fn every_decision_is_as_committed() {
         std::fs::write(file, &table).unwrap();
     }
     let committed = std::fs::read_to_string(file).unwrap();
-    assert_eq!(table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(), 12 * 6 * 11);
+    assert_eq!(table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(), 14 * (6 + 3) * 11);
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
     }
@@ -151,6 +164,9 @@ fn policies_that_cannot_be_read_are_refused() {
         r#"{"who":"password","passwords":{"anna":"hunter2"}}"#,
         r#"{"who":"password","passwords":{"an:na":"HASH"}}"#,
         r#"{"who":"public","passwords":{"anna":"HASH"}}"#,
+        r#"{"who":"people","people":["an na"]}"#,
+        r#"{"who":"public","people":["anna"]}"#,
+        r#"{"who":"people","people":["anna"],"passwords":{"anna":"HASH"}}"#,
         r#"{"who":"public","when":{"zone":"Mars/Olympus","open":[]}}"#,
         r#"{"who":"public","when":{"zone":"UTC","open":["someday"]}}"#,
     ];

@@ -43,7 +43,7 @@ impl Bound {
         let fill = |endpoint: Endpoint| {
             let opened = match endpoint.carrier {
                 Carrier::Quic => self.quic.first(),
-                Carrier::Tls | Carrier::WebSocket | Carrier::Memory => self.https.first(),
+                Carrier::Tls | Carrier::WebSocket | Carrier::Memory | Carrier::Ssh => self.https.first(),
             };
             let port = opened.map(SocketAddr::port).filter(|_| endpoint.port == 0).unwrap_or(endpoint.port);
             Address::one(endpoint.carrier, endpoint.host, port)

@@ -259,7 +259,7 @@ impl Ways {
     async fn attempt_at(self: Arc<Self>, endpoint: &Endpoint, address: SocketAddr) -> io::Result<Established> {
         let carried = match endpoint.carrier {
             Carrier::Quic => Carried::Quic(quic::connect(address, self.quic.clone()).await?),
-            Carrier::Tls | Carrier::WebSocket | Carrier::Memory => {
+            Carrier::Tls | Carrier::WebSocket | Carrier::Memory | Carrier::Ssh => {
                 Carried::Pipe(self.dial_pipe(endpoint, address).await?)
             }
         };

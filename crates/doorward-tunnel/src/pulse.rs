@@ -55,7 +55,7 @@ impl Rhythm {
         match carrier {
             _ if metered => Self::METERED,
             Carrier::Quic => Self::QUIC,
-            Carrier::Tls | Carrier::WebSocket | Carrier::Memory => Self::TCP,
+            Carrier::Tls | Carrier::WebSocket | Carrier::Memory | Carrier::Ssh => Self::TCP,
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! ```toml
 //! [service.access]
-//! who = "password"                       # "nobody" (the default), "public" or "password"
+//! who = "password"                       # "nobody" (the default), "public", "password" or "people"
 //! passwords = { anna = "$argon2id$…" }   # made by `doorward password`
+//! people = ["anna", "ben"]               # for who = "people"
 //! from = ["192.0.2.0/24"]                # absent: anywhere; empty: nowhere
 //! when = { zone = "Europe/Berlin", open = ["mon-fri 08:00-16:30"] }
 //! ```
 
 use super::{NetworkError, Networks, PasswordHash, Policy, Schedule, ScheduleError, Who};
+use crate::names::{Label, NameError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -20,6 +22,8 @@ pub struct PolicyDocument {
     pub who: WhoDocument,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub passwords: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +37,7 @@ pub enum WhoDocument {
     Nobody,
     Public,
     Password,
+    People,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,10 @@ pub enum PolicyError {
     NoPassword,
     #[error("access.passwords: they mean nothing unless who = \"password\"")]
     StrayPasswords,
+    #[error("access.people: they mean nothing unless who = \"people\"")]
+    StrayPeople,
+    #[error("access.people: {0}")]
+    Person(#[from] NameError),
     #[error("access.passwords.{user}: a hash made by `doorward password` is wanted, which starts with $argon2id$")]
     NotAHash { user: String },
     #[error("access.passwords: \"{user}\" cannot be a user name: HTTP Basic allows no colon in it (RFC 7617)")]
@@ -65,13 +74,19 @@ impl PolicyDocument {
     }
 
     pub fn to_policy(&self) -> Result<Policy, PolicyError> {
+        if self.who != WhoDocument::People && !self.people.is_empty() {
+            return Err(PolicyError::StrayPeople);
+        }
         let who = match self.who {
             WhoDocument::Password => Who::Password(self.hashes()?),
-            WhoDocument::Nobody | WhoDocument::Public if !self.passwords.is_empty() => {
+            WhoDocument::Nobody | WhoDocument::Public | WhoDocument::People if !self.passwords.is_empty() => {
                 return Err(PolicyError::StrayPasswords);
             }
             WhoDocument::Nobody => Who::Nobody,
             WhoDocument::Public => Who::Public,
+            WhoDocument::People => {
+                Who::People(self.people.iter().map(|name| Label::parse(name)).collect::<Result<_, _>>()?)
+            }
         };
         let from = self.from.as_deref().map(Networks::parse).transpose()?;
         let when = self.when.as_ref().map(|w| Schedule::parse(&w.zone, &w.open)).transpose()?;

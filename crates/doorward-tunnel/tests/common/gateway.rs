@@ -105,7 +105,7 @@ impl Gateway {
             Carrier::Quic => format!("quic://{}", self.port),
             Carrier::Tls => format!("tls://{}", self.port),
             Carrier::WebSocket => format!("ws://{}", self.web_port),
-            Carrier::Memory => panic!("memory has no address"),
+            Carrier::Memory | Carrier::Ssh => panic!("{carrier:?} has no address"),
         }
     }
 

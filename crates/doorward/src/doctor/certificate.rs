@@ -19,7 +19,7 @@ pub(super) async fn examine(status: &Status) -> Option<Finding> {
     let addresses = status.addresses.iter().filter_map(|text| Address::parse(text).ok());
     let web = addresses.flat_map(|address| address.endpoints()).find(|endpoint| match endpoint.carrier {
         Carrier::Tls | Carrier::WebSocket => true,
-        Carrier::Quic | Carrier::Memory => false,
+        Carrier::Quic | Carrier::Memory | Carrier::Ssh => false,
     })?;
     let name = status.domain.clone().unwrap_or_else(|| web.host.to_string());
     let certificate = timeout(LOOK, shown(&web, &name)).await.ok()??;

@@ -151,7 +151,7 @@ fn carriers_of(hop: &str, tried: &[Tried]) -> Vec<Finding> {
                     Carrier::Quic => {
                         "links use TCP meanwhile, which is slower where packets get lost; let UDP out to this port"
                     }
-                    Carrier::Tls | Carrier::WebSocket | Carrier::Memory => {
+                    Carrier::Tls | Carrier::WebSocket | Carrier::Memory | Carrier::Ssh => {
                         "another carrier works, so this costs nothing now"
                     }
                 };
