@@ -15,6 +15,8 @@ pub struct Change {
     /// Whose key, name or standing changed.
     pub devices: Vec<DeviceId>,
     pub site_keys: bool,
+    /// Whether an SSH key came, went, or changed its standing.
+    pub ssh_keys: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 
 use crate::enrol::title;
 use crate::invites::InviteRequest;
-use crate::snapshot::Device;
+use crate::snapshot::{Device, KeyState};
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use crate::{Control, EditError, services};
+use crate::{Control, EditError, services, ssh};
 use doorward_core::audit::Deed;
 use doorward_core::invite::SECRET_LENGTH;
 use doorward_core::names::Label;
@@ -115,6 +115,7 @@ async fn refuse_from_now_on(work: &mut Work, id: DeviceId, now: Timestamp) -> Re
         .bind(id.0)
         .execute(work.connection())
         .await?;
+    ssh::put_off(work, id, KeyState::Revoked).await?;
     // An outstanding invite to replace the device would give it to whoever holds the invite.
     sqlx::query("UPDATE invites SET revoked_at = $1, version = version + 1 WHERE replaces = $2 AND revoked_at IS NULL")
         .bind(words::time(now))

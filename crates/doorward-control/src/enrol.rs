@@ -4,11 +4,11 @@ use crate::invites::{self, InviteSummary};
 use crate::snapshot::{Device, KeyState};
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
-use crate::{Control, services};
+use crate::{Control, services, ssh};
 use doorward_core::audit::Deed;
 use doorward_core::invite::SECRET_LENGTH;
 use doorward_core::names::Label;
-use doorward_core::{DeviceId, Secret};
+use doorward_core::{AccountId, DeviceId, Secret};
 use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,12 +91,15 @@ impl Control {
         joined
     }
 
-    /// Strangers guessing secrets stay out of the writer's way.
     async fn try_enrol(&self, enrolment: Enrolment, now: Timestamp) -> Result<Arc<Device>, EnrolError> {
-        let mut reader = self.0.store.readers().acquire().await.map_err(StoreError::from)?;
-        invites::find(&mut reader, &enrolment.secret).await?.ok_or(EnrolError::UnknownInvite)?;
-        drop(reader);
+        self.know_invite(&enrolment.secret).await?;
         self.write(move |work| Box::pin(enrol(work, enrolment, now))).await
+    }
+
+    /// Strangers guessing secrets stay out of the writer's way.
+    pub(crate) async fn know_invite(&self, secret: &Secret<[u8; SECRET_LENGTH]>) -> Result<(), EnrolError> {
+        let mut reader = self.0.store.readers().acquire().await.map_err(StoreError::from)?;
+        invites::find(&mut reader, secret).await?.map(drop).ok_or(EnrolError::UnknownInvite)
     }
 }
 
@@ -105,6 +108,21 @@ async fn enrol(work: &mut Work, enrolment: Enrolment, now: Timestamp) -> Result<
     if let Some(device) = already_bound(work, &invite, &enrolment.key)? {
         return Ok(device);
     }
+    let Enrolment { secret, key: _, suggested_name, source } = &enrolment;
+    let (device, invite) = admit(work, secret, suggested_name, now).await?;
+    bind_key(work, device, &invite, &enrolment, now).await?;
+    use_up(work, &invite).await?;
+    joined(work, device, &invite, *source, now).await
+}
+
+/// The device that the invite is good for: a new one, or the one it replaces.
+pub(crate) async fn admit(
+    work: &mut Work,
+    secret: &Secret<[u8; SECRET_LENGTH]>,
+    suggested_name: &str,
+    now: Timestamp,
+) -> Result<(DeviceId, InviteSummary), EnrolError> {
+    let invite = invites::find(work.connection(), secret).await?.ok_or(EnrolError::UnknownInvite)?;
     if invite.revoked_at.is_some() {
         return Err(EnrolError::InviteRevoked);
     }
@@ -116,15 +134,32 @@ async fn enrol(work: &mut Work, enrolment: Enrolment, now: Timestamp) -> Result<
     }
     let device = match invite.replaces {
         Some(device) => take_over(work, device).await?,
-        None => new_device(work, &invite, &enrolment, now).await?,
+        None => new_device(work, &invite, suggested_name, now).await?,
     };
-    bind_key(work, device, &invite, &enrolment, now).await?;
+    Ok((device, invite))
+}
+
+pub(crate) async fn use_up(work: &mut Work, invite: &InviteSummary) -> Result<(), StoreError> {
+    sqlx::query("UPDATE invites SET uses_left = uses_left - 1, version = version + 1 WHERE id = $1")
+        .bind(invite.id.0)
+        .execute(work.connection())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn joined(
+    work: &mut Work,
+    device: DeviceId,
+    invite: &InviteSummary,
+    source: IpAddr,
+    now: Timestamp,
+) -> Result<Arc<Device>, EnrolError> {
     work.refresh_device(device).await?;
     work.refresh_services_of(device).await?;
     let device = work.draft.device(device).expect("it was just put there");
     let deed = if invite.replaces.is_some() { Deed::DeviceReplaced } else { Deed::DeviceJoined };
     let detail = format!("by invite {}", invite.id);
-    work.write_down_from(deed, device.name.as_str(), &detail, enrolment.source, now).await?;
+    work.write_down_from(deed, device.name.as_str(), &detail, source, now).await?;
     Ok(device)
 }
 
@@ -153,23 +188,35 @@ async fn take_over(work: &mut Work, device: DeviceId) -> Result<DeviceId, StoreE
         .bind(device.0)
         .execute(work.connection())
         .await?;
+    ssh::put_off(work, device, KeyState::Replaced).await?;
     Ok(device)
 }
 
 async fn new_device(
     work: &mut Work,
     invite: &InviteSummary,
-    enrolment: &Enrolment,
+    suggested_name: &str,
+    now: Timestamp,
+) -> Result<DeviceId, StoreError> {
+    let name = free_name(work, invite.name.clone().unwrap_or_else(|| label_of(suggested_name)));
+    let title = title(suggested_name);
+    let title = if title.is_empty() { name.to_string() } else { title };
+    insert_device(work, invite.account, &name, &title, now).await
+}
+
+pub(crate) async fn insert_device(
+    work: &mut Work,
+    account: AccountId,
+    name: &Label,
+    title: &str,
     now: Timestamp,
 ) -> Result<DeviceId, StoreError> {
     let id = work.next_id("device").await?;
-    let name = free_name(work, invite.name.clone().unwrap_or_else(|| label_of(&enrolment.suggested_name)));
-    let title = title(&enrolment.suggested_name);
     sqlx::query("INSERT INTO devices (id, account, name, title, joined_at, version) VALUES ($1, $2, $3, $4, $5, 1)")
         .bind(id)
-        .bind(invite.account.0)
+        .bind(account.0)
         .bind(name.as_str())
-        .bind(if title.is_empty() { name.to_string() } else { title })
+        .bind(title)
         .bind(words::time(now))
         .execute(work.connection())
         .await?;
@@ -195,10 +242,6 @@ async fn bind_key(
         .bind(invite.id.0)
         .bind(&key)
         .bind(words::time(now))
-        .execute(work.connection())
-        .await?;
-    sqlx::query("UPDATE invites SET uses_left = uses_left - 1, version = version + 1 WHERE id = $1")
-        .bind(invite.id.0)
         .execute(work.connection())
         .await?;
     Ok(())

@@ -19,6 +19,7 @@ mod services;
 mod settings;
 mod site;
 mod snapshot;
+mod ssh;
 mod store;
 mod work;
 
@@ -43,6 +44,7 @@ pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
     AccessHome, Device, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord, Snapshot,
 };
+pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
 

@@ -283,7 +283,10 @@ fn notes(record: &Arc<ServiceRecord>) -> Vec<String> {
         WhoDocument::Password if record.ports.iter().any(|p| record.routes_port(p)) => {
             notes.push(format!("{path}: a raw port cannot ask for a password, so nobody is admitted there"));
         }
-        WhoDocument::Password | WhoDocument::Public => {}
+        WhoDocument::People if record.ports.iter().any(|p| record.routes_port(p)) => {
+            notes.push(format!("{path}: a raw port cannot tell who comes, so nobody is admitted there"));
+        }
+        WhoDocument::Password | WhoDocument::Public | WhoDocument::People => {}
     }
     notes
 }

@@ -6,6 +6,8 @@ mod draft;
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
+use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
+use crate::store::{StoreError, words};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{Service, ServiceKind, Standing, WebRoute};
@@ -24,6 +26,7 @@ pub struct Snapshot {
     devices: HashTrieMapSync<DeviceId, Arc<DeviceRecord>>,
     device_names: HashTrieMapSync<Label, DeviceId>,
     keys: HashTrieMapSync<[u8; 32], (DeviceId, KeyState)>,
+    ssh_keys: HashTrieMapSync<KeyFingerprint, Arc<SshKey>>,
     services: HashTrieMapSync<ServiceId, Arc<ServiceRecord>>,
     services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
     hosts: HashTrieMapSync<HostName, HostClaims>,
@@ -57,6 +60,25 @@ pub(crate) enum KeyState {
     Active,
     Replaced,
     Revoked,
+}
+
+impl KeyState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    pub(crate) fn read(word: &str) -> Result<Self, StoreError> {
+        match word {
+            "active" => Ok(Self::Active),
+            "replaced" => Ok(Self::Replaced),
+            "revoked" => Ok(Self::Revoked),
+            other => Err(words::strange("the state of a device key", other)),
+        }
+    }
 }
 
 pub(crate) struct DeviceRecord {
@@ -263,6 +285,23 @@ impl Snapshot {
             (KeyState::Replaced, _) => KeyStanding::Replaced,
             (KeyState::Active | KeyState::Revoked, _) => KeyStanding::Revoked,
         }
+    }
+
+    /// Whose key this is, and whether it still counts.
+    pub fn ssh_standing(&self, fingerprint: &KeyFingerprint) -> SshStanding {
+        let Some(key) = self.ssh_keys.get(fingerprint) else { return SshStanding::Unknown };
+        match (key.state, &key.holder) {
+            (KeyState::Active, SshHolder::Person(name)) => SshStanding::Person(name.clone()),
+            (KeyState::Active, SshHolder::Device(id)) => {
+                let device = self.device(*id).filter(|device| device.revoked_at.is_none());
+                device.map_or(SshStanding::Refused, SshStanding::Device)
+            }
+            (KeyState::Replaced | KeyState::Revoked, _) => SshStanding::Refused,
+        }
+    }
+
+    pub fn ssh_keys(&self) -> impl Iterator<Item = &Arc<SshKey>> {
+        self.ssh_keys.values()
     }
 
     pub fn site(&self) -> &Arc<SiteSettings> {

@@ -6,5 +6,6 @@ mod publishing;
 mod registration;
 mod resting;
 mod settling;
+mod ssh;
 mod support;
 mod world;

@@ -7,7 +7,7 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Control, Shared, accounts, site};
+use crate::{Control, Shared, accounts, site, ssh};
 use doorward_core::{DeviceId, ServiceId};
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ pub(crate) struct Work {
     devices: BTreeSet<DeviceId>,
     are_site_keys_new: bool,
     are_grants_new: bool,
+    are_ssh_keys_new: bool,
 }
 
 impl Control {
@@ -104,6 +105,7 @@ impl Work {
             devices: BTreeSet::new(),
             are_site_keys_new: false,
             are_grants_new: false,
+            are_ssh_keys_new: false,
         })
     }
 
@@ -141,6 +143,13 @@ impl Work {
         Ok(())
     }
 
+    /// There are few.
+    pub(crate) async fn refresh_ssh_keys(&mut self) -> Result<(), StoreError> {
+        self.draft.put_ssh_keys(ssh::load(&mut self.connection).await?);
+        self.are_ssh_keys_new = true;
+        Ok(())
+    }
+
     pub(crate) async fn refresh_grants(&mut self) -> Result<(), StoreError> {
         for (account, grants) in accounts::load(&mut self.connection).await? {
             if *self.draft.grants(account) != grants {
@@ -166,7 +175,8 @@ impl Work {
             self.shared.trouble.is_over();
         }
         *self.seat = Seat::Ready(self.connection);
-        if self.services.is_empty() && self.devices.is_empty() && !self.are_site_keys_new && !self.are_grants_new {
+        let are_keys_new = self.are_site_keys_new || self.are_ssh_keys_new;
+        if self.services.is_empty() && self.devices.is_empty() && !are_keys_new && !self.are_grants_new {
             return Ok(());
         }
         self.draft.advance();
@@ -175,6 +185,7 @@ impl Work {
             services: self.services.into_iter().collect(),
             devices: self.devices.into_iter().collect(),
             site_keys: self.are_site_keys_new,
+            ssh_keys: self.are_ssh_keys_new,
         };
         self.shared.published.store(Arc::new(self.draft));
         // Nobody listening is fine: whoever subscribes later starts from the snapshot.

@@ -24,9 +24,15 @@ pub enum Identity {
 #[derive(Clone, Copy, Debug)]
 pub enum Request<'r> {
     /// `-R`: `tcpip-forward` (RFC 4254, 7.1).
-    Forward { host: &'r str, port: u32 },
+    Forward {
+        host: &'r str,
+        port: u32,
+    },
     /// `-L`, `-W`, `-J`, `-D`: `direct-tcpip` (RFC 4254, 7.2).
-    Direct { host: &'r str, port: u32 },
+    Direct {
+        host: &'r str,
+        port: u32,
+    },
     /// A command.
     Execute(&'r str),
     Shell,
@@ -81,13 +87,17 @@ pub enum Destination {
 pub enum Refusal {
     #[error("this gateway does not know your key. An invite makes it a device's: ssh … join INVITE")]
     Unknown,
-    #[error("only devices offer services with -R. `doorward devices add-key NAME` on the gateway makes a key a device's")]
+    #[error(
+        "only devices offer services with -R. `doorward devices add-key NAME` on the gateway makes a key a device's"
+    )]
     NotADevice,
     #[error("\"{0}\" cannot be a service's name: use a-z, 0-9 and -, as in -R printer1:80:localhost:5000")]
     BadName(String),
     #[error("there is no port {0}")]
     BadPort(u32),
-    #[error("this machine's own addresses are not to be reached through here; name a device, or log in with its name as user name")]
+    #[error(
+        "this machine's own addresses are not to be reached through here; name a device, or log in with its name as user name"
+    )]
     Loopback,
     #[error("\"{0}\" is not the name of anything here")]
     NotAName(String),

@@ -23,21 +23,51 @@ fn identities() -> [(&'static str, Identity); 3] {
 
 fn requests(join: &str) -> Vec<(String, Request<'_>)> {
     let forwards = [
-        ("", 80), ("*", 443), ("localhost", 80), ("localhost", 8888), ("localhost", 22), ("", 0), ("0.0.0.0", 8080),
-        ("printer1", 80), ("printer1", 443), ("Printer1", 80), ("zumi01", 80), ("printer1", 5000), ("printer1", 0),
-        ("print_er", 80), ("printer1.gw.test", 80), ("192.0.2.1", 80), ("www", 80), ("printer1", 65536),
+        ("", 80),
+        ("*", 443),
+        ("localhost", 80),
+        ("localhost", 8888),
+        ("localhost", 22),
+        ("", 0),
+        ("0.0.0.0", 8080),
+        ("printer1", 80),
+        ("printer1", 443),
+        ("Printer1", 80),
+        ("zumi01", 80),
+        ("printer1", 5000),
+        ("printer1", 0),
+        ("print_er", 80),
+        ("printer1.gw.test", 80),
+        ("192.0.2.1", 80),
+        ("www", 80),
+        ("printer1", 65536),
     ];
     let directs = [
-        ("zumi01", 22), ("ZUMI01", 22), ("jupyter.zumi01", 1), ("jupyter-zumi01.gw.test", 443), ("127.0.0.1", 5454),
-        ("localhost", 22), ("::1", 22), ("", 22), ("192.0.2.1", 22), ("10.0.0.1", 80), ("127.1", 80), ("2130706433", 80),
-        ("::ffff:127.0.0.1", 80), ("zumi01", 0), ("zumi01", 65536), ("a b", 22), ("../x", 22),
+        ("zumi01", 22),
+        ("ZUMI01", 22),
+        ("jupyter.zumi01", 1),
+        ("jupyter-zumi01.gw.test", 443),
+        ("127.0.0.1", 5454),
+        ("localhost", 22),
+        ("::1", 22),
+        ("", 22),
+        ("192.0.2.1", 22),
+        ("10.0.0.1", 80),
+        ("127.1", 80),
+        ("2130706433", 80),
+        ("::ffff:127.0.0.1", 80),
+        ("zumi01", 0),
+        ("zumi01", 65536),
+        ("a b", 22),
+        ("../x", 22),
     ];
     let mut all: Vec<_> = forwards
         .into_iter()
         .map(|(host, port)| (format!("-R {host}:{port}"), Request::Forward { host, port }))
         .chain(directs.into_iter().map(|(host, port)| (format!("-W {host}:{port}"), Request::Direct { host, port })))
         .collect();
-    let commands = [("join INVITE", join), ("join DW1AAAA", "join DW1AAAA"), ("join", "join"), ("sleep 60", "sleep 60"), ("", "")];
+    let commands =
+        [("join INVITE", join), ("join DW1AAAA", "join DW1AAAA"), ("join", "join"), ("sleep 60", "sleep 60"), ("", "")];
     all.extend(commands.map(|(shown, command)| (format!("command \"{shown}\""), Request::Execute(command))));
     all.extend([
         ("shell".to_owned(), Request::Shell),

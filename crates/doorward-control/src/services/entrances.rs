@@ -196,7 +196,7 @@ pub(crate) fn why_not_share(draft: &Snapshot, record: &ServiceRecord, host: &Hos
     let differ = |other: &Arc<ServiceRecord>| {
         let (mine, theirs) = (&record.access, &other.access);
         let somebody = mine.who != WhoDocument::Nobody && theirs.who != WhoDocument::Nobody;
-        somebody && (mine.who != theirs.who || mine.passwords != theirs.passwords)
+        somebody && (mine.who != theirs.who || mine.passwords != theirs.passwords || mine.people != theirs.people)
     };
     for other in others {
         if other.service.account != record.service.account {

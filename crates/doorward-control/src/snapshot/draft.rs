@@ -4,6 +4,7 @@ use super::{Claim, DeviceRecord, HostClaims, HostReservation, KeyState, PortClai
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
+use crate::ssh::{KeyFingerprint, SshKey};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use rpds::HashTrieMapSync;
@@ -19,6 +20,7 @@ impl Snapshot {
             devices: HashTrieMapSync::new_sync(),
             device_names: HashTrieMapSync::new_sync(),
             keys: HashTrieMapSync::new_sync(),
+            ssh_keys: HashTrieMapSync::new_sync(),
             services: HashTrieMapSync::new_sync(),
             services_of: HashTrieMapSync::new_sync(),
             hosts: HashTrieMapSync::new_sync(),
@@ -32,6 +34,14 @@ impl Snapshot {
 
     pub(crate) fn key(&self, key: &[u8; 32]) -> Option<(DeviceId, KeyState)> {
         self.keys.get(key).copied()
+    }
+
+    pub(crate) fn ssh_key(&self, fingerprint: &KeyFingerprint) -> Option<Arc<SshKey>> {
+        self.ssh_keys.get(fingerprint).cloned()
+    }
+
+    pub(crate) fn put_ssh_keys(&mut self, keys: Vec<SshKey>) {
+        self.ssh_keys = keys.into_iter().map(|key| (key.fingerprint, Arc::new(key))).collect();
     }
 
     pub(crate) fn grants(&self, account: AccountId) -> Arc<Grants> {

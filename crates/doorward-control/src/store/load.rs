@@ -6,7 +6,7 @@ use crate::snapshot::{
     AccessHome, Device, DeviceRecord, HostReservation, KeyState, Origin, PortReservation, Protocol, ServiceRecord,
     Snapshot,
 };
-use crate::{accounts, site};
+use crate::{accounts, site, ssh};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::{Service, Standing};
@@ -47,6 +47,7 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
         let keys = keys.remove(&row.try_get("id")?).unwrap_or_default();
         snapshot.put_device(read_device(&row, &keys)?);
     }
+    snapshot.put_ssh_keys(ssh::load(connection).await?);
     let mut hosts = grouped(sqlx::query(HOSTS).fetch_all(&mut *connection).await?, "service")?;
     let mut ports = grouped(sqlx::query(PORTS).fetch_all(&mut *connection).await?, "service")?;
     for row in sqlx::query(services!(" ORDER BY s.id")).fetch_all(&mut *connection).await? {
@@ -96,12 +97,7 @@ fn read_device(row: &SqliteRow, keys: &[SqliteRow]) -> Result<DeviceRecord, Stor
         version: row.try_get("version")?,
     };
     let read_key = |row: &SqliteRow| {
-        let state = match row.try_get("state")? {
-            "active" => KeyState::Active,
-            "replaced" => KeyState::Replaced,
-            "revoked" => KeyState::Revoked,
-            other => return Err(words::strange("the state of a device key", other)),
-        };
+        let state = KeyState::read(row.try_get("state")?)?;
         Ok((words::read_hex_32(row.try_get("key")?)?, state))
     };
     let keys = keys.iter().map(read_key).collect::<Result<_, StoreError>>()?;

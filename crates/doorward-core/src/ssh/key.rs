@@ -14,13 +14,17 @@ pub struct PublicKey {
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PublicKeyError {
-    #[error("this is not an SSH public key: it looks like \"ssh-ed25519 AAAA… comment\" and stands in a file that ends in .pub")]
+    #[error(
+        "this is not an SSH public key: it looks like \"ssh-ed25519 AAAA… comment\" and stands in a file that ends in .pub"
+    )]
     NotAKey,
     #[error("keys of the kind {0} are not taken: make one with `ssh-keygen -t ed25519`")]
     Kind(String),
     #[error("an RSA key of {0} bits is too short: make one with `ssh-keygen -t ed25519`")]
     Short(usize),
-    #[error("the options before the key would not be kept: take them off; who may do what is said here by `doorward access`")]
+    #[error(
+        "the options before the key would not be kept: take them off; who may do what is said here by `doorward access`"
+    )]
     Options,
 }
 
