@@ -87,7 +87,7 @@ impl Control {
 
 impl SiteSettings {
     /// What to write before `:port` for raw ports.
-    pub(crate) fn port_host(&self) -> String {
+    pub fn port_host(&self) -> String {
         match (&self.port_host, &self.domain) {
             (Some(host), _) => host.to_string(),
             (None, Some(domain)) => domain.to_string(),

@@ -71,6 +71,8 @@ pub enum Shape {
     MainWeb,
     /// A public TCP port; 0 leaves the choice to the gateway.
     Port(u16),
+    /// No public entrance: for those who come by SSH, at this port of the device.
+    Inner(u16),
 }
 
 /// What somebody wants to get to. Whether there is such a thing, and whether they may, is decided elsewhere.
@@ -147,7 +149,6 @@ fn is_no_name(host: &str) -> bool {
 
 fn wanted(device: &Label, host: &str, port: u32) -> Result<Wanted, Refusal> {
     let number = u16::try_from(port).map_err(|_| Refusal::BadPort(port))?;
-    let is_web = matches!(number, 80 | 443);
     if is_no_name(host) {
         let (name, shape) = match number {
             80 | 443 => ("web".to_owned(), Shape::MainWeb),
@@ -157,12 +158,12 @@ fn wanted(device: &Label, host: &str, port: u32) -> Result<Wanted, Refusal> {
         return Ok(Wanted { service: Label::parse(&name).expect("it is a label"), shape });
     }
     let service = Label::parse(host).map_err(|_| Refusal::BadName(host.chars().take(80).collect()))?;
-    let shape = match is_web {
-        true if service == *device => Shape::MainWeb,
-        true => Shape::Web,
-        false => Shape::Port(number),
-    };
-    Ok(Wanted { service, shape })
+    match number {
+        80 | 443 if service == *device => Ok(Wanted { service, shape: Shape::MainWeb }),
+        80 | 443 => Ok(Wanted { service, shape: Shape::Web }),
+        0 => Err(Refusal::BadPort(port)),
+        _ => Ok(Wanted { service, shape: Shape::Inner(number) }),
+    }
 }
 
 fn destination(user: &str, host: &str, port: u32) -> Result<Destination, Refusal> {

@@ -15,6 +15,7 @@ pub struct Bound {
     pub https: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub quic: Vec<SocketAddr>,
+    pub ssh: Vec<SocketAddr>,
     /// Plain HTTP that leads to HTTPS.
     pub redirect: Vec<SocketAddr>,
     /// The DNS responder, on UDP and TCP.
@@ -58,6 +59,7 @@ pub(crate) struct Opened {
     pub(crate) http: Vec<tokio::net::TcpListener>,
     pub(crate) quic: Vec<quinn::Endpoint>,
     pub(crate) redirect: Vec<tokio::net::TcpListener>,
+    pub(crate) ssh: Vec<tokio::net::TcpListener>,
 }
 
 impl Opened {
@@ -74,7 +76,8 @@ impl Opened {
         };
         let quic = settings.quic.iter().map(open_quic).collect::<Result<Vec<_>, _>>()?;
         let redirect = tcp("HTTP on", "listen.redirect", &settings.redirect)?;
-        Ok(Self { https, http, quic, redirect })
+        let ssh = tcp("SSH on", "listen.ssh", &settings.ssh)?;
+        Ok(Self { https, http, quic, redirect, ssh })
     }
 
     pub(crate) fn bound(&self) -> Bound {
@@ -82,7 +85,8 @@ impl Opened {
             |listeners: &[tokio::net::TcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let quic = self.quic.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect();
         let redirect = tcp(&self.redirect);
-        Bound { https: tcp(&self.https), http: tcp(&self.http), quic, redirect, dns: Vec::new() }
+        let (https, http, ssh) = (tcp(&self.https), tcp(&self.http), tcp(&self.ssh));
+        Bound { https, http, quic, redirect, ssh, dns: Vec::new() }
     }
 }
 

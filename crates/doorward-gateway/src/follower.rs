@@ -3,6 +3,7 @@
 use crate::links::Links;
 use crate::live::Live;
 use crate::site::SiteVoice;
+use crate::ssh::Connections;
 use doorward_control::{Control, KeyStanding, News, SiteKeys};
 use doorward_core::DeviceId;
 use doorward_tunnel::Acceptor;
@@ -19,6 +20,7 @@ pub(crate) struct Follower {
     pub(crate) links: Arc<Links>,
     pub(crate) voice: Arc<SiteVoice>,
     pub(crate) acceptor: Arc<Acceptor>,
+    pub(crate) ssh: Arc<Connections>,
 }
 
 impl Follower {
@@ -30,10 +32,14 @@ impl Follower {
             match news {
                 News::Change(change) => {
                     self.live.decide_again(&snapshot, change.services.iter().copied());
+                    if change.ssh_keys {
+                        self.ssh.end_strangers(&snapshot);
+                    }
                     self.close_links_of(change.devices.iter().copied()).await;
                 }
                 News::Lagged => {
                     self.live.decide_all_again(&snapshot);
+                    self.ssh.end_strangers(&snapshot);
                     self.close_links_of(self.links.all().into_iter().map(|(id, _)| id)).await;
                 }
             }

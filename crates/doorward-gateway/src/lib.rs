@@ -40,6 +40,7 @@ use doorward_tunnel::messages::Leaving;
 use doorward_tunnel::{Acceptor, MemoryDialer, MemoryListener, memory};
 use follower::Follower;
 use hyper_util::server::graceful::GracefulShutdown;
+use jiff::Timestamp;
 use links::Links;
 use links::agent::Reception;
 use listen::ports::Ports;
@@ -70,6 +71,10 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     #[error(transparent)]
     SiteKey(#[from] KeyError),
+    #[error("the SSH host key in the store cannot be used: {0}; restore the store from a backup")]
+    HostKey(String),
+    #[error(transparent)]
+    Store(#[from] doorward_control::StoreError),
     #[error("the TLS configuration is not usable: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -89,6 +94,7 @@ pub struct Gateway {
     quic: Vec<quinn::Endpoint>,
     visits: Tasks,
     graceful: Arc<Mutex<GracefulShutdown>>,
+    ssh: Arc<ssh::Connections>,
 }
 
 impl Gateway {
@@ -164,7 +170,20 @@ impl Gateway {
             listeners.spawn(quic::serve(endpoint, acceptor, reception, strangers.clone(), visits.clone()));
         }
         let (memory, memory_links) = memory();
-        listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
+        let ssh = Arc::<ssh::Connections>::default();
+        let host_keys = control.ssh_host_keys(ssh::make_host_keys, Timestamp::now()).await?;
+        let room = Arc::new(ssh::Room {
+            reception: reception.clone(),
+            admission: admission.clone(),
+            strangers: strangers.clone(),
+            tasks: visits.clone(),
+            connections: ssh.clone(),
+            configuration: ssh::configuration(&host_keys)?,
+            port: bound.ssh.first().map_or(0, SocketAddr::port),
+        });
+        for listener in opened.ssh {
+            listeners.spawn(ssh::serve(room.clone(), listener));
+        }
         let (limits, ips) = (settings.limits, settings.port_ips);
         let ports = Ports { admission, strangers: strangers.clone(), limits, ips, tasks: visits.clone() };
         listeners.spawn(ports::keep(ports, herald));
@@ -178,10 +197,18 @@ impl Gateway {
         }
         keepers.spawn(clock::watch(control.clone(), live.clone()));
         let changeable = Changeable { certificates, strangers, web, voice: voice.clone() };
-        let follower = Follower { control: control.clone(), live: live.clone(), links: links.clone(), voice, acceptor };
+        listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
+        let follower = Follower {
+            control: control.clone(),
+            live: live.clone(),
+            links: links.clone(),
+            voice,
+            acceptor,
+            ssh: ssh.clone(),
+        };
         let quic = opened.quic.clone();
         keepers.spawn(follower.follow(opened.quic));
-        Ok(Self { control, live, links, memory, bound, changeable, listeners, keepers, quic, visits, graceful })
+        Ok(Self { control, live, links, memory, bound, changeable, listeners, keepers, quic, visits, graceful, ssh })
     }
 
     pub fn bound(&self) -> &Bound {
@@ -230,6 +257,7 @@ impl Gateway {
             })
             .collect();
         let _ = tokio::time::timeout(Duration::from_secs(2), goodbyes.join_all()).await;
+        self.ssh.end_all();
         let rest = self.live.count();
         if rest > 0 {
             warn!(streams = rest, "visits were broken off");

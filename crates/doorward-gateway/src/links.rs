@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod registration;
 mod takeover;
 
+use crate::ssh::link::{Forward, SshLink};
 use doorward_core::access::Permit;
 use doorward_core::hop::HopFailure;
 use doorward_core::{DeviceId, access};
@@ -23,7 +24,14 @@ const TELL_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Links {
     held: Mutex<HashMap<DeviceId, Held>>,
     contests: Mutex<HashMap<DeviceId, Instant>>,
+    ssh: Mutex<HashMap<DeviceId, Arc<SshLink>>>,
     last: AtomicU64,
+}
+
+/// How a device is reached now.
+enum Way {
+    Agent(Arc<GatewayLink>),
+    Ssh(Arc<SshLink>),
 }
 
 /// A link in its place.
@@ -40,16 +48,57 @@ pub(crate) struct Held {
 impl Links {
     /// Opens a stream to the permitted service. The permit is the only key to a device.
     pub(crate) async fn open(&self, permit: &Permit, request: &OpenRequest) -> Result<Stream, OpenError> {
-        self.link_for(permit)?.open(request).await
+        match self.way_to(permit)? {
+            Way::Agent(link) => link.open(request).await,
+            Way::Ssh(link) => link.open(request).await,
+        }
     }
 
     pub(crate) async fn open_flow(&self, permit: &access::Permit, request: &OpenRequest) -> Result<Flow, OpenError> {
-        self.link_for(permit)?.open_flow(request).await
+        match self.way_to(permit)? {
+            Way::Agent(link) => link.open_flow(request).await,
+            Way::Ssh(_) => Err(OpenError::new(HopFailure::AgentRefused)),
+        }
     }
 
-    fn link_for(&self, permit: &Permit) -> Result<Arc<GatewayLink>, OpenError> {
-        let held = self.holder(permit.device()).ok_or(OpenError::new(HopFailure::DeviceOffline))?;
-        Ok(held.link)
+    /// An agent comes before SSH: it is the device's own word.
+    fn way_to(&self, permit: &Permit) -> Result<Way, OpenError> {
+        let device = permit.device();
+        let agent = self.holder(device).map(|held| Way::Agent(held.link));
+        let way = agent.or_else(|| self.ssh_link(device).map(Way::Ssh));
+        way.ok_or(OpenError::new(HopFailure::DeviceOffline))
+    }
+
+    pub(crate) fn ssh_link(&self, device: DeviceId) -> Option<Arc<SshLink>> {
+        self.ssh_table().get(&device).cloned()
+    }
+
+    /// Puts the forward into the device's SSH link, and returns that.
+    pub(crate) fn add_forward(&self, device: DeviceId, forward: Forward) -> Arc<SshLink> {
+        let mut table = self.ssh_table();
+        if let Some(link) = table.get(&device) {
+            link.add(forward);
+            return link.clone();
+        }
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let link = Arc::new(SshLink::new(device, number));
+        link.add(forward);
+        table.insert(device, link.clone());
+        link
+    }
+
+    /// Takes an SSH link out of its place if nothing is left of it, unless a successor has it.
+    pub(crate) fn release_ssh(&self, link: &SshLink) -> bool {
+        let mut table = self.ssh_table();
+        let is_over = link.is_empty() && table.get(&link.device).is_some_and(|held| held.number == link.number);
+        if is_over {
+            table.remove(&link.device);
+        }
+        is_over
+    }
+
+    fn ssh_table(&self) -> std::sync::MutexGuard<'_, HashMap<DeviceId, Arc<SshLink>>> {
+        self.ssh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn holder(&self, device: DeviceId) -> Option<Held> {
@@ -82,7 +131,7 @@ impl Links {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.table().len()
+        self.table().len() + self.ssh_table().len()
     }
 
     /// Tells every agent something, as far as it listens. One that does not holds up nobody.

@@ -23,8 +23,15 @@ pub(crate) struct Live {
 /// The name or port by which somebody came.
 #[derive(Clone, Debug)]
 pub(crate) enum Way {
-    Web { host: HostName, prefix: Option<PathPrefix> },
+    Web {
+        host: HostName,
+        prefix: Option<PathPrefix>,
+    },
     Port(Protocol, u16),
+    /// By the device and a virtual port, or by the service's own name.
+    Inner {
+        virtual_port: Option<u16>,
+    },
 }
 
 impl Way {
@@ -35,6 +42,8 @@ impl Way {
                 let is_this = |held: &doorward_control::HostReservation| held.host == *host && held.prefix == *prefix;
                 record.hosts.iter().any(|held| is_this(held) && record.routes_host(held))
             }
+            Self::Inner { virtual_port: Some(port) } => record.virtual_port == Some(*port),
+            Self::Inner { virtual_port: None } => true,
             Self::Port(protocol, port) => {
                 let mut ports = record.ports.iter().filter(|held| (held.protocol, held.port) == (*protocol, *port));
                 ports.any(|held| record.routes_port(held))

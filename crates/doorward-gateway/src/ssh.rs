@@ -1,9 +1,198 @@
-//! The SSH entrance: devices that have nothing but `ssh -R`, and visitors that have nothing but `ssh`.
+//! The SSH room: devices that have nothing but `ssh -R`, and visitors that have nothing but `ssh`. One connection may be
+//! link and entrance at once. The reasons are in docs/decisions/0040-ssh.md, what may be asked in `core::ssh`.
 
+mod greeting;
+mod host_keys;
+mod inward;
+pub(crate) mod link;
+mod offering;
 mod pipe;
 mod queue;
+mod session;
+mod terminal;
 mod window;
 mod wire;
 
 #[cfg(test)]
 mod flow_tests;
+
+use crate::admit::Admission;
+use crate::links::agent::Reception;
+use crate::listen::accept;
+use crate::listen::socket::VisitorSocket;
+use crate::listen::strangers::{Handshake, Place, Strangers};
+use crate::tasks::Tasks;
+use doorward_control::{KeyFingerprint, Snapshot, SshStanding};
+use russh::server::Config;
+use session::{Known, SshSession};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::debug;
+use wire::{Shared, Wire};
+
+pub(crate) use host_keys::{configuration, make as make_host_keys};
+
+/// How long a client may take to say who it is. The same for what a guest wants, and to do it.
+const STRANGER_LIMIT: Duration = Duration::from_secs(20);
+/// A client that says nothing for so long is gone. It is asked for a sign of life more often than that.
+const SILENCE: Duration = Duration::from_secs(15);
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What all SSH connections have in common.
+pub(crate) struct Room {
+    pub(crate) reception: Reception,
+    pub(crate) admission: Admission,
+    pub(crate) strangers: Arc<Strangers>,
+    pub(crate) tasks: Tasks,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) configuration: Arc<Config>,
+    /// As visitors dial it.
+    pub(crate) port: u16,
+}
+
+/// Those that stand, with the keys by which they came in.
+#[derive(Default)]
+pub(crate) struct Connections {
+    standing: Mutex<HashMap<u64, Standing>>,
+    last: AtomicU64,
+}
+
+struct Standing {
+    key: Option<KeyFingerprint>,
+    shared: Arc<Shared>,
+}
+
+impl Connections {
+    /// Ends those whose key is not what it was when they came in.
+    pub(crate) fn end_strangers(&self, snapshot: &Snapshot) {
+        for standing in self.table().values() {
+            let is_refused = standing.key.is_some_and(|key| match snapshot.ssh_standing(&key) {
+                SshStanding::Device(_) | SshStanding::Person(_) => false,
+                SshStanding::Refused | SshStanding::Unknown => true,
+            });
+            if is_refused {
+                standing.shared.break_off();
+            }
+        }
+    }
+
+    pub(crate) fn end_all(&self) {
+        self.table().values().for_each(|standing| standing.shared.break_off());
+    }
+
+    fn enter(self: &Arc<Self>, shared: Arc<Shared>) -> Seat {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        self.table().insert(number, Standing { key: None, shared: shared.clone() });
+        Seat { number, shared, connections: self.clone() }
+    }
+
+    fn came_in_by(&self, number: u64, key: KeyFingerprint) {
+        if let Some(standing) = self.table().get_mut(&number) {
+            standing.key = Some(key);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place among those that stand. Without it the connection ends: russh runs it in a task of its own.
+struct Seat {
+    number: u64,
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.table().remove(&self.number);
+        self.shared.break_off();
+    }
+}
+
+pub(crate) async fn serve(room: Arc<Room>, listener: TcpListener) {
+    loop {
+        let (socket, peer) = accept(&listener).await;
+        let Some((place, handshake)) = room.strangers.enter(peer.ip()) else { continue };
+        room.tasks.spawn(room.clone().take(socket, peer, place, handshake));
+    }
+}
+
+impl Room {
+    /// A connection from its first byte to its last.
+    async fn take(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, place: Place, handshake: Handshake) {
+        let began = Instant::now();
+        let pushed_out = handshake.pushed_out();
+        let (wire, shared) = Wire::new(VisitorSocket::new(socket));
+        let seat = self.connections.enter(shared.clone());
+        let (known, mut news) = watch::channel(Known::Nothing);
+        let session = SshSession::new(self.clone(), shared.clone(), peer, seat.number, known);
+        let queues = session.queues();
+        let leaving = session.leaving();
+        let starting = timeout(STRANGER_LIMIT, russh::server::run_stream(self.configuration.clone(), wire, session));
+        let running = match pushed_out.run_until_cancelled(starting).await {
+            Some(Ok(Ok(running))) => running,
+            Some(Ok(Err(error))) => return debug!(%error, "an SSH client did not introduce itself"),
+            Some(Err(_)) => return debug!("an SSH client took too long to introduce itself"),
+            None => return debug!("an SSH client that had not introduced itself made room for another"),
+        };
+        tokio::pin!(running);
+        let mut handshake = Some(handshake);
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        let deadline = sleep_until(began + STRANGER_LIMIT);
+        let silence = until_silent(&shared);
+        tokio::pin!(deadline, silence);
+        loop {
+            let is_known = matches!(*news.borrow_and_update(), Known::Somebody);
+            if is_known {
+                handshake = None;
+            }
+            tokio::select! {
+                ended = &mut running => {
+                    if let Err(error) = ended {
+                        debug!(%error, "an SSH connection ended early");
+                    }
+                    break;
+                }
+                () = &mut deadline, if !is_known => {
+                    debug!("an SSH client did not say who it is in time");
+                    break;
+                }
+                () = pushed_out.cancelled(), if handshake.is_some() => {
+                    debug!("an SSH client that had not said who it is made room for another");
+                    break;
+                }
+                () = &mut silence => {
+                    debug!("an SSH client is silent");
+                    break;
+                }
+                Ok(()) = news.changed() => {}
+                _ = report.tick() => leaving.report(),
+            }
+        }
+        // In this order: nothing new comes, what stands breaks.
+        leaving.leave();
+        drop(seat);
+        queues.close_all();
+        drop(place);
+    }
+}
+
+async fn until_silent(shared: &Shared) {
+    let (mut seen, mut since) = (shared.heard(), Instant::now());
+    while since.elapsed() < SILENCE {
+        sleep(LOOK_EVERY).await;
+        let heard = shared.heard();
+        if heard != seen {
+            (seen, since) = (heard, Instant::now());
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! is a break unless it was shut down first.
 
 use crate::lane::LaneStream;
+use crate::pipe::Pipe;
 use crate::splice::Traffic;
 use std::io;
 use std::pin::Pin;
@@ -58,6 +59,7 @@ pub struct Stream {
 enum Inner {
     Quic(QuicStream),
     Lane(LaneStream),
+    Other(Pipe),
 }
 
 impl Stream {
@@ -69,8 +71,13 @@ impl Stream {
         Self { inner: Inner::Lane(stream), traffic: None }
     }
 
+    /// Of a make that is not known here. An abort of the pipe, and its drop, break it.
+    pub fn of(pipe: Pipe) -> Self {
+        Self { inner: Inner::Other(pipe), traffic: None }
+    }
+
     /// Counts what is written as going up and what is read as coming down.
-    pub(crate) fn counted_in(self, traffic: Arc<Traffic>) -> Self {
+    pub fn counted_in(self, traffic: Arc<Traffic>) -> Self {
         Self { traffic: Some(traffic), ..self }
     }
 
@@ -79,6 +86,7 @@ impl Stream {
         match &mut self.inner {
             Inner::Quic(stream) => stream.reset(reason),
             Inner::Lane(stream) => stream.reset(reason),
+            Inner::Other(pipe) => pipe.abort(),
         }
     }
 }
@@ -88,6 +96,7 @@ macro_rules! each {
         match &mut $self.inner {
             Inner::Quic($stream) => $call,
             Inner::Lane($stream) => $call,
+            Inner::Other($stream) => $call,
         }
     };
 }

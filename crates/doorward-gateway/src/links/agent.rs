@@ -71,6 +71,10 @@ impl Reception {
             Err(error) => return debug!(%error, %peer, "an agent went away while it was welcomed"),
         };
         let (number, before) = self.links.hold(device.id, standing.link.clone(), device_key, claimant);
+        if let Some(ssh) = self.links.ssh_link(device.id) {
+            // What comes without an agent gives way to it.
+            ssh.openers().iter().for_each(|connection| connection.shared.break_off());
+        }
         let site = self.voice.site();
         if site.revision != revision {
             // It changed before this link could be told like the others.

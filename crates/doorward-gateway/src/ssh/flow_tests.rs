@@ -82,7 +82,7 @@ impl Connection {
     async fn open(&self, forward: usize) -> ChannelPipe {
         let (host, port) = self.forwards[forward].clone();
         let opening = self.handle.channel_open_forwarded_tcpip(host, port, "192.0.2.1", 1);
-        self.channels.take(timeout(LIMIT, opening).await.expect("an answer in time").unwrap())
+        self.channels.take(timeout(LIMIT, opening).await.expect("an answer in time").unwrap(), None)
     }
 }
 

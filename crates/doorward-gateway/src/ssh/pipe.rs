@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// How long the client has to close a channel whose end it was told. A cut must have reached the target within a second.
@@ -40,19 +41,29 @@ struct Parts {
     half: ChannelWriteHalf<Msg>,
     channels: Channels,
     is_finished: bool,
+    closes_at_once: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Channels {
     /// Takes the channel over. Its own queue is dropped: it would make the connection wait.
-    pub(crate) fn take(&self, channel: Channel<Msg>) -> ChannelPipe {
+    /// `place`: what is held for as long as the channel stands.
+    pub(crate) fn take(&self, channel: Channel<Msg>, place: Option<OwnedSemaphorePermit>) -> ChannelPipe {
         let (_, half) = channel.split();
         let outlet = self.queues.outlet(half.id());
         let writer = Box::pin(half.make_writer());
-        ChannelPipe { writer, parts: Some(Parts { outlet, half, channels: self.clone(), is_finished: false }) }
+        let (channels, is_finished, closes_at_once) = (self.clone(), false, false);
+        let parts = Parts { outlet, half, channels, is_finished, closes_at_once, _place: place };
+        ChannelPipe { writer, parts: Some(parts) }
     }
 }
 
 impl ChannelPipe {
+    /// For session channels: there the client waits for the close.
+    pub(crate) fn close_at_once(&mut self) {
+        self.parts().closes_at_once = true;
+    }
+
     fn parts(&mut self) -> &mut Parts {
         self.parts.as_mut().expect("only a drop takes them")
     }
@@ -63,7 +74,8 @@ impl Parts {
         if !self.is_finished && self.half.eof().await.is_err() {
             return;
         }
-        if timeout(CLOSE_LIMIT, self.outlet.closed()).await.is_err() {
+        let patience = if self.closes_at_once { Duration::ZERO } else { CLOSE_LIMIT };
+        if timeout(patience, self.outlet.closed()).await.is_err() {
             self.channels.closed_here.fetch_add(1, Ordering::Relaxed);
             let _ = self.half.close().await;
         }

@@ -58,7 +58,7 @@ impl Queues {
 
     /// Makes the channel's queue if there is none yet: bytes may come before anybody asks for them.
     pub(crate) fn open(&self, id: ChannelId) {
-        self.table().entry(id).or_insert_with(|| Arc::default());
+        self.table().entry(id).or_default();
     }
 
     pub(crate) fn outlet(self: &Arc<Self>, id: ChannelId) -> Outlet {

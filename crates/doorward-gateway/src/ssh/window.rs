@@ -60,6 +60,11 @@ impl<Id: Eq + Hash + Copy> Windows<Id> {
         was_stalled && !channel.is_stalled()
     }
 
+    /// Bytes that wait on all channels.
+    pub(crate) fn waiting(&self) -> usize {
+        self.channels.values().map(|channel| channel.backlog).sum()
+    }
+
     pub(crate) fn gone(&mut self, id: Id) {
         self.channels.remove(&id);
     }

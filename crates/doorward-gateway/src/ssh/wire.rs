@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a refill is held back at most.
 const HOLD: Duration = Duration::from_millis(50);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A lone refill is far smaller. Anything larger carries something else, which must not wait.
 const LONE_REFILL: usize = 128;
 
@@ -59,6 +60,11 @@ impl Shared {
         self.let_go();
     }
 
+    /// What waits for all visitors of this connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.windows().waiting()
+    }
+
     /// Bytes heard so far.
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
@@ -67,6 +73,12 @@ impl Shared {
     /// Ends the connection at once, whatever it is doing.
     pub(crate) fn break_off(&self) {
         self.breaker.reset();
+    }
+
+    /// Leaves the client a moment to hear the last words.
+    pub(crate) async fn break_off_soon(&self) {
+        tokio::time::sleep(LAST_WORDS).await;
+        self.break_off();
     }
 
     fn let_go(&self) {

@@ -121,6 +121,7 @@ impl Web {
                 | Denied::DeviceRevoked
                 | Denied::Nobody
                 | Denied::SourceNetwork
+                | Denied::NotOneOfThem
                 | Denied::Closed { .. },
             ) => Ok(page::nothing_here(headers)),
         }
