@@ -37,6 +37,7 @@ pub(super) async fn start(site: &Site, carrier: Carrier, name: &str) -> Result<T
              [listen]\n\
              https = [\"{link}\"]\n\
              quic = [\"{link}\"]\n\
+             ssh = []\n\
              ports = [\"{}\"]\n\
              operations = \"127.0.0.1:{}\"\n\
              [certificate]\n\

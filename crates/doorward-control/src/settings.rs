@@ -24,6 +24,8 @@ pub struct SiteSettings {
     pub web: WebFace,
     /// Where visitors reach raw ports; the domain unless said otherwise.
     pub port_host: Option<Host>,
+    /// Where SSH is spoken, if it is.
+    pub ssh_port: Option<u16>,
     /// Ports to choose from where a device asks for any, and what the default account may ask for by number.
     pub tcp_ports: RangeInclusive<u16>,
     pub udp_ports: RangeInclusive<u16>,

@@ -30,7 +30,9 @@ impl Problem {
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
         let what = what.into();
-        let remedy = if what.contains("invite") {
+        let remedy = if what.contains("SSH key") {
+            "list what there is with `doorward ssh-keys`"
+        } else if what.contains("invite") {
             "list what there is with `doorward invites`"
         } else if what.contains("no device") {
             "list what there is with `doorward devices`"

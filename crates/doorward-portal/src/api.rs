@@ -5,6 +5,7 @@ pub(crate) mod devices;
 mod invites;
 pub(crate) mod services;
 mod site;
+mod ssh;
 pub(crate) mod status;
 
 use crate::PortalState;
@@ -35,6 +36,9 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/audit", get(audit::list))
         .route("/site-key/successor", post(site::prepare_successor))
         .route("/site-key/activate", post(site::activate_successor))
+        .route("/ssh-keys", get(ssh::list).post(ssh::add))
+        .route("/ssh-keys/{fingerprint}", delete(ssh::remove))
+        .route("/ssh-host-keys", get(ssh::host_keys))
         .route("/backup", post(site::backup))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }

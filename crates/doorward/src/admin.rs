@@ -9,6 +9,7 @@ pub mod invites;
 pub mod release;
 pub mod services;
 pub mod site_key;
+pub mod ssh;
 pub mod status;
 mod table;
 pub mod when;

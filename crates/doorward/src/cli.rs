@@ -7,6 +7,7 @@ mod install;
 mod owner;
 mod presets;
 mod print;
+mod ssh;
 mod upkeep;
 
 use crate::serve::Source;

@@ -166,6 +166,7 @@ fn settings_for(directory: std::path::PathBuf, http_port: u16) -> anyhow::Result
             https: Some(vec![any]),
             http: vec![http],
             quic: Some(vec![any]),
+            ssh: Some(Vec::new()),
             ports: Some(vec![LOOPBACK]),
             operations: Some(any),
             redirect: None,

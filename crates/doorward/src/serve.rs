@@ -150,6 +150,9 @@ fn standing(running: &Running) -> String {
         lines.push(("to https", list(&bound.redirect)));
     }
     lines.push(("quic (udp)", list(&bound.quic)));
+    if !bound.ssh.is_empty() {
+        lines.push(("ssh", list(&bound.ssh)));
+    }
     lines.push(("start page", format!("http://{}/", running.operations.address())));
     let lines: String = lines.into_iter().map(|(what, value)| format!("  {what:<11} {value}\n")).collect();
     format!("Doorward serves.\n{lines}")

@@ -8,6 +8,7 @@ mod device;
 pub mod flood;
 mod log;
 mod relay;
+pub mod ssh;
 pub mod target;
 pub mod visitor;
 pub mod web;
@@ -59,6 +60,7 @@ pub struct Shape {
     pub https: u16,
     pub http: u16,
     pub quic: u16,
+    pub ssh: u16,
     pub redirect: u16,
     /// How certificates are ordered, if they are.
     pub issuing: Option<IssuingSettings>,
@@ -80,6 +82,7 @@ impl Default for Shape {
             https: 0,
             http: 0,
             quic: 0,
+            ssh: 0,
             redirect: 0,
             issuing: None,
             hsts: Duration::ZERO,
@@ -107,6 +110,7 @@ impl Lab {
         lab.shape.https = bound.https[0].port();
         lab.shape.http = bound.http[0].port();
         lab.shape.quic = bound.quic[0].port();
+        lab.shape.ssh = bound.ssh[0].port();
         lab.shape.redirect = bound.redirect.first().map(SocketAddr::port).unwrap_or_default();
         lab
     }
@@ -196,6 +200,7 @@ fn settings_file(shape: &Shape) -> settings::File {
             https: Some(vec![at(shape.https)]),
             http: vec![at(shape.http)],
             quic: Some(vec![at(shape.quic)]),
+            ssh: Some(vec![at(shape.ssh)]),
             ports: Some(vec![LOOPBACK]),
             operations: Some(at(0)),
             redirect: None,

@@ -70,6 +70,7 @@ pub(crate) async fn open(directory: &Path) -> Result<Control, OpenError> {
 
 pub(crate) fn site_settings() -> SiteSettings {
     SiteSettings {
+        ssh_port: None,
         domain: Some(host("example.org")),
         web: WebFace::HTTPS,
         port_host: None,

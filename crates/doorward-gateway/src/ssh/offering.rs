@@ -9,8 +9,8 @@ use doorward_core::service::{EntranceWish, Offer, ServiceKind};
 use doorward_core::ssh::{Shape, Wanted};
 use jiff::Timestamp;
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tracing::{debug, info};
 
 /// A forward that stands.

@@ -38,6 +38,8 @@ struct AccessBody {
     who: WhoDocument,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    people: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,8 +48,9 @@ struct AccessBody {
 
 impl AccessBody {
     fn of(policy: &PolicyDocument) -> Self {
-        let PolicyDocument { who, passwords, from, when } = policy;
-        Self { who: *who, users: passwords.keys().cloned().collect(), from: from.clone(), when: when.clone() }
+        let PolicyDocument { who, passwords, people, from, when } = policy;
+        let users = passwords.keys().cloned().collect();
+        Self { who: *who, users, people: people.clone(), from: from.clone(), when: when.clone() }
     }
 }
 

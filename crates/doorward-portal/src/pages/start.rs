@@ -69,6 +69,7 @@ fn service_row(state: &PortalState, device: &Device, record: &ServiceRecord, now
         WhoDocument::Nobody => "nobody may use it yet",
         WhoDocument::Public => "public",
         WhoDocument::Password => "with password",
+        WhoDocument::People => "certain people",
     };
     let from = if record.access.from.is_some() { ", from certain networks" } else { "" };
     let when = if record.access.when.is_some() { ", at certain hours" } else { "" };
@@ -88,7 +89,7 @@ fn service_row(state: &PortalState, device: &Device, record: &ServiceRecord, now
 /// For a service that nobody may use: the command that changes it.
 fn opening(device: &Device, record: &ServiceRecord) -> String {
     let wish = match (record.access.who, record.service.kind) {
-        (WhoDocument::Public | WhoDocument::Password, _) => return String::new(),
+        (WhoDocument::Public | WhoDocument::Password | WhoDocument::People, _) => return String::new(),
         (WhoDocument::Nobody, ServiceKind::Http) => "--password NAME",
         (WhoDocument::Nobody, ServiceKind::Tcp | ServiceKind::Udp) => "--public --from NETWORK",
     };

@@ -28,6 +28,7 @@ impl Portal {
     pub(crate) async fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let site = SiteSettings {
+            ssh_port: Some(2222),
             domain: Some(HostName::parse("example.org").unwrap()),
             web: WebFace::HTTPS,
             port_host: None,

@@ -22,6 +22,7 @@ pub struct Wish {
 pub enum WhoWish {
     Public,
     Nobody,
+    People(Vec<String>),
     /// By user name.
     Passwords(Vec<(String, Secret<String>)>),
 }
@@ -38,6 +39,7 @@ impl Wish {
         match who {
             WhoWish::Public => document.who = WhoDocument::Public,
             WhoWish::Nobody => document.who = WhoDocument::Nobody,
+            WhoWish::People(names) => (document.who, document.people) = (WhoDocument::People, names),
             WhoWish::Passwords(given) => {
                 document.who = WhoDocument::Password;
                 for (user, password) in given {

@@ -32,6 +32,8 @@ pub struct Access {
     pub who: WhoDocument,
     #[serde(default)]
     users: Vec<String>,
+    #[serde(default)]
+    people: Vec<String>,
     pub from: Option<Vec<String>>,
     pub when: Option<ScheduleDocument>,
 }
@@ -157,6 +159,7 @@ pub fn who(access: &Access) -> String {
         WhoDocument::Nobody => "nobody".to_owned(),
         WhoDocument::Public => "everybody".to_owned(),
         WhoDocument::Password => format!("by password: {}", access.users.join(", ")),
+        WhoDocument::People => format!("these people: {}", access.people.join(", ")),
     }
 }
 

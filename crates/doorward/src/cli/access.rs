@@ -14,6 +14,7 @@ Examples:
   doorward access printer1/octoprint
   doorward access printer1/octoprint set --public
   doorward access printer1/octoprint set --password anna --password ben
+  doorward access printer1/ssh set --person anna --person ben
   doorward access printer1/ssh set --public --from 192.0.2.0/24 2001:db8::/32
   doorward access pi/cam set --public --open \"mon-fri 08:00-16:30\" --zone UTC
   doorward access printer1/octoprint reset";
@@ -66,6 +67,9 @@ struct WhoArgs {
     /// Whoever knows this user's password, which is asked for; may be repeated.
     #[arg(long, value_name = "USER")]
     password: Vec<String>,
+    /// These people, by SSH with a key of theirs (`doorward people add-key`); may be repeated.
+    #[arg(long, value_name = "NAME")]
+    person: Vec<String>,
 }
 
 impl AccessArgs {
@@ -91,6 +95,7 @@ impl SetArgs {
         let who = match who {
             WhoArgs { public: true, .. } => WhoWish::Public,
             WhoArgs { nobody: true, .. } => WhoWish::Nobody,
+            WhoArgs { person, .. } if !person.is_empty() => WhoWish::People(person),
             WhoArgs { password, .. } => {
                 let mut passwords = Vec::new();
                 for user in password {

@@ -1,9 +1,10 @@
 //! The owner's commands, on the gateway's machine.
 
 use super::access::AccessArgs;
+use super::ssh::{AddKeyArgs, PeopleArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
-use crate::admin::{Form, Owner, audit, devices, release, services, site_key, status, when};
+use crate::admin::{Form, Owner, audit, devices, release, services, site_key, ssh, status, when};
 use crate::{invite, paths, terminal};
 use clap::{Args, Subcommand};
 use doorward_core::Secret;
@@ -61,6 +62,15 @@ pub(super) enum OwnerCommand {
         after_help = "Examples:\n  doorward site-key rotate        announces the next key; devices store it\n  doorward site-key               who has not stored it yet\n  doorward site-key activate      puts it in use"
     )]
     SiteKey(SiteKeyArgs),
+    /// Lists SSH keys and whose each is, or removes one.
+    #[command(after_help = super::ssh::KEYS_EXAMPLES)]
+    SshKeys(SshKeysArgs),
+    /// Adds SSH keys of people who may come in by ssh.
+    #[command(after_help = super::ssh::PEOPLE_EXAMPLES)]
+    People(PeopleArgs),
+    /// Shows the key by which SSH clients know the gateway, for known_hosts and DNS.
+    #[command(after_help = "Examples:\n  doorward ssh-host-key")]
+    SshHostKey(DataArgs),
     /// Shows the gateway at a glance.
     #[command(after_help = "Examples:\n  doorward status\n  doorward status --json | jq '.\"devices-online\"'")]
     Status(ListArgs),
@@ -144,6 +154,9 @@ enum DevicesCommand {
         /// As in the list.
         name: String,
     },
+    /// Makes an SSH key a device's, which needs no agent then; a device that is not there yet is made.
+    #[command(after_help = super::ssh::DEVICE_EXAMPLES)]
+    AddKey(AddKeyArgs),
     /// Makes an invite for a machine that takes a device's place, with its names, ports and policies.
     Replace {
         /// As in the list.
@@ -202,6 +215,16 @@ impl DataArgs {
     }
 }
 
+impl ListArgs {
+    pub(super) fn owner(self) -> Owner {
+        self.data.owner()
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.form.form()
+    }
+}
+
 impl FormArgs {
     pub(super) fn form(self) -> Form {
         if self.json { Form::Json } else { Form::Table }
@@ -237,6 +260,9 @@ impl OwnerCommand {
                 audit::list(&list.data.owner(), limit, list.form.form(), now).await?
             }
             Self::SiteKey(args) => args.run().await?,
+            Self::SshKeys(args) => args.run(now).await?,
+            Self::People(args) => args.run().await?,
+            Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
             Self::Status(args) => status::show(&args.data.owner(), args.form.form()).await?,
         };
         terminal::print(&text)
@@ -267,6 +293,7 @@ impl DevicesArgs {
         Ok(match self.command.unwrap_or(DevicesCommand::List) {
             DevicesCommand::List => devices::list(&owner, form, now).await?,
             DevicesCommand::Rename { old, new } => devices::rename(&owner, &old, &new).await?,
+            DevicesCommand::AddKey(args) => args.add_to_device(&owner).await?,
             DevicesCommand::Revoke { name } => devices::revoke(&owner, &name).await?,
             DevicesCommand::Replace { name, code } => {
                 let text = devices::replace(&owner, &name).await?;

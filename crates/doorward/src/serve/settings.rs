@@ -68,6 +68,8 @@ pub struct Listen {
     #[serde(default)]
     pub http: Vec<SocketAddr>,
     pub quic: Option<Vec<SocketAddr>>,
+    /// SSH: port 2222 unless said, where it is free.
+    pub ssh: Option<Vec<SocketAddr>>,
     /// Plain HTTP that sends everybody to HTTPS, and where authorities find proofs: port 80 beside 443 unless said.
     pub redirect: Option<Vec<SocketAddr>>,
     /// Where the ports of tcp and udp services are opened.
@@ -199,6 +201,7 @@ fn wrong(key: &'static str, why: impl ToString) -> anyhow::Error {
 
 /// The ports from which services are given theirs.
 const PORT_POOL: RangeInclusive<u16> = 20_000..=20_999;
+const SSH_PORT: u16 = 2222;
 const OPERATIONS_PORT: u16 = 9180;
 /// Short: while it lasts nobody new is served, and a webcam's stream never finishes by itself.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -224,7 +227,8 @@ impl File {
         }
         let Listening { https, quic } = self.listening(&mut notes);
         let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(self.domain.as_ref(), &https));
-        let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone());
+        let ssh = self.listen.ssh.clone().unwrap_or_else(|| usual_ssh(&mut notes));
+        let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone(), ssh.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
         let domain = self.domain.clone().unwrap_or(localhost());
@@ -273,6 +277,7 @@ impl File {
                 domain: Some(domain),
                 web: WebFace { is_https, port: face_port },
                 port_host,
+                ssh_port: ssh.first().map(SocketAddr::port),
                 tcp_ports,
                 udp_ports,
             },
@@ -280,6 +285,7 @@ impl File {
                 https,
                 http: self.listen.http,
                 quic,
+                ssh,
                 public_port: self.listen.public_port,
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
                 addresses,
@@ -366,6 +372,18 @@ fn usual_redirect(domain: Option<&HostName>, https: &[SocketAddr]) -> Vec<Socket
     let ips = https.iter().filter(|address| address.port() == 443).map(SocketAddr::ip);
     let addresses = ips.map(|ip| SocketAddr::new(ip, 80));
     addresses.filter(|address| is_for_the_world && std::net::TcpListener::bind(address).is_ok()).collect()
+}
+
+/// A port that is often somebody else's already is no reason not to serve.
+fn usual_ssh(notes: &mut Vec<String>) -> Vec<SocketAddr> {
+    if std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, SSH_PORT)).is_ok() {
+        return EVERYWHERE.map(|ip| SocketAddr::new(ip, SSH_PORT)).to_vec();
+    }
+    notes.push(format!(
+        "port {SSH_PORT} is somebody else's, so nobody comes in by ssh; another port for it is set by `ssh` under \
+         [listen] in gateway.toml"
+    ));
+    Vec::new()
 }
 
 fn may_open(port: u16) -> bool {

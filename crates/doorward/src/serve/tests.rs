@@ -35,7 +35,7 @@ impl Bench {
         let own = self.own;
         let usual = format!(
             "addresses = [\"127.0.0.1:{own}\"]\ndrain-seconds = 0\n\
-             listen = {{ https = [\"127.0.0.1:{own}\"], quic = [\"127.0.0.1:{own}\"], ports = [\"127.0.0.1\"], \
+             listen = {{ https = [\"127.0.0.1:{own}\"], quic = [\"127.0.0.1:{own}\"], ssh = [], ports = [\"127.0.0.1\"], \
              operations = \"127.0.0.1:0\" }}\n"
         );
         fs::write(&self.config, format!("{usual}{more}")).unwrap();

@@ -20,6 +20,7 @@ pub struct Fixed {
     https: Vec<SocketAddr>,
     quic: Vec<SocketAddr>,
     redirect: Vec<SocketAddr>,
+    ssh: Vec<SocketAddr>,
 }
 
 impl Written {
@@ -39,8 +40,9 @@ impl Fixed {
         https: Vec<SocketAddr>,
         quic: Vec<SocketAddr>,
         redirect: Vec<SocketAddr>,
+        ssh: Vec<SocketAddr>,
     ) -> Self {
-        Self { written, https, quic, redirect }
+        Self { written, https, quic, redirect, ssh }
     }
 
     /// The file with all this as it runs; and the keys by which the file would have it otherwise.
@@ -51,6 +53,7 @@ impl Fixed {
             ("listen.https", old.https != new.https),
             ("listen.http", old.http != new.http),
             ("listen.quic", old.quic != new.quic),
+            ("listen.ssh", old.ssh != new.ssh),
             ("listen.redirect", old.redirect != new.redirect),
             ("listen.ports", old.ports != new.ports),
             ("listen.operations", old.operations != new.operations),
@@ -62,11 +65,12 @@ impl Fixed {
         let public_port = new.public_port;
         file.listen = match behind {
             // It says where to listen itself.
-            Some(_) => Listen { public_port, ..old.clone() },
+            Some(_) => Listen { public_port, ssh: Some(self.ssh.clone()), ..old.clone() },
             None => Listen {
                 https: Some(self.https.clone()),
                 quic: Some(self.quic.clone()),
                 redirect: Some(self.redirect.clone()),
+                ssh: Some(self.ssh.clone()),
                 public_port,
                 ..old.clone()
             },

@@ -1,0 +1,120 @@
+//! `doorward devices add-key`, `people add-key`, `ssh-keys` and `ssh-host-key`.
+
+use super::client::segment;
+use super::when::relative;
+use super::{AskError, Form, Owner, Table};
+use anyhow::anyhow;
+use data_encoding::HEXLOWER;
+use doorward_control::KeyFingerprint;
+use doorward_core::ssh::PublicKey;
+use http::Method;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use std::fmt::Write;
+
+/// Whose keys are added.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    Device(String),
+    Person(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Key {
+    fingerprint: String,
+    kind: String,
+    device: Option<String>,
+    person: Option<String>,
+    counts: bool,
+    added_at: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+struct Added {
+    added: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct HostKeys {
+    host: String,
+    port: Option<u16>,
+    keys: Vec<String>,
+}
+
+/// `keys`: the text of a .pub or authorized_keys file.
+pub async fn add(owner: &Owner, holder: &Holder, keys: &str) -> Result<String, AskError> {
+    let (body, whose) = match holder {
+        Holder::Device(name) => (json!({ "device": name, "keys": keys }), format!("device {name}")),
+        Holder::Person(name) => (json!({ "person": name, "keys": keys }), name.clone()),
+    };
+    let Added { added } = owner.ask(Method::POST, "/ssh-keys", Some(body)).await?.read()?;
+    Ok(match added {
+        0 => format!("Nothing was new: these are keys of {whose} already.\n"),
+        1 => format!("One key more is {whose}'s.\n"),
+        more => format!("{more} keys more are {whose}'s.\n"),
+    })
+}
+
+pub async fn list(owner: &Owner, form: Form, now: Timestamp) -> Result<String, AskError> {
+    let answer = owner.get("/ssh-keys").await?;
+    let keys: Vec<Key> = match form {
+        Form::Json => return answer.json(),
+        Form::Table => answer.read()?,
+    };
+    if keys.is_empty() {
+        return Ok("No SSH key is known yet. `doorward people add-key NAME` and `doorward devices add-key NAME` add \
+                   some, `ssh … join INVITE` makes one a device's.\n"
+            .to_owned());
+    }
+    let mut table = Table::new(&["WHOSE", "KIND", "FINGERPRINT", "ADDED", ""]);
+    for key in keys {
+        let whose = match (key.person, key.device) {
+            (Some(person), _) => person,
+            (None, Some(device)) => format!("device {device}"),
+            (None, None) => String::new(),
+        };
+        let state = if key.counts { "" } else { "refused" };
+        table.row([whose, key.kind, key.fingerprint, relative(key.added_at, now), state.to_owned()]);
+    }
+    Ok(table.to_string())
+}
+
+pub async fn remove(owner: &Owner, fingerprint: &str) -> Result<String, AskError> {
+    let path = format!("/ssh-keys/{}", segment(fingerprint));
+    owner.ask(Method::DELETE, &path, None).await?;
+    Ok(format!("{fingerprint} is nobody's from now on, and its connections are ended.\n"))
+}
+
+/// What clients check the gateway by.
+pub async fn host_key(owner: &Owner) -> anyhow::Result<String> {
+    let HostKeys { host, port, keys } = owner.get("/ssh-host-keys").await?.read()?;
+    let mut text = String::new();
+    let Some(port) = port else {
+        return Ok("Nothing is open for SSH: set `ssh` under [listen] in gateway.toml.\n".to_owned());
+    };
+    let named = if port == 22 { host.clone() } else { format!("[{host}]:{port}") };
+    for line in &keys {
+        let key: PublicKey = line.parse().map_err(|error| anyhow!("{error}"))?;
+        let fingerprint = KeyFingerprint::of(&key);
+        writeln!(text, "{fingerprint} ({})", key.kind())?;
+        writeln!(text, "\nFor ~/.ssh/known_hosts on clients:\n\n{named} {key}")?;
+        if let Some(algorithm) = sshfp_algorithm(key.kind()) {
+            // RFC 4255, RFC 6594: 2 is SHA-256.
+            writeln!(text, "\nFor DNS:\n\n{host}. IN SSHFP {algorithm} 2 {}", HEXLOWER.encode(&fingerprint.0))?;
+        }
+    }
+    Ok(text)
+}
+
+/// Numbers of RFC 4255, RFC 6594 and RFC 7479.
+fn sshfp_algorithm(kind: &str) -> Option<u8> {
+    match kind {
+        "ssh-rsa" => Some(1),
+        "ssh-ed25519" => Some(4),
+        kind if kind.starts_with("ecdsa-") => Some(3),
+        _ => None,
+    }
+}

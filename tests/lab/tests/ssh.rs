@@ -1,0 +1,411 @@
+//! Devices that have nothing but an SSH client, and visitors that have nothing but one.
+
+use doorward_control::{InviteRequest, LinkState, Protocol};
+use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::names::Label;
+use doorward_lab::ssh::{Client, Key, gateway, run, start};
+use doorward_lab::visitor::{self, Ending, ending, knock};
+use doorward_lab::{Lab, service, target, until, web};
+use http::StatusCode;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn is_online(lab: &Lab, device: &str) -> bool {
+    let Some(device) = lab.control().snapshot().device_by_name(&Label::parse(device).unwrap()) else { return false };
+    matches!(lab.control().presence().device(device.id).link, LinkState::Online { .. })
+}
+
+async fn until_online(lab: &Lab, device: &str) {
+    until("the device is online", async || is_online(lab, device)).await;
+}
+
+fn people(names: &[&str]) -> PolicyDocument {
+    let people = names.iter().map(ToString::to_string).collect();
+    PolicyDocument { who: WhoDocument::People, people, ..PolicyDocument::default() }
+}
+
+/// `ssh -N -R …` with a device's key.
+fn forwarding(lab: &Lab, key: &Key, forwards: &[String]) -> Client {
+    let mut command = lab.openssh(&key.path());
+    command.args(["-N", "-T", "-o", "ExitOnForwardFailure=yes"]);
+    for forward in forwards {
+        command.args(["-R", forward]);
+    }
+    command.arg(gateway());
+    start(command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_nothing_but_ssh_joins_and_shows_its_page_to_whom_its_owner_lets_in() {
+    let lab = Lab::start().await;
+    let page = web::web(|_| web::ok("the printer")).await;
+    let key = Key::make();
+    let invite = lab.invite(InviteRequest { name: Some(Label::parse("zumi01").unwrap()), ..Default::default() }).await;
+    let mut join = lab.openssh(&key.path());
+    join.arg(gateway()).args(["join", invite.to_text().expose()]);
+    let joined = run(join).await;
+    assert!(joined.is_success && joined.said.contains("device \"zumi01\""), "{joined:?}");
+
+    let mut offer = lab.openssh(&key.path());
+    offer.args(["-R", &format!("printer1:80:{}", page.address), &format!("somebody@{}", gateway())]);
+    let client = start(offer);
+    client.until_said("printer1.gw.test").await;
+    client.until_said("doorward access zumi01/printer1").await;
+    assert!(is_online(&lab, "zumi01"));
+    let visit = async || visitor::get(lab.http(), "printer1.gw.test", "/").await;
+    assert_eq!(visit().await.status, StatusCode::NOT_FOUND, "nobody, unless said");
+    lab.set_access("zumi01", "printer1", PolicyDocument::public()).await;
+    assert_eq!(visit().await.text(), "the printer");
+    client.until_said("printer1: a visit").await;
+    client.end().await;
+    until("the device is offline", async || !is_online(&lab, "zumi01")).await;
+    assert_eq!(visit().await.status, StatusCode::BAD_GATEWAY);
+    let again = forwarding(&lab, &key, &[format!("printer1:80:{}", page.address)]);
+    until_online(&lab, "zumi01").await;
+    until("the page is back", async || visit().await.status == StatusCode::OK).await;
+    drop(again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_nobody_knows_gets_words_and_nothing_else() {
+    let lab = Lab::start().await;
+    let key = Key::make();
+    let echo = target::echo().await;
+    let shell = {
+        let mut command = lab.openssh(&key.path());
+        command.arg(gateway());
+        run(command).await
+    };
+    assert!(!shell.is_success && shell.said.contains("does not know your key SHA256:"), "{shell:?}");
+    let mut forward = forwarding(&lab, &key, &[format!("printer1:80:{}", echo.address)]);
+    forward.until_ended().await;
+    assert!(forward.said().contains("remote port forwarding failed"), "{}", forward.said());
+    let wrong = {
+        let mut command = lab.openssh(&key.path());
+        command.arg(gateway()).args(["join", "DW1AAAA"]);
+        run(command).await
+    };
+    assert!(!wrong.is_success && wrong.said.contains("the invite is damaged"), "{wrong:?}");
+    let mut way = lab.openssh(&key.path());
+    way.args(["-W", "pi:22", &gateway()]);
+    let way = run(way).await;
+    assert!(!way.is_success && way.said.contains("prohibited"), "{way:?}");
+    assert_eq!(lab.control().snapshot().devices().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_port_is_refused_with_the_command_that_allows_it_and_then_it_is_the_devices_for_ever() {
+    let lab = Lab::start().await;
+    let (echo, key) = (target::echo().await, lab.ssh_device("zumi01").await);
+    let port = lab.control().site().tcp_ports.clone().next().unwrap();
+    let forwards = [format!("{port}:{}", echo.address)];
+    let mut refused = forwarding(&lab, &key, &forwards);
+    refused.until_ended().await;
+    assert!(refused.said().contains("remote port forwarding failed"), "{}", refused.said());
+    let told = {
+        let mut command = lab.openssh(&key.path());
+        command.args(["-R", &forwards[0], &gateway()]);
+        run(command).await
+    };
+    let name = format!("port-{port}");
+    assert!(told.said.contains(&format!("doorward access zumi01/{name} set --public")), "{told:?}");
+    lab.set_access("zumi01", &name, PolicyDocument::public()).await;
+    let client = forwarding(&lab, &key, &forwards);
+    until_online(&lab, "zumi01").await;
+    let at = lab.port("zumi01", &name, Protocol::Tcp);
+    assert_eq!(at.port(), port);
+    says_back(&mut TcpStream::connect(at).await.unwrap(), b"hello").await;
+    client.end().await;
+
+    let outside = forwarding(&lab, &key, &[format!("22:{}", echo.address)]);
+    let mut outside = outside;
+    outside.until_ended().await;
+    assert!(!outside.child.wait().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn port_0_is_answered_with_a_port_that_stays() {
+    let lab = Lab::start().await;
+    let (echo, key) = (target::echo().await, lab.ssh_device("zumi01").await);
+    let forwards = [format!("0:{}", echo.address)];
+    forwarding(&lab, &key, &forwards).until_ended().await;
+    lab.set_access("zumi01", "tcp", PolicyDocument::public()).await;
+    for _ in 0..2 {
+        let client = forwarding(&lab, &key, &forwards);
+        client.until_said("Allocated port").await;
+        let port = lab.port("zumi01", "tcp", Protocol::Tcp);
+        client.until_said(&format!("Allocated port {}", port.port())).await;
+        says_back(&mut TcpStream::connect(port).await.unwrap(), b"hello").await;
+        client.end().await;
+        until("the device is offline", async || !is_online(&lab, "zumi01")).await;
+    }
+}
+
+async fn says_back(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin), text: &[u8]) {
+    stream.write_all(text).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut back = vec![0; text.len()];
+    timeout(LIMIT, stream.read_exact(&mut back)).await.expect("an answer in time").unwrap();
+    assert_eq!(back, text);
+}
+
+/// A raw port that is open to everybody, over whichever client.
+async fn through(client: impl FnOnce(&Lab, &Key, u16, SocketAddr) -> Command) {
+    let lab = Lab::start().await;
+    let (echo, key) = (target::echo().await, lab.ssh_device("zumi01").await);
+    let port = lab.control().site().tcp_ports.clone().next().unwrap();
+    forwarding(&lab, &key, &[format!("{port}:{}", echo.address)]).until_ended().await;
+    lab.set_access("zumi01", &format!("port-{port}"), PolicyDocument::public()).await;
+    let client = start(client(&lab, &key, port, echo.address));
+    let started = Instant::now();
+    while !is_online(&lab, "zumi01") {
+        assert!(started.elapsed() < LIMIT, "{}", client.said());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let at = lab.port("zumi01", &format!("port-{port}"), Protocol::Tcp);
+    let mut visitor = TcpStream::connect(at).await.unwrap();
+    says_back(&mut visitor, b"hello").await;
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+    let (mut reader, mut writer) = visitor.split();
+    let sending = async {
+        writer.write_all(&large).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let mut back = Vec::new();
+    let both = async { tokio::join!(sending, reader.read_to_end(&mut back)) };
+    let ((), read) = timeout(LIMIT, both).await.expect("3 MB in time");
+    read.unwrap();
+    assert!(back == large, "{} bytes came back", back.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropbear_forwards() {
+    through(|lab, key, port, echo| {
+        let mut command = Command::new("dbclient");
+        command.args(["-y", "-y", "-N", "-T", "-p", &lab.ssh_port(), "-i"]).arg(key.for_dropbear());
+        command.args(["-R", &format!("{port}:{echo}"), &gateway()]);
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plink_forwards() {
+    through(|lab, key, port, echo| {
+        let host_key = std::thread::scope(|scope| {
+            let runtime = tokio::runtime::Handle::current();
+            scope.spawn(move || runtime.block_on(lab.control().ssh_host_public_keys())).join().unwrap().unwrap()
+        });
+        let key_of_host: doorward_core::ssh::PublicKey = host_key[0].parse().unwrap();
+        let fingerprint = doorward_control::KeyFingerprint::of(&key_of_host).to_string();
+        let mut command = Command::new("plink");
+        command.args(["-batch", "-ssh", "-hostkey", &fingerprint, "-P", &lab.ssh_port(), "-i"]).arg(key.for_putty());
+        command.args(["-N", "-R", &format!("{port}:{echo}"), &format!("zumi01@{}", gateway())]);
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paramiko_forwards() {
+    const SCRIPT: &str = r#"
+import socket, sys, threading, paramiko
+port, key, remote, echo_host, echo_port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+client = paramiko.SSHClient()
+client.set_missing_host_key_policy(paramiko.WarningPolicy())
+client.connect("127.0.0.1", port, username="zumi01", key_filename=key, look_for_keys=False, allow_agent=False)
+transport = client.get_transport()
+transport.request_port_forward("", remote)
+def passing(channel):
+    target = socket.create_connection((echo_host, echo_port))
+    def up():
+        while True:
+            data = channel.recv(65536)
+            if not data:
+                break
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    threading.Thread(target=up, daemon=True).start()
+    while True:
+        data = target.recv(65536)
+        if not data:
+            break
+        channel.sendall(data)
+    channel.shutdown_write()
+while True:
+    channel = transport.accept(1000)
+    if channel is not None:
+        threading.Thread(target=passing, args=(channel,), daemon=True).start()
+"#;
+    through(|lab, key, port, echo| {
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", SCRIPT, &lab.ssh_port()]).arg(key.path());
+        command.args([port.to_string(), echo.ip().to_string(), echo.port().to_string()]);
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_connection_has_the_name_and_gives_it_back_when_it_ends() {
+    let lab = Lab::start().await;
+    let (old, new) = (web::web(|_| web::ok("old")).await, web::web(|_| web::ok("new")).await);
+    let key = lab.ssh_device("zumi01").await;
+    let offer = |at: SocketAddr| forwarding(&lab, &key, &[format!("cam:80:{at}")]);
+    let text = async || visitor::get(lab.http(), "cam.gw.test", "/").await.text();
+    let first = offer(old.address);
+    until_online(&lab, "zumi01").await;
+    lab.set_access("zumi01", "cam", PolicyDocument::public()).await;
+    assert_eq!(text().await, "old");
+    let second = offer(new.address);
+    until("the newest has the name", async || text().await == "new").await;
+    second.end().await;
+    until("the one before has it again", async || text().await == "old").await;
+    first.end().await;
+    until("the device is offline", async || !is_online(&lab, "zumi01")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_nothing_any_more_is_noticed_within_15_seconds() {
+    let lab = Lab::start().await;
+    let (echo, key) = (target::echo().await, lab.ssh_device("zumi01").await);
+    let client = forwarding(&lab, &key, &[format!("cam:80:{}", echo.address)]);
+    until_online(&lab, "zumi01").await;
+    let pid = client.child.id().unwrap().to_string();
+    let stop = std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap();
+    assert!(stop.success());
+    let took = until("the device is offline", async || !is_online(&lab, "zumi01")).await;
+    println!("a silent client was given up after {took:?}");
+    assert!(took < Duration::from_secs(17), "it took {took:?}");
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_loses_their_key_loses_their_connection_within_a_second() {
+    let lab = Lab::start().await;
+    let (page, key) = (web::web(|_| web::ok("x")).await, lab.ssh_device("zumi01").await);
+    let mut client = forwarding(&lab, &key, &[format!("cam:80:{}", page.address)]);
+    until_online(&lab, "zumi01").await;
+    let fingerprint = doorward_control::KeyFingerprint::of(&key.public());
+    let started = Instant::now();
+    lab.control().remove_ssh_key(fingerprint, jiff::Timestamp::now()).await.unwrap();
+    client.until_ended().await;
+    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+    assert!(!is_online(&lab, "zumi01"));
+    let mut again = forwarding(&lab, &key, &[format!("cam:80:{}", page.address)]);
+    again.until_ended().await;
+    assert!(!is_online(&lab, "zumi01"));
+}
+
+/// `ssh -W host:port`, with its standard streams for the connection.
+fn way_in(lab: &Lab, key: &Key, user: &str, to: &str) -> tokio::process::Child {
+    let mut command = lab.openssh(&key.path());
+    command.args(["-q", "-W", to, &format!("{user}@{}", gateway())]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+async fn ends(mut child: tokio::process::Child) {
+    timeout(LIMIT, child.wait()).await.expect("it is refused").unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_get_by_ssh_to_what_lists_them_by_every_name_and_to_nothing_else() {
+    let lab = Lab::start().await;
+    let echo = target::echo().await;
+    let mut ssh = service("shell", &format!("tcp://{}", echo.address));
+    (ssh.offer.virtual_port, ssh.offer.access) = (Some(22), people(&["anna"]));
+    let _device = lab.device("pi", vec![ssh]).await;
+    let (anna, carl) = (lab.ssh_person("anna").await, lab.ssh_person("carl").await);
+    for (user, to) in
+        [("root", "pi:22"), ("root", "PI:22"), ("root", "shell.pi:1"), ("pi", "127.0.0.1:22"), ("pi", "localhost:22")]
+    {
+        let mut child = way_in(&lab, &anna, user, to);
+        let mut both = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        says_back(&mut both, b"hello").await;
+    }
+    for (user, to) in [
+        ("root", "pi:23"),
+        ("root", "127.0.0.1:22"),
+        ("root", "nobody:22"),
+        ("pi", "127.0.0.1:23"),
+        ("root", "cam.pi:22"),
+    ] {
+        ends(way_in(&lab, &anna, user, to)).await;
+    }
+    let own = echo.address.port();
+    ends(way_in(&lab, &anna, "pi", &format!("127.0.0.1:{own}"))).await;
+    ends(way_in(&lab, &anna, "root", &format!("127.0.0.1:{own}"))).await;
+    ends(way_in(&lab, &carl, "root", "pi:22")).await;
+    assert_eq!(knock(lab.port("pi", "shell", Protocol::Tcp)).await, Ending::Reset, "a raw port cannot tell who comes");
+    let mut shown = lab.openssh(&anna.path());
+    shown.arg(gateway());
+    let shown = run(shown).await;
+    assert!(shown.said.contains("pi/shell") && shown.said.contains("ssh -J") && shown.is_success, "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrowed_policy_or_a_lost_key_cuts_a_way_in_within_a_second() {
+    let lab = Lab::start().await;
+    let echo = target::echo().await;
+    let mut ssh = service("shell", &format!("tcp://{}", echo.address));
+    (ssh.offer.virtual_port, ssh.offer.access) = (Some(22), people(&["anna"]));
+    let _device = lab.device("pi", vec![ssh]).await;
+    let anna = lab.ssh_person("anna").await;
+    for cut in ["the policy", "the key"] {
+        let mut child = way_in(&lab, &anna, "root", "pi:22");
+        let (mut from, mut to) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        says_back(&mut tokio::io::join(&mut from, &mut to), b"hello").await;
+        let started = Instant::now();
+        if cut == "the policy" {
+            lab.set_access("pi", "shell", people(&["ben"])).await;
+        } else {
+            let fingerprint = doorward_control::KeyFingerprint::of(&anna.public());
+            lab.control().remove_ssh_key(fingerprint, jiff::Timestamp::now()).await.unwrap();
+        }
+        timeout(LIMIT, child.wait()).await.expect("it is cut").unwrap();
+        assert!(started.elapsed() < Duration::from_secs(1), "{cut}: it took {:?}", started.elapsed());
+        lab.set_access("pi", "shell", people(&["anna"])).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visit_over_a_forward_is_cut_like_any_other_and_the_rest_goes_on() {
+    let lab = Lab::start().await;
+    let (echo, page) = (target::echo().await, web::web(|_| web::ok("still here")).await);
+    let key = lab.ssh_device("zumi01").await;
+    let port = lab.control().site().tcp_ports.clone().next().unwrap();
+    let name = format!("port-{port}");
+    let forwards = [format!("{port}:{}", echo.address), format!("cam:80:{}", page.address)];
+    forwarding(&lab, &key, &forwards).until_ended().await;
+    lab.set_access("zumi01", &name, PolicyDocument::public()).await;
+    let _client = forwarding(&lab, &key, &forwards);
+    until("both are offered", async || {
+        let device = lab.control().snapshot().device_by_name(&Label::parse("zumi01").unwrap()).unwrap();
+        lab.control()
+            .snapshot()
+            .services_of(device.id)
+            .filter(|r| r.service.standing == doorward_core::service::Standing::Offered)
+            .count()
+            == 2
+    })
+    .await;
+    lab.set_access("zumi01", "cam", PolicyDocument::public()).await;
+    let mut visitor = TcpStream::connect(lab.port("zumi01", &name, Protocol::Tcp)).await.unwrap();
+    says_back(&mut visitor, b"hello").await;
+    let started = Instant::now();
+    lab.set_access("zumi01", &name, PolicyDocument::default()).await;
+    assert_eq!(ending(&mut visitor, Duration::from_secs(5)).await, Ending::Reset);
+    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+    assert_eq!(visitor::get(lab.http(), "cam.gw.test", "/").await.text(), "still here");
+}
