@@ -115,10 +115,8 @@ pub fn start(mut command: Command) -> Client {
 
 pub async fn run(command: Command) -> Ended {
     let mut client = start(command);
-    let status = timeout(LIMIT, client.child.wait()).await.expect("the client ends").unwrap();
-    for listener in client.listeners.drain(..) {
-        timeout(LIMIT, listener).await.expect("its words end with it").unwrap();
-    }
+    client.until_ended().await;
+    let status = client.child.wait().await.unwrap();
     Ended { is_success: status.success(), said: client.said() }
 }
 
@@ -141,6 +139,9 @@ impl Client {
 
     pub async fn until_ended(&mut self) {
         timeout(LIMIT, self.child.wait()).await.expect("the client ends").unwrap();
+        for listener in self.listeners.drain(..) {
+            timeout(LIMIT, listener).await.expect("its words end with it").unwrap();
+        }
     }
 }
 

@@ -37,6 +37,19 @@ pub async fn echo() -> Target {
     Target { address, task }
 }
 
+/// Sends without end.
+pub async fn flood() -> Target {
+    let listener = TcpListener::bind((crate::LOOPBACK, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let Ok((mut socket, _)) = listener.accept().await else { return };
+            tokio::spawn(async move { while socket.write_all(&[7; 65536]).await.is_ok() {} });
+        }
+    });
+    Target { address, task }
+}
+
 /// Says one line to whoever connects, and ends.
 pub async fn says(line: &'static str) -> Target {
     let listener = TcpListener::bind((crate::LOOPBACK, 0)).await.unwrap();

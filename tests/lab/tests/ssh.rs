@@ -66,7 +66,7 @@ async fn a_machine_with_nothing_but_ssh_joins_and_shows_its_page_to_whom_its_own
     client.until_said("printer1: a visit").await;
     client.end().await;
     until("the device is offline", async || !is_online(&lab, "zumi01")).await;
-    assert_eq!(visit().await.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(visit().await.status, StatusCode::SERVICE_UNAVAILABLE);
     let again = forwarding(&lab, &key, &[format!("printer1:80:{}", page.address)]);
     until_online(&lab, "zumi01").await;
     until("the page is back", async || visit().await.status == StatusCode::OK).await;
@@ -408,4 +408,41 @@ async fn a_visit_over_a_forward_is_cut_like_any_other_and_the_rest_goes_on() {
     assert_eq!(ending(&mut visitor, Duration::from_secs(5)).await, Ending::Reset);
     assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
     assert_eq!(visitor::get(lab.http(), "cam.gw.test", "/").await.text(), "still here");
+}
+
+/// Visitors of a raw port, one of whom reads nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_stops_reading_stalls_nobody_else_of_the_device() {
+    let lab = Lab::start().await;
+    let (echo, flood, key) = (target::echo().await, target::flood().await, lab.ssh_device("zumi01").await);
+    let ports: Vec<_> = lab.control().site().tcp_ports.clone().take(2).collect();
+    let forwards = [format!("{}:{}", ports[0], echo.address), format!("{}:{}", ports[1], flood.address)];
+    for (forward, port) in forwards.iter().zip(&ports) {
+        forwarding(&lab, &key, std::slice::from_ref(forward)).until_ended().await;
+        lab.set_access("zumi01", &format!("port-{port}"), PolicyDocument::public()).await;
+    }
+    let mut client = forwarding(&lab, &key, &forwards);
+    until("both are offered", async || {
+        let open = |port: &u16| lab.control().snapshot().tcp(*port).is_some();
+        is_online(&lab, "zumi01") && ports.iter().all(open)
+    })
+    .await;
+    lab.until_listening().await;
+    let at = |n: usize| lab.port("zumi01", &format!("port-{}", ports[n]), Protocol::Tcp);
+    let mut stalled = TcpStream::connect(at(1)).await.unwrap();
+    stalled.read_exact(&mut [0; 1000]).await.unwrap();
+    let mut talking = TcpStream::connect(at(0)).await.unwrap();
+    let mut worst = Duration::ZERO;
+    for _ in 0..150 {
+        let asked = Instant::now();
+        says_back(&mut talking, b"hello").await;
+        worst = worst.max(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    says_back(&mut TcpStream::connect(at(0)).await.unwrap(), b"a new one").await;
+    println!("an echo beside a visitor who does not read took {worst:?} at most");
+    assert!(worst < Duration::from_secs(2), "an echo took {worst:?}");
+    let mut rest = vec![0; 20_000_000];
+    timeout(LIMIT, stalled.read_exact(&mut rest)).await.expect("whoever reads again gets the rest").unwrap();
+    assert!(client.child.try_wait().unwrap().is_none(), "{}", client.said());
 }
