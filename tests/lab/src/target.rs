@@ -44,7 +44,8 @@ pub async fn flood() -> Target {
     let task = tokio::spawn(async move {
         loop {
             let Ok((mut socket, _)) = listener.accept().await else { return };
-            tokio::spawn(async move { while socket.write_all(&[7; 65536]).await.is_ok() {} });
+            let chunk = vec![7; 65536];
+            tokio::spawn(async move { while socket.write_all(&chunk).await.is_ok() {} });
         }
     });
     Target { address, task }

@@ -1,5 +1,7 @@
 //! Devices that have nothing but an SSH client, and visitors that have nothing but one.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
+
 use doorward_control::{InviteRequest, LinkState, Protocol};
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::names::Label;
