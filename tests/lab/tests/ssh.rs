@@ -448,3 +448,86 @@ async fn a_visitor_who_stops_reading_stalls_nobody_else_of_the_device() {
     timeout(LIMIT, stalled.read_exact(&mut rest)).await.expect("whoever reads again gets the rest").unwrap();
     assert!(client.child.try_wait().unwrap().is_none(), "{}", client.said());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_several_keys_gets_in_by_the_one_that_is_known() {
+    let lab = Lab::start().await;
+    let (known, unknown) = (lab.ssh_person("anna").await, Key::make());
+    let mut command = lab.openssh(&unknown.path());
+    command.arg("-i").arg(known.path()).arg(gateway());
+    let shown = run(command).await;
+    assert!(shown.is_success && shown.said.contains("You are anna."), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_agent_is_online_offers_nothing_by_ssh() {
+    let lab = Lab::start().await;
+    let echo = target::echo().await;
+    let _device = lab.device("pi", vec![service("echo", &format!("tcp://{}", echo.address))]).await;
+    let key = lab.ssh_device("pi").await;
+    let mut command = lab.openssh(&key.path());
+    command.args(["-R", &format!("cam:80:{}", echo.address), &gateway()]);
+    let refused = run(command).await;
+    assert!(refused.said.contains("has an agent that is online"), "{refused:?}");
+    says_back(&mut TcpStream::connect(lab.port("pi", "echo", Protocol::Tcp)).await.unwrap(), b"as before").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn autossh_comes_back_to_the_same_host_key_and_address_after_the_gateway_restarted() {
+    let lab = Lab::start().await;
+    let (page, key) = (web::web(|_| web::ok("the camera")).await, lab.ssh_device("zumi01").await);
+    let hosts = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new("autossh");
+    command.env("AUTOSSH_GATETIME", "0").args(["-M", "0", "-F", "none", "-N", "-T", "-p", &lab.ssh_port(), "-i"]);
+    command.arg(key.path()).args(["-o", "IdentitiesOnly=yes", "-o", "ExitOnForwardFailure=yes"]);
+    command.args(["-o", "StrictHostKeyChecking=accept-new", "-o"]);
+    command.arg(format!("UserKnownHostsFile={}", hosts.path().display()));
+    command.args(["-R", &format!("cam:80:{}", page.address), &gateway()]);
+    let _client = start(command);
+    until_online(&lab, "zumi01").await;
+    lab.set_access("zumi01", "cam", PolicyDocument::public()).await;
+    assert_eq!(visitor::get(lab.http(), "cam.gw.test", "/").await.text(), "the camera");
+    let lab = lab.restart_gateway().await;
+    let took =
+        until("the page is back", async || visitor::get(lab.http(), "cam.gw.test", "/").await.text() == "the camera")
+            .await;
+    println!("after a restart of the gateway the page was back in {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_floods_and_silence_are_survived_and_given_up_in_time() {
+    let lab = Lab::start().await;
+    let at = lab.gateway.gateway.bound().ssh[0];
+    let hello = b"SSH-2.0-something\r\n".to_vec();
+    // A packet's length, and a kind of key exchange that makes no sense.
+    let packet = |length: u32, rest: &[u8]| [&hello[..], &length.to_be_bytes(), rest].concat();
+    let mut inputs: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        vec![b'x'; 1_000_000],
+        vec![0; 1_000_000],
+        hello.clone(),
+        packet(0, &[]),
+        packet(u32::MAX, &[255; 100_000]),
+        packet(0x8000_0000, &[0; 1000]),
+        packet(12, &[4, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        packet(12, &[200, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    inputs.extend(
+        (0..20_u8).map(|seed| packet(300, &(0..300_u16).map(|n| (n as u8).wrapping_mul(seed)).collect::<Vec<_>>())),
+    );
+    let given_up = inputs.into_iter().map(async |input| {
+        let mut socket = TcpStream::connect(at).await.unwrap();
+        let started = Instant::now();
+        let _ = socket.write_all(&input).await;
+        let mut rest = Vec::new();
+        let _ = timeout(Duration::from_secs(25), socket.read_to_end(&mut rest)).await.expect("it is given up");
+        started.elapsed()
+    });
+    let took = futures_util::future::join_all(given_up).await;
+    println!("the last was given up after {:?}", took.iter().max());
+    let known = lab.ssh_person("anna").await;
+    let mut command = lab.openssh(&known.path());
+    command.arg(gateway());
+    assert!(run(command).await.is_success, "others are served");
+}

@@ -58,12 +58,11 @@ pub(crate) fn configuration(keys: &[HostKey]) -> Result<Arc<Config>, StartError>
 
 fn preferred() -> Preferred {
     Preferred {
+        // No groups of numbers: 4096 bits of them cost a stranger nothing and us a lot (CVE-2002-20001).
         kex: Cow::Borrowed(&[
             kex::MLKEM768X25519_SHA256,
             kex::CURVE25519,
             kex::CURVE25519_PRE_RFC_8731,
-            kex::DH_G16_SHA512,
-            kex::DH_G18_SHA512,
             kex::EXTENSION_SUPPORT_AS_SERVER,
             kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
         ]),
