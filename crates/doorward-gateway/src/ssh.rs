@@ -40,8 +40,8 @@ pub(crate) use host_keys::{configuration, make as make_host_keys};
 
 /// How long a client may take to say who it is. The same for what a guest wants, and to do it.
 const STRANGER_LIMIT: Duration = Duration::from_secs(20);
-/// A client that says nothing for so long is gone. It is asked for a sign of life more often than that.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A client that says nothing for so long is gone; noticed within 15 s. It is asked for a sign of life more often.
+const SILENCE: Duration = Duration::from_secs(14);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
