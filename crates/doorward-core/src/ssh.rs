@@ -144,7 +144,8 @@ fn execute(identity: &Identity, command: &str) -> Meaning {
 
 /// A service is named by the bind address; a client that was given none sends one of these.
 fn is_no_name(host: &str) -> bool {
-    matches!(host, "" | "*" | "localhost" | "127.0.0.1" | "::1" | "0.0.0.0" | "::")
+    let host = host.strip_suffix('.').unwrap_or(host);
+    matches!(host, "" | "*" | "127.0.0.1" | "::1" | "0.0.0.0" | "::") || host.eq_ignore_ascii_case("localhost")
 }
 
 fn wanted(device: &Label, host: &str, port: u32) -> Result<Wanted, Refusal> {

@@ -5,10 +5,12 @@
 
 mod requests;
 mod script;
+mod ssh;
 mod wire;
 mod words;
 
 pub use requests::framing;
+pub use ssh::{ssh_key, ssh_request};
 pub use wire::{datagram, lane_stream, message_decode, read_frame};
 pub use words::{address, authority, invite, offer, policy, schedule};
 
@@ -27,4 +29,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("policy", policy),
     ("read_frame", read_frame),
     ("schedule", schedule),
+    ("ssh_key", ssh_key),
+    ("ssh_request", ssh_request),
 ];
