@@ -1,6 +1,7 @@
 //! The SSH room: devices that have nothing but `ssh -R`, and visitors that have nothing but `ssh`. One connection may be
 //! link and entrance at once. The reasons are in docs/decisions/0040-ssh.md, what may be asked in `core::ssh`.
 
+mod connections;
 mod greeting;
 mod host_keys;
 mod inward;
@@ -22,13 +23,10 @@ use crate::listen::accept;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
 use crate::tasks::Tasks;
-use doorward_control::{KeyFingerprint, Snapshot, SshStanding};
 use russh::server::Config;
 use session::{Known, SshSession};
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -36,6 +34,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 use wire::{Shared, Wire};
 
+pub(crate) use connections::Connections;
 pub(crate) use host_keys::{configuration, make as make_host_keys};
 
 /// How long a client may take to say who it is. The same for what a guest wants, and to do it.
@@ -55,67 +54,6 @@ pub(crate) struct Room {
     pub(crate) configuration: Arc<Config>,
     /// As visitors dial it.
     pub(crate) port: u16,
-}
-
-/// Those that stand, with the keys by which they came in.
-#[derive(Default)]
-pub(crate) struct Connections {
-    standing: Mutex<HashMap<u64, Standing>>,
-    last: AtomicU64,
-}
-
-struct Standing {
-    key: Option<KeyFingerprint>,
-    shared: Arc<Shared>,
-}
-
-impl Connections {
-    /// Ends those whose key is not what it was when they came in.
-    pub(crate) fn end_strangers(&self, snapshot: &Snapshot) {
-        for standing in self.table().values() {
-            let is_refused = standing.key.is_some_and(|key| match snapshot.ssh_standing(&key) {
-                SshStanding::Device(_) | SshStanding::Person(_) => false,
-                SshStanding::Refused | SshStanding::Unknown => true,
-            });
-            if is_refused {
-                standing.shared.break_off();
-            }
-        }
-    }
-
-    pub(crate) fn end_all(&self) {
-        self.table().values().for_each(|standing| standing.shared.break_off());
-    }
-
-    fn enter(self: &Arc<Self>, shared: Arc<Shared>) -> Seat {
-        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        self.table().insert(number, Standing { key: None, shared: shared.clone() });
-        Seat { number, shared, connections: self.clone() }
-    }
-
-    fn came_in_by(&self, number: u64, key: KeyFingerprint) {
-        if let Some(standing) = self.table().get_mut(&number) {
-            standing.key = Some(key);
-        }
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Standing>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection's place among those that stand. Without it the connection ends: russh runs it in a task of its own.
-struct Seat {
-    number: u64,
-    shared: Arc<Shared>,
-    connections: Arc<Connections>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.connections.table().remove(&self.number);
-        self.shared.break_off();
-    }
 }
 
 pub(crate) async fn serve(room: Arc<Room>, listener: TcpListener) {

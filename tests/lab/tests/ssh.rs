@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-use doorward_control::{InviteRequest, LinkState, Protocol};
+use doorward_control::{InviteRequest, LinkState, NewHolder, Protocol};
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::names::Label;
 use doorward_lab::ssh::{Client, Key, gateway, run, start};
@@ -303,6 +303,16 @@ async fn whoever_loses_their_key_loses_their_connection_within_a_second() {
     assert!(!is_online(&lab, "zumi01"));
     let mut again = forwarding(&lab, &key, &[format!("cam:80:{}", page.address)]);
     again.until_ended().await;
+    assert!(!is_online(&lab, "zumi01"));
+
+    // Nor does it stay theirs if it becomes somebody else's at once.
+    let (now, device) = (jiff::Timestamp::now(), |name| NewHolder::Device(Label::parse(name).unwrap()));
+    lab.control().add_ssh_keys(device("zumi01"), vec![key.public()], now).await.unwrap();
+    let mut client = forwarding(&lab, &key, &[format!("cam:80:{}", page.address)]);
+    until_online(&lab, "zumi01").await;
+    lab.control().remove_ssh_key(fingerprint, now).await.unwrap();
+    lab.control().add_ssh_keys(device("zumi02"), vec![key.public()], now).await.unwrap();
+    client.until_ended().await;
     assert!(!is_online(&lab, "zumi01"));
 }
 

@@ -1,5 +1,6 @@
 //! One SSH connection, as russh tells what happens on it. What may be asked and what it means is decided in `core::ssh`.
 
+use super::connections::holder_of;
 use super::inward::Asking;
 use super::link::{MAX_CHANNELS, Opener, SshLink};
 use super::offering::Asked;
@@ -8,7 +9,7 @@ use super::queue::Queues;
 use super::terminal::{Line, Terminal};
 use super::wire::Shared;
 use super::{Room, greeting};
-use doorward_control::{Device, KeyFingerprint, LinkId, LinkReport, SshEnrolment, SshStanding};
+use doorward_control::{Device, KeyFingerprint, LinkId, LinkReport, SshEnrolment, SshHolder, SshStanding};
 use doorward_core::access::{Proof, Visitor};
 use doorward_core::audit::Deed;
 use doorward_core::invite::Invite;
@@ -76,6 +77,8 @@ pub(super) struct Leaving {
 
 /// Lines that wait for a terminal.
 const NEWS: usize = 64;
+/// Of what was said before there was a terminal.
+const MOST_SAID: usize = 16 * 1024;
 /// Session channels at once.
 const MAX_SESSIONS: usize = 16;
 
@@ -162,8 +165,10 @@ impl SshSession {
     fn tell(&mut self, text: String, session: &mut Session) {
         let _ = session.debug(true, &text, "en");
         if self.news.is_some() {
-            self.said += &text;
-            self.said.push('\n');
+            if self.said.len() < MOST_SAID {
+                self.said += &text;
+                self.said.push('\n');
+            }
         } else {
             let _ = self.terminals.try_send(Line::Text(text));
         }
@@ -332,12 +337,18 @@ impl Handler for SshSession {
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         let Some(key) = read(key.public_key) else { return Ok(Auth::reject()) };
         let fingerprint = KeyFingerprint::of(&key);
-        // Entered first: a change that comes now finds it.
-        self.room.connections.came_in_by(self.number, fingerprint);
-        self.who = match self.room.admission.control.snapshot().ssh_standing(&fingerprint) {
-            SshStanding::Device(device) => Who::Device(device.id),
-            SshStanding::Person(name) => Who::Person(name),
-            SshStanding::Unknown | SshStanding::Refused => return Ok(Auth::reject()),
+        let holder = || holder_of(&self.room.admission.control.snapshot(), &fingerprint);
+        let Some(before) = holder() else { return Ok(Auth::reject()) };
+        if !self.room.connections.came_in_by(self.number, fingerprint, before.clone()) {
+            debug!("as many SSH connections by one key as there may be");
+            return Ok(Auth::reject());
+        }
+        if holder().as_ref() != Some(&before) {
+            return Ok(Auth::reject());
+        }
+        self.who = match before {
+            SshHolder::Device(id) => Who::Device(id),
+            SshHolder::Person(name) => Who::Person(name),
         };
         user.clone_into(&mut self.user);
         self.known.send_replace(Known::Somebody);
