@@ -49,7 +49,7 @@ pub(crate) fn settings(directory: &Path, ports: Ports) -> settings::ServeSetting
         listen: settings::Listen {
             https: Some(at(ports.https)),
             quic: Some(at(ports.quic)),
-            ssh: Some(Vec::new()),
+            ssh: Some(at(0)),
             ports: Some(vec![LOOPBACK]),
             operations: Some(SocketAddr::new(LOOPBACK, 0)),
             ..settings::Listen::default()

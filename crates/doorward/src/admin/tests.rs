@@ -305,3 +305,33 @@ async fn a_gateway_that_hangs_is_not_waited_for_for_ever() {
     let error = devices::all(&owner).await.unwrap_err();
     assert!(matches!(error, AskError::Silent { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn ssh_keys_are_added_listed_and_removed() {
+    let bed = Testbed::start().await;
+    let owner = &bed.owner;
+    let empty = ssh::list(owner, Form::Table, now()).await.unwrap();
+    assert!(empty.contains("doorward people add-key"), "what to do when empty: {empty}");
+    let ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
+    let file = format!("# hers\n{ed25519} anna@laptop\n");
+    let anna = ssh::Holder::Person("anna".to_owned());
+    assert_eq!(ssh::add(owner, &anna, &file).await.unwrap(), "One key more is anna's.\n");
+    assert!(ssh::add(owner, &anna, &file).await.unwrap().starts_with("Nothing was new"));
+    let zumi = ssh::Holder::Device("zumi01".to_owned());
+    let taken = ssh::add(owner, &zumi, ed25519).await.unwrap_err().to_string();
+    assert!(taken.contains("doorward ssh-keys"), "{taken}");
+    let broken = ssh::add(owner, &zumi, "no key").await.unwrap_err().to_string();
+    assert!(broken.contains("not an SSH public key"), "{broken}");
+    let listed = ssh::list(owner, Form::Table, now()).await.unwrap();
+    let row = line(&listed, "anna");
+    let fingerprint = row.split(' ').nth(2).unwrap();
+    assert_eq!(row, format!("anna ssh-ed25519 {fingerprint} just now"));
+    ssh::remove(owner, fingerprint).await.unwrap();
+    let again = ssh::remove(owner, fingerprint).await.unwrap_err().to_string();
+    assert!(again.contains("no SSH key") && again.contains("doorward ssh-keys"), "{again}");
+    assert_eq!(ssh::add(owner, &zumi, ed25519).await.unwrap(), "One key more is device zumi01's.\n");
+    assert!(devices::list(owner, Form::Table, now()).await.unwrap().contains("zumi01"));
+
+    let host = ssh::host_key(owner).await.unwrap();
+    assert!(host.contains(" ssh-ed25519 AAAA") && host.contains(". IN SSHFP 4 2 "), "{host}");
+}
