@@ -3,8 +3,10 @@
 
 mod connections;
 mod greeting;
+mod handler;
 mod host_keys;
 mod inward;
+mod leaving;
 pub(crate) mod link;
 mod offering;
 mod pipe;
