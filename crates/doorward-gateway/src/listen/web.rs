@@ -1,8 +1,10 @@
-//! HTTPS and HTTP. One TCP port serves browsers and links: the ClientHello's ALPN tells them apart, and it alone
-//! chooses the certificate.
+//! HTTPS and HTTP. One TCP port serves all who speak TLS. The ClientHello tells them apart, in this order: by its name
+//! who comes to a service that speaks TLS itself, then by its ALPN links, authorities, and everybody else.
 
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
+use crate::listen::hello::Hello;
+use crate::listen::passthrough::{self, Passthrough};
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
@@ -28,7 +30,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
 
 /// The web entrance: what each of its connections needs.
@@ -36,6 +37,7 @@ use tracing::debug;
 pub(crate) struct WebEntrance {
     pub(crate) web: Arc<Web>,
     pub(crate) strangers: Arc<Strangers>,
+    pub(crate) passthrough: Arc<Passthrough>,
     /// `None`: plain HTTP.
     pub(crate) certificate: Option<Arc<ServerConfig>>,
     /// Nobody but the web server in front may connect.
@@ -53,7 +55,7 @@ const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Who speaks TLS here, as ALPN says.
+/// Who speaks TLS with the gateway itself, as ALPN says.
 #[derive(Clone, Copy)]
 enum Caller {
     Link,
@@ -63,11 +65,10 @@ enum Caller {
 }
 
 impl Caller {
-    fn of(hello: &ClientHello<'_>) -> Self {
-        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == wanted));
-        if offers(ALPN) {
+    fn of(hello: &Hello<VisitorSocket>) -> Self {
+        if hello.offers(ALPN) {
             Self::Link
-        } else if offers(ACME_ALPN) {
+        } else if hello.offers(ACME_ALPN) {
             Self::Authority
         } else {
             Self::Visitor
@@ -75,8 +76,10 @@ impl Caller {
     }
 }
 
-/// What came of a TLS handshake.
+/// What came of a ClientHello.
 enum Secured {
+    /// It is not for the gateway.
+    Passed(passthrough::Caller),
     Link(TlsStream),
     /// The handshake was all that it wanted to see (RFC 8737, 3).
     Authority,
@@ -135,6 +138,7 @@ impl WebEntrance {
         let securing = self.secure(socket, certificate.clone());
         let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
         match secured {
+            Some(Ok(Ok(Secured::Passed(caller)))) => self.passthrough.visit(caller, peer, (place, handshake)).await,
             Some(Ok(Ok(Secured::Link(stream)))) => {
                 let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
@@ -155,10 +159,15 @@ impl WebEntrance {
         }
     }
 
-    /// The hello's ALPN tells who it is.
+    /// The hello tells who it is.
     async fn secure(&self, socket: VisitorSocket, certificate: Arc<ServerConfig>) -> io::Result<Secured> {
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        match Caller::of(&hello.client_hello()) {
+        let hello = match self.passthrough.take(Hello::read(socket).await?) {
+            Ok(caller) => return Ok(Secured::Passed(caller)),
+            Err(hello) => hello,
+        };
+        let caller = Caller::of(&hello);
+        let hello = hello.into_handshake();
+        match caller {
             Caller::Link => Ok(Secured::Link(hello.into_stream(self.web.acceptor.tls_config()).await?)),
             Caller::Authority => {
                 let config = self.proof_config(&hello.client_hello()).ok_or(io::ErrorKind::ConnectionRefused)?;
