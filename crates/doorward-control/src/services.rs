@@ -283,7 +283,9 @@ fn notes(record: &Arc<ServiceRecord>) -> Vec<String> {
         WhoDocument::Password if record.ports.iter().any(|p| record.routes_port(p)) => {
             notes.push(format!("{path}: a raw port cannot ask for a password, so nobody is admitted there"));
         }
-        WhoDocument::Password if record.hosts.iter().any(|h| h.entrance == HostEntrance::Tls && record.routes_host(h)) => {
+        WhoDocument::Password
+            if record.hosts.iter().any(|h| h.entrance == HostEntrance::Tls && record.routes_host(h)) =>
+        {
             notes.push(format!("{path}: TLS that is passed through asks for no password, so nobody is admitted there"));
         }
         WhoDocument::Password | WhoDocument::Public => {}

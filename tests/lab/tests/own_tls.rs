@@ -75,7 +75,19 @@ async fn curl_and_openssl_trust_each_other_alone_by_certificates_that_the_gatewa
         let refused = curl(stranger).await;
         assert!(!refused.status.success(), "{stranger:?}: {refused:?}");
     }
-    let beside = run(folder, "curl", &["-sS", "--cacert", "own.crt", "--resolve", &format!("other.gw.test:{port}:127.0.0.1"), &format!("https://other.gw.test:{port}/")]).await;
+    let beside = run(
+        folder,
+        "curl",
+        &[
+            "-sS",
+            "--cacert",
+            "own.crt",
+            "--resolve",
+            &format!("other.gw.test:{port}:127.0.0.1"),
+            &format!("https://other.gw.test:{port}/"),
+        ],
+    )
+    .await;
     assert_eq!(beside.status.code(), Some(60), "another name is the gateway's, whose certificate is not this one");
 }
 
@@ -91,7 +103,10 @@ async fn a_service_proves_its_name_to_an_authority_through_the_gateway() {
     let manners = Manners { http: 1, https: outer.https().port(), dns: names.dns, bad_nonces: 0 };
     pebble.start(manners).await;
     until_held(inner.control(), "page-in.gw.test").await;
-    assert!(held(inner.control(), "gw.test").is_none(), "that name leads to the gateway in front, which proves nothing");
+    assert!(
+        held(inner.control(), "gw.test").is_none(),
+        "that name leads to the gateway in front, which proves nothing"
+    );
 
     let socket = TcpStream::connect(outer.https()).await.unwrap();
     let secured = visitor::tls(socket, "page-in.gw.test", &["http/1.1"]).await.unwrap();
@@ -134,9 +149,8 @@ async fn a_wildcard_that_covers_such_a_name_is_neither_shown_nor_spoken_for_it()
     let (own, page) = (TlsTarget::start(VAULT).await, web::web(|_| web::ok("here")).await);
     let services = vec![passing("vault", own.address(), VAULT), service("page", &page.url())];
     let device = lab.device("pi", services).await;
-    let secured = async |host: &str| {
-        visitor::tls(TcpStream::connect(lab.https()).await.unwrap(), host, &["http/1.1"]).await
-    };
+    let secured =
+        async |host: &str| visitor::tls(TcpStream::connect(lab.https()).await.unwrap(), host, &["http/1.1"]).await;
     let shown = secured(VAULT).await.unwrap();
     assert!(shown.get_ref().1.peer_certificates().unwrap()[0] == own.certificate);
 

@@ -114,7 +114,10 @@ async fn names_come_first_then_links_then_proofs_then_http() {
         let visitor = visit(&lab, VAULT, protocols).await.unwrap();
         assert!(shown(&visitor) == *own.certificate, "{protocols:?}");
         let heard = own.hellos().pop().unwrap();
-        assert_eq!((heard.host.as_deref(), heard.protocols), (Some(VAULT), protocols.iter().map(|p| p.to_string()).collect()));
+        assert_eq!(
+            (heard.host.as_deref(), heard.protocols),
+            (Some(VAULT), protocols.iter().map(|p| p.to_string()).collect())
+        );
     }
     let spoken = async |host: &str, protocols: &[&str]| {
         let visitor = visit(&lab, host, protocols).await.ok()?;
@@ -232,7 +235,8 @@ async fn a_name_that_is_passed_through_is_misdirected_over_http_and_never_forwar
         assert_eq!(plain.status, 421, "{host}: {}", plain.text());
     }
     let coalesced = visitor::http2(lab.https(), PAGE).await;
-    let ask = async |host: &str| visitor::send2(&coalesced, request2(host, "/").body(visitor::nothing()).unwrap()).await;
+    let ask =
+        async |host: &str| visitor::send2(&coalesced, request2(host, "/").body(visitor::nothing()).unwrap()).await;
     assert_eq!(ask(PAGE).await.text(), "page");
     assert_eq!(ask(VAULT).await.status, 421, "the gateway's certificate covers *.gw.test");
     assert_eq!(own.hellos(), []);
@@ -271,7 +275,7 @@ async fn a_hello_without_end_or_without_haste_is_given_up() {
     let lab = Lab::start().await;
     let (_echo, _device) = vault(&lab).await;
     // A message of 60 000 bytes, which TLS would allow.
-    let endless = in_records_of(200, &[&[0; 5], &[1, 0, 0xea, 0x60][..], &[0; 60_000]].concat());
+    let endless = in_records_of(200, &[&[0; 5], &[1, 0, 0xea, 0x60][..], &vec![0; 60_000]].concat());
     let (heard, how) = answered(lab.https(), &endless, 4096).await;
     assert!(heard.is_empty() && how != Ending::StillOpen, "{how:?}, {} bytes", heard.len());
 

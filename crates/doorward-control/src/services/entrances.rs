@@ -16,10 +16,19 @@ use std::sync::Arc;
 /// Where visitors reach a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    Web { url: String },
-    Port { protocol: Protocol, host: String, port: u16 },
+    Web {
+        url: String,
+    },
+    Port {
+        protocol: Protocol,
+        host: String,
+        port: u16,
+    },
     /// The service's own TLS, on the gateway's HTTPS port.
-    Tls { host: HostName, port: u16 },
+    Tls {
+        host: HostName,
+        port: u16,
+    },
 }
 
 impl fmt::Display for Reach {

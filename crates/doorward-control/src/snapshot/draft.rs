@@ -1,6 +1,9 @@
 //! The next snapshot in the making: what the one writer needs beyond what everybody sees.
 
-use super::{Claim, DeviceRecord, HostClaims, HostEntrance, HostReservation, KeyState, PortClaim, Protocol, ServiceRecord, Snapshot};
+use super::{
+    Claim, DeviceRecord, HostClaims, HostEntrance, HostReservation, KeyState, PortClaim, Protocol, ServiceRecord,
+    Snapshot,
+};
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;

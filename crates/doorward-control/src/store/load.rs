@@ -3,8 +3,8 @@
 use super::{StoreError, words};
 use crate::settings::SiteSettings;
 use crate::snapshot::{
-    AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol, ServiceRecord,
-    Snapshot,
+    AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
+    ServiceRecord, Snapshot,
 };
 use crate::{accounts, site};
 use doorward_core::access::PolicyDocument;
@@ -20,8 +20,7 @@ use std::sync::Arc;
 const DEVICES: &str = "SELECT id, account, name, title, joined_at, revoked_at, version FROM devices";
 const KEYS: &str = "SELECT key, device, state FROM device_keys";
 const HOSTS: &str = "SELECT host, prefix, strip, origin, entrance, is_wanted, service FROM hosts ORDER BY host, prefix";
-const HOSTS_OF: &str =
-    "SELECT host, prefix, strip, origin, entrance, is_wanted, service FROM hosts WHERE service = $1 ORDER BY host, prefix";
+const HOSTS_OF: &str = "SELECT host, prefix, strip, origin, entrance, is_wanted, service FROM hosts WHERE service = $1 ORDER BY host, prefix";
 const PORTS: &str = "SELECT protocol, port, origin, is_wanted, service FROM ports ORDER BY protocol, port";
 const PORTS_OF: &str =
     "SELECT protocol, port, origin, is_wanted, service FROM ports WHERE service = $1 ORDER BY protocol, port";

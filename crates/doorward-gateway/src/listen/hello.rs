@@ -6,12 +6,15 @@
 
 use doorward_core::names::HostName;
 use doorward_tunnel::Duplex;
+use rustls::ServerConfig;
 use rustls::server::{Acceptor, ClientHello};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 /// A ClientHello with a key for post-quantum exchange has 2 KiB; in records of one byte each it has six times as many.
@@ -45,9 +48,9 @@ impl<T: Duplex> Hello<T> {
         self.client_hello().alpn().is_some_and(|mut alpn| alpn.any(|name| name == protocol))
     }
 
-    /// To be answered here.
-    pub(crate) fn into_handshake(self) -> StartHandshake<T> {
-        self.handshake
+    /// Speaks TLS with the visitor.
+    pub(crate) async fn answer(self, config: Arc<ServerConfig>) -> io::Result<TlsStream<T>> {
+        self.handshake.into_stream(config).await
     }
 
     /// As if nothing had been read.

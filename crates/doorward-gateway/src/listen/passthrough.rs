@@ -1,5 +1,6 @@
 //! Services that speak TLS themselves, on the port of HTTPS: found by the name in the ClientHello, passed on unread.
-//! The gateway holds no key for what they say and never answers under their names; see docs/decisions/0040.
+//! The gateway holds no key for what they say and never answers under their names; see
+//! docs/decisions/0040-names-that-are-passed-through.md.
 
 use crate::admit::Admission;
 use crate::listen::complaint::Complaint;
@@ -24,29 +25,25 @@ pub(crate) struct Passthrough {
     full: Complaint,
 }
 
-/// Somebody whose TLS is for a service.
-pub(crate) struct Caller {
-    host: HostName,
-    socket: Unread<VisitorSocket>,
-}
-
 impl Passthrough {
     pub(crate) fn new(admission: Admission, strangers: Arc<Strangers>) -> Arc<Self> {
         Arc::new(Self { admission, strangers, rooms: Arc::default(), full: Complaint::new() })
     }
 
-    /// Whether the hello is for a service, whatever else it offers: `acme-tls/1` is then the service's own proof, and
-    /// `doorward/1` a link to another gateway behind this one. Links to this one name nobody.
-    pub(crate) fn take(&self, hello: Hello<VisitorSocket>) -> Result<Caller, Hello<VisitorSocket>> {
-        match hello.host().filter(|host| self.admission.control.snapshot().passes_through(host)) {
-            Some(host) => Ok(Caller { host, socket: hello.unread() }),
-            None => Err(hello),
-        }
+    /// The name, if what the hello begins is for a service, whatever else it offers: `acme-tls/1` is then the service's
+    /// own proof, and `doorward/1` a link to another gateway behind this one. Links to this one name nobody.
+    pub(crate) fn host(&self, hello: &Hello<VisitorSocket>) -> Option<HostName> {
+        hello.host().filter(|host| self.admission.control.snapshot().passes_through(host))
     }
 
     /// `places`: whoever is admitted needs the one for a handshake no longer.
-    pub(crate) async fn visit(&self, caller: Caller, peer: SocketAddr, places: (Option<Place>, Option<Handshake>)) {
-        let Caller { host, mut socket } = caller;
+    pub(crate) async fn visit(
+        &self,
+        host: HostName,
+        mut socket: Unread<VisitorSocket>,
+        peer: SocketAddr,
+        places: (Option<Place>, Option<Handshake>),
+    ) {
         let (_place, handshake) = places;
         let Some(_room) = self.enter(&host) else { return socket.abort() };
         let visitor = Visitor::new(peer.ip(), Entrance::Tls);

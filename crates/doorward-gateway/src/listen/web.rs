@@ -3,8 +3,8 @@
 
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
-use crate::listen::hello::Hello;
-use crate::listen::passthrough::{self, Passthrough};
+use crate::listen::hello::{Hello, Unread};
+use crate::listen::passthrough::Passthrough;
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
@@ -15,6 +15,7 @@ use crate::web::forward::Web;
 use crate::web::framing::{MAX_HEAD, MAX_HEADERS};
 use crate::web::guarded::Guarded;
 use crate::web::presented::Presented;
+use doorward_core::names::HostName;
 use doorward_tunnel::CARRIER_LIMIT;
 use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
@@ -55,31 +56,20 @@ const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Who speaks TLS with the gateway itself, as ALPN says.
-#[derive(Clone, Copy)]
+/// Who says hello. The order in which `WebEntrance::caller` looks is that of the variants.
 enum Caller {
+    /// It is not for us: under this name a service speaks TLS itself.
+    Others(HostName),
     Link,
     /// A certificate authority that wants to see a proof.
     Authority,
     Visitor,
 }
 
-impl Caller {
-    fn of(hello: &Hello<VisitorSocket>) -> Self {
-        if hello.offers(ALPN) {
-            Self::Link
-        } else if hello.offers(ACME_ALPN) {
-            Self::Authority
-        } else {
-            Self::Visitor
-        }
-    }
-}
-
 /// What came of a ClientHello.
 enum Secured {
     /// It is not for the gateway.
-    Passed(passthrough::Caller),
+    Passed(HostName, Unread<VisitorSocket>),
     Link(TlsStream),
     /// The handshake was all that it wanted to see (RFC 8737, 3).
     Authority,
@@ -138,7 +128,9 @@ impl WebEntrance {
         let securing = self.secure(socket, certificate.clone());
         let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
         match secured {
-            Some(Ok(Ok(Secured::Passed(caller)))) => self.passthrough.visit(caller, peer, (place, handshake)).await,
+            Some(Ok(Ok(Secured::Passed(host, socket)))) => {
+                self.passthrough.visit(host, socket, peer, (place, handshake)).await;
+            }
             Some(Ok(Ok(Secured::Link(stream)))) => {
                 let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
@@ -161,22 +153,30 @@ impl WebEntrance {
 
     /// The hello tells who it is.
     async fn secure(&self, socket: VisitorSocket, certificate: Arc<ServerConfig>) -> io::Result<Secured> {
-        let hello = match self.passthrough.take(Hello::read(socket).await?) {
-            Ok(caller) => return Ok(Secured::Passed(caller)),
-            Err(hello) => hello,
-        };
-        let caller = Caller::of(&hello);
-        let hello = hello.into_handshake();
-        match caller {
-            Caller::Link => Ok(Secured::Link(hello.into_stream(self.web.acceptor.tls_config()).await?)),
+        let hello = Hello::read(socket).await?;
+        match self.caller(&hello) {
+            Caller::Others(host) => Ok(Secured::Passed(host, hello.unread())),
+            Caller::Link => Ok(Secured::Link(hello.answer(self.web.acceptor.tls_config()).await?)),
             Caller::Authority => {
                 let config = self.proof_config(&hello.client_hello()).ok_or(io::ErrorKind::ConnectionRefused)?;
-                hello.into_stream(config).await.map(|_| Secured::Authority)
+                hello.answer(config).await.map(|_| Secured::Authority)
             }
             Caller::Visitor => {
                 let presented = Presented::to(hello.client_hello(), &certificate);
-                Ok(Secured::Visitor(hello.into_stream(certificate).await?, presented))
+                Ok(Secured::Visitor(hello.answer(certificate).await?, presented))
             }
+        }
+    }
+
+    fn caller(&self, hello: &Hello<VisitorSocket>) -> Caller {
+        if let Some(host) = self.passthrough.host(hello) {
+            Caller::Others(host)
+        } else if hello.offers(ALPN) {
+            Caller::Link
+        } else if hello.offers(ACME_ALPN) {
+            Caller::Authority
+        } else {
+            Caller::Visitor
         }
     }
 

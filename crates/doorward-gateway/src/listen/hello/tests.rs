@@ -1,11 +1,14 @@
 use super::*;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::ServerName;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// What a client says first, with this server name extension (RFC 6066, 3).
 fn hello(names: &[u8]) -> Vec<u8> {
+    hello_with(&[(0, names)])
+}
+
+fn hello_with(further: &[(u16, &[u8])]) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(rustls::DEFAULT_VERSIONS);
     let mut config = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
@@ -20,8 +23,8 @@ fn hello(names: &[u8]) -> Vec<u8> {
     at += 2 + usize::from(u16::from_be_bytes([said[at], said[at + 1]]));
     at += 1 + usize::from(said[at]);
     let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
-    let extension = [&[0, 0][..], &length(names), names].concat();
-    said.splice(at + 2..at + 2, extension);
+    let extension = |(kind, bytes): &(u16, &[u8])| [&kind.to_be_bytes()[..], &length(bytes), bytes].concat();
+    said.splice(at + 2..at + 2, further.iter().flat_map(extension));
     let extensions = length(&said[at + 2..]);
     said[at..at + 2].copy_from_slice(&extensions);
     let message = length(&said[9..]);
@@ -91,6 +94,16 @@ async fn every_spelling_of_a_name_is_one_name() {
 }
 
 #[tokio::test]
+async fn under_ech_the_outer_name_counts() {
+    // RFC 9849, 5: outer, HKDF-SHA256, AES-128-GCM, configuration 7, an encapsulated key, a sealed inner hello.
+    let sealed = [&[0, 0, 1, 0, 1, 7, 0, 32][..], &[9; 32], &[0, 64], &[8; 64]].concat();
+    let outer = list(&["vault.gw.test"]);
+    let found = read(&hello_with(&[(0, &outer), (0xfe0d, &sealed)])).await.unwrap();
+    assert_eq!(found.unwrap().as_str(), "vault.gw.test");
+    assert_eq!(read(&hello_with(&[(0xfe0d, &sealed)])).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn an_address_or_nothing_is_no_name_and_what_could_be_read_in_two_ways_is_refused() {
     for address in ["192.0.2.1", "2001:db8::1"] {
         assert_eq!(read(&hello(&list(&[address]))).await.unwrap(), None, "{address}");
@@ -120,7 +133,7 @@ async fn a_hello_that_is_too_long_or_none_at_all_leads_nowhere() {
         assert!(read(&said[..length]).await.is_err(), "{length} of {} bytes", said.len());
     }
     // A message of 60 000 bytes, which TLS would allow.
-    let endless = in_records_of(200, &[&[0; 5], &[1, 0, 0xea, 0x60][..], &[0; 60_000]].concat());
+    let endless = in_records_of(200, &[&[0; 5], &[1, 0, 0xea, 0x60][..], &vec![0; 60_000]].concat());
     let refused = Hello::read(visitor(&endless, 4096)).await.map(|_| ()).unwrap_err();
     assert_eq!(refused.to_string(), "a ClientHello without end");
     for garbage in [b"GET / HTTP/1.1\r\nHost: vault.gw.test\r\n\r\n".to_vec(), vec![0xff; 5000], vec![0; 5000]] {
