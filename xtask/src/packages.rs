@@ -32,7 +32,11 @@ const PACKAGES: &[Package] = &[
     Package { name: "iputils-ping", needed_by: WORLDS, why: "proves that the simulated networks are joined" },
     Package { name: "nftables", needed_by: WORLDS, why: "NAT, CGNAT and firewalls of the simulated routers" },
     Package { name: "nginx", needed_by: WORLDS, why: "a reverse proxy in front of the gateway" },
-    Package { name: "openssl", needed_by: WORLDS, why: "a certificate for the web server in front" },
+    Package {
+        name: "openssl",
+        needed_by: &["lab", "world", "peers"],
+        why: "certificates, and a service that speaks TLS itself",
+    },
     Package { name: "python3", needed_by: WORLDS, why: "small targets and visitors" },
     Package { name: "socat", needed_by: WORLDS, why: "tcp, udp and unix targets and visitors" },
     Package { name: "util-linux", needed_by: WORLDS, why: "unshare and nsenter" },

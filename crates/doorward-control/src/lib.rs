@@ -41,7 +41,8 @@ pub use services::{Reach, RegisterError, Registration};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
-    AccessHome, Device, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord, Snapshot,
+    AccessHome, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord,
+    Snapshot,
 };
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};

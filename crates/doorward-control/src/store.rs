@@ -122,10 +122,12 @@ fn migrator() -> Migrator {
     let first = include_str!("../migrations/0001_first.sql").into_sql_str();
     let certificates = include_str!("../migrations/0002_certificates.sql").into_sql_str();
     let web = include_str!("../migrations/0003_web.sql").into_sql_str();
+    let tls = include_str!("../migrations/0004_tls.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
         Migration::new(3, "web".into(), MigrationType::Simple, web, false),
+        Migration::new(4, "tls".into(), MigrationType::Simple, tls, false),
     ])
 }
 

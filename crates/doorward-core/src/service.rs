@@ -111,6 +111,8 @@ pub enum EntranceWish {
     TcpPort(u16),
     /// A public UDP port; 0 as above.
     UdpPort(u16),
+    /// A host name whose TLS is spoken by the service itself: the gateway passes it through unread.
+    Tls(HostName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +142,8 @@ pub enum Entrance {
     Web,
     TcpPort(u16),
     UdpPort(u16),
+    /// By the name in a TLS ClientHello.
+    Tls,
 }
 
 impl Entrance {
@@ -148,6 +152,7 @@ impl Entrance {
             Self::Web => "web",
             Self::TcpPort(_) => "tcp",
             Self::UdpPort(_) => "udp",
+            Self::Tls => "tls",
         }
     }
 }

@@ -41,6 +41,7 @@ use follower::Follower;
 use hyper_util::server::graceful::GracefulShutdown;
 use links::Links;
 use links::agent::Reception;
+use listen::passthrough::Passthrough;
 use listen::ports::Ports;
 use listen::redirect::RedirectEntrance;
 use listen::strangers::Strangers;
@@ -133,9 +134,11 @@ impl Gateway {
             proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
             rates: Rates::new(settings.limits),
         });
+        let passthrough = Passthrough::new(admission.clone(), strangers.clone());
         let entrance = |certificate| WebEntrance {
             web: web.clone(),
             strangers: strangers.clone(),
+            passthrough: passthrough.clone(),
             certificate,
             only_proxies: settings.is_behind,
             tasks: visits.clone(),

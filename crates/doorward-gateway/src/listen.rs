@@ -2,6 +2,8 @@
 
 pub(crate) mod complaint;
 pub(crate) mod flows;
+pub(crate) mod hello;
+pub(crate) mod passthrough;
 pub(crate) mod ports;
 pub(crate) mod proxied;
 pub(crate) mod quic;

@@ -1,7 +1,7 @@
 //! The index of what is open now. Every stream is entered under its service, with the facts it was admitted by, so
 //! that a change re-decides exactly those it may concern, and a cut finds them.
 
-use doorward_control::{Protocol, ServiceRecord, Snapshot};
+use doorward_control::{HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
 use doorward_core::ServiceId;
 use doorward_core::access::{Permit, Visitor, decide};
 use doorward_core::names::{HostName, PathPrefix};
@@ -25,6 +25,7 @@ pub(crate) struct Live {
 pub(crate) enum Way {
     Web { host: HostName, prefix: Option<PathPrefix> },
     Port(Protocol, u16),
+    Tls(HostName),
 }
 
 impl Way {
@@ -32,8 +33,13 @@ impl Way {
     fn leads_to(&self, record: &ServiceRecord) -> bool {
         match self {
             Self::Web { host, prefix } => {
-                let is_this = |held: &doorward_control::HostReservation| held.host == *host && held.prefix == *prefix;
-                record.hosts.iter().any(|held| is_this(held) && record.routes_host(held))
+                let is_this = |held: &&HostReservation| held.host == *host && held.prefix == *prefix;
+                let mut held = record.hosts.iter().filter(is_this);
+                held.any(|held| held.entrance == HostEntrance::Web && record.routes_host(held))
+            }
+            Self::Tls(host) => {
+                let mut held = record.hosts.iter().filter(|held| held.host == *host);
+                held.any(|held| held.entrance == HostEntrance::Tls && record.routes_host(held))
             }
             Self::Port(protocol, port) => {
                 let mut ports = record.ports.iter().filter(|held| (held.protocol, held.port) == (*protocol, *port));

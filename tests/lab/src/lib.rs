@@ -9,6 +9,7 @@ pub mod flood;
 mod log;
 mod relay;
 pub mod target;
+pub mod tls;
 pub mod visitor;
 pub mod web;
 pub mod websocket;

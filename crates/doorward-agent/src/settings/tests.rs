@@ -1,4 +1,6 @@
 use super::*;
+use doorward_core::names::HostName;
+use doorward_core::service::EntranceWish;
 
 fn parse(text: &str) -> Result<Settings, String> {
     Settings::parse(text, Path::new("agent.toml")).map_err(|error| error.to_string())
@@ -29,6 +31,7 @@ target = "http+unix:/run/cam.sock"
 [[service]]
 name = "ssh"
 target = "tcp://127.0.0.1:2222"
+entrances = [{ tls = "Vault.example.org" }]
 
 [[service]]
 name = "second"
@@ -46,6 +49,8 @@ fn a_whole_file_is_read() {
     let ports: Vec<_> = settings.services.iter().map(|s| s.offer.virtual_port).collect();
     assert_eq!(ports, [Some(80), None, Some(22), None], "port 80 is taken by the first service");
     assert_eq!(settings.services[0].offer.entrances.len(), 3);
+    let vault = HostName::parse("vault.example.org").unwrap();
+    assert_eq!(settings.services[2].offer.entrances, [EntranceWish::Tls(vault)]);
     let names = |gateway: &str| settings.services_for(&label(gateway)).map(|s| s.offer.name.to_string()).collect();
     let (home, other): (Vec<_>, Vec<_>) = (names("home"), names("main"));
     assert_eq!(home, ["octoprint", "cam"]);

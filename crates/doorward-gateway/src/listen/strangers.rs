@@ -76,6 +76,11 @@ impl Strangers {
         self.limits.store(Arc::new(limits));
     }
 
+    /// How many may visit one port, or one name for TLS.
+    pub(crate) fn connections_per_port(&self) -> usize {
+        self.limits.load().connections_per_port
+    }
+
     /// A place for a connection and one for its handshake, or `None` where there is none for this source.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<(Place, Handshake)> {
         let source = source_of(ip);

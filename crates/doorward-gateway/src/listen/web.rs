@@ -1,8 +1,10 @@
-//! HTTPS and HTTP. One TCP port serves browsers and links: the ClientHello's ALPN tells them apart, and it alone
-//! chooses the certificate.
+//! HTTPS and HTTP. One TCP port serves all who speak TLS. The ClientHello tells them apart, in this order: by its name
+//! who comes to a service that speaks TLS itself, then by its ALPN links, authorities, and everybody else.
 
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
+use crate::listen::hello::{Hello, Unread};
+use crate::listen::passthrough::Passthrough;
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
@@ -13,6 +15,7 @@ use crate::web::forward::Web;
 use crate::web::framing::{MAX_HEAD, MAX_HEADERS};
 use crate::web::guarded::Guarded;
 use crate::web::presented::Presented;
+use doorward_core::names::HostName;
 use doorward_tunnel::CARRIER_LIMIT;
 use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
@@ -28,7 +31,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
 
 /// The web entrance: what each of its connections needs.
@@ -36,6 +38,7 @@ use tracing::debug;
 pub(crate) struct WebEntrance {
     pub(crate) web: Arc<Web>,
     pub(crate) strangers: Arc<Strangers>,
+    pub(crate) passthrough: Arc<Passthrough>,
     /// `None`: plain HTTP.
     pub(crate) certificate: Option<Arc<ServerConfig>>,
     /// Nobody but the web server in front may connect.
@@ -53,30 +56,20 @@ const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Who speaks TLS here, as ALPN says.
-#[derive(Clone, Copy)]
+/// Who says hello. The order in which `WebEntrance::caller` looks is that of the variants.
 enum Caller {
+    /// It is not for us: under this name a service speaks TLS itself.
+    Others(HostName),
     Link,
     /// A certificate authority that wants to see a proof.
     Authority,
     Visitor,
 }
 
-impl Caller {
-    fn of(hello: &ClientHello<'_>) -> Self {
-        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == wanted));
-        if offers(ALPN) {
-            Self::Link
-        } else if offers(ACME_ALPN) {
-            Self::Authority
-        } else {
-            Self::Visitor
-        }
-    }
-}
-
-/// What came of a TLS handshake.
+/// What came of a ClientHello.
 enum Secured {
+    /// It is not for the gateway.
+    Passed(HostName, Unread<VisitorSocket>),
     Link(TlsStream),
     /// The handshake was all that it wanted to see (RFC 8737, 3).
     Authority,
@@ -135,6 +128,9 @@ impl WebEntrance {
         let securing = self.secure(socket, certificate.clone());
         let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
         match secured {
+            Some(Ok(Ok(Secured::Passed(host, socket)))) => {
+                self.passthrough.visit(host, socket, peer, (place, handshake)).await;
+            }
             Some(Ok(Ok(Secured::Link(stream)))) => {
                 let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
@@ -155,19 +151,32 @@ impl WebEntrance {
         }
     }
 
-    /// The hello's ALPN tells who it is.
+    /// The hello tells who it is.
     async fn secure(&self, socket: VisitorSocket, certificate: Arc<ServerConfig>) -> io::Result<Secured> {
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        match Caller::of(&hello.client_hello()) {
-            Caller::Link => Ok(Secured::Link(hello.into_stream(self.web.acceptor.tls_config()).await?)),
+        let hello = Hello::read(socket).await?;
+        match self.caller(&hello) {
+            Caller::Others(host) => Ok(Secured::Passed(host, hello.unread())),
+            Caller::Link => Ok(Secured::Link(hello.answer(self.web.acceptor.tls_config()).await?)),
             Caller::Authority => {
                 let config = self.proof_config(&hello.client_hello()).ok_or(io::ErrorKind::ConnectionRefused)?;
-                hello.into_stream(config).await.map(|_| Secured::Authority)
+                hello.answer(config).await.map(|_| Secured::Authority)
             }
             Caller::Visitor => {
                 let presented = Presented::to(hello.client_hello(), &certificate);
-                Ok(Secured::Visitor(hello.into_stream(certificate).await?, presented))
+                Ok(Secured::Visitor(hello.answer(certificate).await?, presented))
             }
+        }
+    }
+
+    fn caller(&self, hello: &Hello<VisitorSocket>) -> Caller {
+        if let Some(host) = self.passthrough.host(hello) {
+            Caller::Others(host)
+        } else if hello.offers(ALPN) {
+            Caller::Link
+        } else if hello.offers(ACME_ALPN) {
+            Caller::Authority
+        } else {
+            Caller::Visitor
         }
     }
 

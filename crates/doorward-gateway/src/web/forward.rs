@@ -91,7 +91,7 @@ impl Web {
             return Ok(self.take_link(&connection, request));
         }
         // Agents know the gateway by its key, and ask for whatever name it is reached by.
-        if !connection.speaks_for(&host) {
+        if !connection.speaks_for(&host) || self.admission.control.snapshot().passes_through(&host) {
             return Ok(page::misdirected(headers));
         }
         let source = source_behind(connection.peer.ip(), headers, &self.proxies.load());

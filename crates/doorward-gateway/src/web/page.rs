@@ -43,7 +43,7 @@ pub(crate) fn refused(headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
 
 /// RFC 9110, 15.5.20: over this connection nobody speaks for that host.
 pub(crate) fn misdirected(headers: &HeaderMap) -> Response<Body> {
-    let detail = "The certificate that was shown is for another host.";
+    let detail = "This connection does not lead to that host.";
     answer(headers, StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail, "Open the address in a new window.")
 }
 

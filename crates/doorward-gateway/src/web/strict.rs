@@ -34,6 +34,7 @@ impl Web {
         let mut response = self.answer(connection, request).await?;
         if let (Some(hsts), Some(host)) = (&self.hsts, host)
             && self.certificates.is_issued_for(&host)
+            && !self.admission.control.snapshot().passes_through(&host)
         {
             // The owner of a service may know better.
             response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());

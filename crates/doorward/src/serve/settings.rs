@@ -243,6 +243,7 @@ impl File {
             let why = format!("{operations} is not a loopback address; metrics and health stay on this machine");
             return Err(wrong("listen.operations", why));
         }
+        let tls_port = (!https.is_empty()).then_some(web_port);
         let face_port = if is_https { web_port } else { self.listen.http.first().map_or(80, SocketAddr::port) };
         let port_host = addresses.first().and_then(|address| address.endpoints().into_iter().next()).map(|e| e.host);
         let certificate = match self.certificate {
@@ -270,6 +271,8 @@ impl File {
             site: SiteSettings {
                 suffixes: Vec::new(),
                 kept_hosts: Vec::new(),
+                link_hosts: link_hosts(&addresses),
+                tls_port,
                 domain: Some(domain),
                 web: WebFace { is_https, port: face_port },
                 port_host,
@@ -361,6 +364,18 @@ fn localhost() -> HostName {
 }
 
 /// Beside HTTPS for the world, where nobody else has port 80.
+/// The names that agents dial.
+fn link_hosts(addresses: &[Address]) -> Vec<HostName> {
+    let hosts = addresses.iter().flat_map(Address::endpoints).filter_map(|endpoint| match endpoint.host {
+        Host::Name(name) => Some(name),
+        Host::Ip(_) => None,
+    });
+    let mut hosts: Vec<_> = hosts.collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
 fn usual_redirect(domain: Option<&HostName>, https: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_for_the_world = domain.is_some_and(|domain| !is_reserved(domain));
     let ips = https.iter().filter(|address| address.port() == 443).map(SocketAddr::ip);

@@ -2,6 +2,8 @@
 
 use doorward_agent::Service;
 use doorward_control::Protocol;
+use doorward_core::names::HostName;
+use doorward_core::service::EntranceWish;
 use doorward_lab::target::{self, Target};
 use doorward_lab::visitor::{self, Ending, ending, request2};
 use doorward_lab::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
@@ -30,6 +32,7 @@ pub(crate) enum Kind {
     Upload,
     WebSocket,
     Tcp,
+    Tls,
     Udp,
 }
 
@@ -69,7 +72,7 @@ const SOON: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
@@ -78,6 +81,7 @@ impl Kind {
         Self::Upload,
         Self::WebSocket,
         Self::Tcp,
+        Self::Tls,
         Self::Udp,
     ];
 
@@ -92,6 +96,7 @@ impl Kind {
             Self::Upload => "upload",
             Self::WebSocket => "live",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Udp => "udp",
         }
     }
@@ -110,10 +115,13 @@ impl Held {
                 web.url()
             }
             Kind::WebSocket => sockets.url(),
-            Kind::Tcp => format!("tcp://{}", echo.address),
+            Kind::Tcp | Kind::Tls => format!("tcp://{}", echo.address),
             Kind::Udp => format!("udp://{}", fountain.address),
         };
-        let services = vec![service(kind.word(), &url), service("sibling", &format!("tcp://{}", echo.address))];
+        let mut services = vec![service(kind.word(), &url), service("sibling", &format!("tcp://{}", echo.address))];
+        if kind == Kind::Tls {
+            services[0].offer.entrances = vec![EntranceWish::Tls(tls_name(device_name))];
+        }
         let device = lab.device(device_name, services.clone()).await;
         let sibling = TcpStream::connect(lab.port(device_name, "sibling", Protocol::Tcp)).await.unwrap();
         let (visit, neighbour) = visit(lab, kind, device_name, &web).await;
@@ -130,7 +138,7 @@ impl Held {
     pub(crate) async fn is_alive(&mut self) -> bool {
         let mut buffer = [0; 2048];
         match &mut self.visit {
-            Visit::Raw(socket) if self.kind == Kind::Tcp => is_echoed(socket).await,
+            Visit::Raw(socket) if matches!(self.kind, Kind::Tcp | Kind::Tls) => is_echoed(socket).await,
             // Events may be rare.
             Visit::Raw(socket) if matches!(self.kind, Kind::Stalled | Kind::Events) => {
                 socket.take_error().unwrap().is_none()
@@ -157,7 +165,7 @@ impl Held {
         assert!(took < SOON, "{kind:?}: cut after {took:?}");
         assert!(Instant::now() + EARLY > since, "{kind:?}: it ended before its time");
         match kind {
-            Kind::Tcp | Kind::Udp => {}
+            Kind::Tcp | Kind::Tls | Kind::Udp => {}
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 assert_eq!(self.web.ending().await, Ending::Reset, "{kind:?} at the target");
@@ -259,6 +267,14 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             Visit::WebSocket(Box::new(websocket::open(socket, &host).await))
         }
         Kind::Tcp => Visit::Raw(TcpStream::connect(lab.port(device, "tcp", Protocol::Tcp)).await.unwrap()),
+        Kind::Tls => {
+            let mut socket = TcpStream::connect(lab.https()).await.unwrap();
+            let mut hello = visitor::hello(tls_name(device).as_str(), &[]);
+            socket.write_all(&hello).await.unwrap();
+            // The service says back what it hears.
+            socket.read_exact(&mut hello).await.unwrap();
+            Visit::Raw(socket)
+        }
         Kind::Udp => {
             let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
             socket.connect(lab.port(device, "udp", Protocol::Udp)).await.unwrap();
@@ -267,6 +283,10 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
         }
     };
     (visit, None)
+}
+
+fn tls_name(device: &str) -> HostName {
+    HostName::parse(&format!("tls-{device}.gw.test")).unwrap()
 }
 
 async fn end_of_stream(body: &mut Incoming) -> Ending {
