@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use bytes::Bytes;
+use doorward_agent::Settings;
 use doorward_core::access::PolicyDocument;
 use doorward_lab::calls::calls;
 use doorward_lab::visitor::{self, Body, http1, http2, nothing, pieces, request, request2, send2, send_over, tls};
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -261,4 +263,57 @@ async fn those_who_speak_grpc_are_told_in_its_own_words_what_is_wrong() {
     device.stop().await;
     let (status, message) = ask(HOST).await;
     assert!(status == "14" && message.contains("offline"), "{message}");
+}
+
+/// TLS in front of a target, with these protocols to agree on. Returns its port.
+async fn secured(target: std::net::SocketAddr, protocols: &[&[u8]]) -> u16 {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind((doorward_lab::LOOPBACK, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut near) = acceptor.accept(socket).await else { return };
+                let mut far = TcpStream::connect(target).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_inside_tls_is_spoken_only_where_the_target_agrees_to_it() {
+    let lab = Lab::start().await;
+    let rpc = calls().await;
+    let table: [(&str, &[&[u8]], StatusCode); 3] = [
+        ("both", &[b"http/1.1", b"h2"], StatusCode::OK),
+        ("neither", &[], StatusCode::BAD_GATEWAY),
+        ("other", &[b"http/1.1"], StatusCode::BAD_GATEWAY),
+    ];
+    let mut services = Vec::new();
+    for (name, protocols, _) in table {
+        let port = secured(rpc.address, protocols).await;
+        let text = format!("[[service]]\nname = \"{name}\"\ntarget = \"h2://127.0.0.1:{port}\"\nverify = \"off\"\n");
+        let mut service = Settings::parse(&text, Path::new("agent.toml")).unwrap().services.remove(0);
+        service.offer.access = PolicyDocument::public();
+        services.push(service);
+    }
+    let _device = lab.device("pi", services).await;
+    for (name, _, status) in table {
+        let host = format!("{name}-pi.gw.test");
+        let visitor = http2(lab.https(), &host).await;
+        let answer = send2(&visitor, request2(&host, "/").body(nothing()).unwrap()).await;
+        assert_eq!(answer.status, status, "{name}");
+    }
+    let (head, _) = rpc.requests().pop().unwrap();
+    assert_eq!(head.uri.to_string(), "https://both-pi.gw.test/");
+    assert_eq!(rpc.requests().len(), 1);
 }
