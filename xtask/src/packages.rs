@@ -50,6 +50,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "testssl.sh", needed_by: &["conformance"], why: "looks at TLS from outside" },
     Package { name: "jupyter-notebook", needed_by: &["peers"], why: "a service full of WebSockets" },
     Package { name: "python3-dev", needed_by: &["peers"], why: "OctoPrint's parts in C, from PyPI" },
+    Package { name: "python3-grpcio", needed_by: &["peers"], why: "a gRPC service and its visitors" },
     Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint, from PyPI" },
     Package { name: "python3-websocket", needed_by: &["peers"], why: "a visitor who runs code in Jupyter's kernel" },
 ];

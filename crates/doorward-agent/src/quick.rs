@@ -8,10 +8,13 @@ use doorward_core::names::Label;
 use doorward_core::service::{Offer, ServiceKind};
 use doorward_core::web::{HeaderMode, WebOffer};
 
+/// How targets on a unix socket begin.
+const WITH_SOCKET: [&str; 3] = ["unix:", "http+unix:", "h2c+unix:"];
+
 impl Target {
     /// `5000`, `host:5000`, `/run/x.sock`, or the whole form of `agent.toml`.
     pub fn parse_short(kind: ServiceKind, given: &str) -> Result<Self, TargetError> {
-        let whole = if given.contains("://") || given.starts_with("unix:") || given.starts_with("http+unix:") {
+        let whole = if given.contains("://") || WITH_SOCKET.iter().any(|form| given.starts_with(form)) {
             given.to_owned()
         } else if given.starts_with('/') {
             match kind {
@@ -45,7 +48,7 @@ impl Service {
             main: false,
             entrances: Vec::new(),
             access,
-            web: WebOffer::default(),
+            web: WebOffer { protocol: target.protocol(), ..WebOffer::default() },
         };
         Self { offer, target, mounts: Vec::new() }
     }
@@ -75,6 +78,8 @@ mod tests {
             (ServiceKind::Http, "printer.lan", "http://printer.lan:80"),
             (ServiceKind::Http, "http://10.0.0.5:80", "http://10.0.0.5:80"),
             (ServiceKind::Http, "/run/x.sock", "http+unix:/run/x.sock"),
+            (ServiceKind::Http, "h2c://localhost:50051", "h2c://localhost:50051"),
+            (ServiceKind::Http, "h2c+unix:/run/x.sock", "h2c+unix:/run/x.sock"),
             (ServiceKind::Tcp, "22", "tcp://localhost:22"),
             (ServiceKind::Tcp, "unix:/run/x.sock", "unix:/run/x.sock"),
             (ServiceKind::Udp, "[::1]:53", "udp://[::1]:53"),

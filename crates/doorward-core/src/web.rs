@@ -33,6 +33,20 @@ impl HeaderMode {
     }
 }
 
+/// What a target is spoken to in, by the names of RFC 7301's registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WebProtocol {
+    #[default]
+    #[serde(rename = "http/1.1")]
+    Http1,
+    /// HTTP/2 from the first byte, without TLS.
+    #[serde(rename = "h2c")]
+    H2c,
+    /// HTTP/2 inside TLS, of which only the agent knows more.
+    #[serde(rename = "h2")]
+    H2,
+}
+
 /// The web part of an offer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", try_from = "Written")]
@@ -44,6 +58,8 @@ pub struct WebOffer {
     pub forwarded: bool,
     #[serde(skip_serializing_if = "is_default")]
     pub origin: TargetOrigin,
+    #[serde(skip_serializing_if = "is_default")]
+    pub protocol: WebProtocol,
     /// The part of the target that is the service, where that is not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<PathPrefix>,
@@ -60,6 +76,8 @@ pub struct Mount {
     pub path: PathPrefix,
     #[serde(default, skip_serializing_if = "is_default")]
     pub origin: TargetOrigin,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: WebProtocol,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PathPrefix>,
 }
@@ -91,6 +109,8 @@ struct Written {
     forwarded: bool,
     #[serde(default)]
     origin: TargetOrigin,
+    #[serde(default)]
+    protocol: WebProtocol,
     base: Option<PathPrefix>,
     #[serde(default)]
     mounts: Vec<Mount>,
@@ -108,7 +128,7 @@ impl TryFrom<Written> for WebOffer {
     type Error = WebOfferError;
 
     fn try_from(written: Written) -> Result<Self, WebOfferError> {
-        let Written { headers, forwarded, origin, base, mounts } = written;
+        let Written { headers, forwarded, origin, protocol, base, mounts } = written;
         if mounts.len() > MAX_MOUNTS {
             return Err(WebOfferError::TooManyMounts);
         }
@@ -116,7 +136,7 @@ impl TryFrom<Written> for WebOffer {
         if let Some((_, mount)) = twice {
             return Err(WebOfferError::MountedTwice(mount.path.clone()));
         }
-        Ok(Self { headers, forwarded, origin, base, mounts })
+        Ok(Self { headers, forwarded, origin, protocol, base, mounts })
     }
 }
 
@@ -236,7 +256,8 @@ mod tests {
     #[test]
     fn the_longest_mount_has_the_path() {
         let offer: WebOffer = serde_json::from_str(
-            r#"{"mounts":[{"path":"/cam/"},{"path":"/cam/two/","origin":"http://10.0.0.2:81","base":"/x/"}]}"#,
+            r#"{"protocol":"h2","mounts":[{"path":"/cam/"},
+                {"path":"/cam/two/","origin":"http://10.0.0.2:81","protocol":"h2c","base":"/x/"}]}"#,
         )
         .unwrap();
         let at = |path| offer.mount(path).map(|mount| mount.path.as_str());
@@ -258,6 +279,8 @@ mod tests {
         let too_many = many(MAX_MOUNTS + 1);
         for bad in [
             r#"{"headers":"guess"}"#,
+            r#"{"protocol":"h3"}"#,
+            r#"{"protocol":""}"#,
             r#"{"target":"http://a"}"#,
             r#"{"mounts":[{"path":"/a/","target":"http://a"}]}"#,
             r#"{"mounts":[{"path":"/a/"},{"path":"a"}]}"#,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a laboratory: what goes wrong here ends the test")]
 
 pub mod authority;
+pub mod calls;
 mod device;
 pub mod flood;
 mod log;
@@ -226,7 +227,7 @@ pub fn service(name: &str, target: &str) -> Service {
     let mut service =
         Service::new(Label::parse(name).unwrap(), Target::parse(target).unwrap(), PolicyDocument::public());
     match service.target {
-        Target::Http(_) | Target::Https { .. } => {}
+        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } => {}
         Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
         Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
     }

@@ -4,6 +4,7 @@ use super::file::Fault;
 use crate::presets::Preset;
 use crate::target::{Target, Verify};
 use doorward_core::names::PathPrefix;
+use doorward_core::service::ServiceKind;
 use doorward_core::web::{HeaderMode, MAX_MOUNTS, Mount, WebOffer};
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -49,6 +50,7 @@ impl WebKeys<'_> {
             headers: self.headers.map_or(usual, |mode| *mode.get_ref()),
             forwarded: self.forwarded.map_or(preset.is_some_and(|p| p.forwarded), |given| *given.get_ref()),
             base,
+            protocol: target.protocol(),
             ..WebOffer::default()
         };
         // What its own host is called matters to nobody who is asked under the visitor's.
@@ -57,7 +59,8 @@ impl WebKeys<'_> {
         }
         for (path, (mounted, base), _) in &mounts {
             let origin = if offer.headers == HeaderMode::Rewrite { mounted.origin() } else { Default::default() };
-            offer.mounts.push(Mount { path: path.clone(), origin, base: base.clone() });
+            let (path, protocol, base) = (path.clone(), mounted.protocol(), base.clone());
+            offer.mounts.push(Mount { path, origin, protocol, base });
         }
         let mounts = mounts.into_iter().map(|(path, (target, _), _)| (path, target)).collect();
         Ok(Web { target, mounts, offer, strips: preset.is_some_and(|preset| preset.strip) })
@@ -65,7 +68,7 @@ impl WebKeys<'_> {
 
     /// No key without effect.
     fn check(&self, target: &Target, mounts: &[Mounted]) -> Result<(), Fault> {
-        let is_web = matches!(target, Target::Http(_) | Target::Https { .. });
+        let is_web = target.kind() == ServiceKind::Http;
         let keys = [
             self.preset.map(Spanned::span),
             self.headers.map(Spanned::span),
@@ -73,17 +76,18 @@ impl WebKeys<'_> {
             self.mounts.map(Spanned::span),
         ];
         if let (false, Some(at)) = (is_web, keys.into_iter().flatten().next()) {
-            return Err(Fault::new(&at, "this is for web services, whose targets start with http:// or https://"));
+            return Err(Fault::new(
+                &at,
+                "this is for web services, whose targets start with http://, https://, h2c:// or h2://",
+            ));
         }
-        if let Some((_, _, at)) =
-            mounts.iter().find(|(_, (t, _), _)| !matches!(t, Target::Http(_) | Target::Https { .. }))
-        {
+        if let Some((_, _, at)) = mounts.iter().find(|(_, (t, _), _)| t.kind() != ServiceKind::Http) {
             return Err(Fault::new(at, "only web targets can be mounted: write http://host:port/"));
         }
         let mut targets = std::iter::once(target).chain(mounts.iter().map(|(_, (target, _), _)| target));
         match self.verify {
-            Some(verify) if !targets.any(|target| matches!(target, Target::Https { .. })) => {
-                Err(Fault::new(&verify.span(), "this is for https:// targets; this service has none"))
+            Some(verify) if !targets.any(Target::is_verified) => {
+                Err(Fault::new(&verify.span(), "this is for https:// and h2:// targets; this service has none"))
             }
             Some(_) | None => Ok(()),
         }

@@ -205,6 +205,7 @@ impl WebEntrance {
             served = watcher.watch(serving) => if let Err(error) = served {
                 debug!(%error, "a visitor's connection ended early");
             },
+            never = visitor.upstreams.let_idle_go() => match never {},
             () = visitor.until_pushed_out() => debug!("a visitor that had asked for nothing made room for another"),
             overdue = turns.overdue(|| visitor.is_crowded()) => {
                 debug!(?overdue, "a visitor took too long");
@@ -214,6 +215,7 @@ impl WebEntrance {
                 }
             }
         }
+        visitor.upstreams.let_all_go();
     }
 }
 

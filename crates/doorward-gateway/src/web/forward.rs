@@ -4,6 +4,7 @@ use super::bodies::{Returning, Visit};
 use super::breaking::VisitorSide;
 use super::connection::{VisitorConnection, empty};
 use super::credentials::{check_cookies, take_out_set_cookies};
+use super::expected::Expected;
 use super::guarded::refused;
 use super::headers::{X_FORWARDED_PROTO, source_behind, strip_hop_by_hop};
 use super::malformed::{Broken, is_malformed};
@@ -26,6 +27,7 @@ use doorward_core::access::{Denied, Networks, Visitor};
 use doorward_core::hop::HopFailure;
 use doorward_core::service::{Entrance, ServiceKind, WebRoute};
 use doorward_core::site::LINK_PATH;
+use doorward_core::web::WebProtocol;
 use doorward_tunnel::{Acceptor, Reset, Upgraded, answer_link_upgrade};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
@@ -157,13 +159,17 @@ impl Web {
         let visitor_headers = request.headers().clone();
         let visitor = VisitorSide::of(request.version(), &connection.breaker);
         let upload_over = CancellationToken::new();
-        let upload = Upload { visitor: visitor.clone(), over: upload_over.clone() };
         let Some(passage) = self.passage(&connection, &request, &admitted, route) else {
             return Ok(page::malformed(&visitor_headers, "it names no host"));
         };
         if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &visitor_headers, passage.public()) {
             return Ok(page::foreign(&visitor_headers));
         }
+        if upgrading && passage.protocol != WebProtocol::Http1 {
+            return Ok(page::no_upgrade(&visitor_headers, &admitted.service.title));
+        }
+        let expected = Expected::of(request.version(), &visitor_headers, passage.protocol);
+        let upload = Upload { visitor: visitor.clone(), over: upload_over.clone(), expected: expected.clone() };
         let outgoing = match outgoing(request, &admitted, &passage, upgrading, upload) {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(page::malformed(&visitor_headers, why)),
@@ -188,6 +194,7 @@ impl Web {
                 return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetTimedOut, &admitted.service.title));
             }
         };
+        expected.answered();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(visitor_side) = visitor_side else {
                 return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service.title));
@@ -211,7 +218,7 @@ impl Web {
         take_out_set_cookies(&mut parts.headers);
         passage.repair(&mut parts.headers);
         parts.version = Version::default();
-        let visit = Visit { admitted, visitor, upstream, upload_over, connection };
+        let visit = Visit { admitted, visitor, upstream, upload_over, expected, connection };
         let returning = Returning::new(incoming, visit, parts.status, started);
         Ok(Response::from_parts(parts, returning.boxed_unsync()))
     }

@@ -19,7 +19,8 @@ const RESERVE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Paced<B> {
     body: B,
-    patience: Patience,
+    /// `None`: without end.
+    patience: Option<Patience>,
     /// Made when it is first waited for.
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -33,7 +34,12 @@ struct Patience {
 
 impl Paced<Incoming> {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, patience: Patience { left: FIRST, waiting_since: None }, alarm: None }
+        Self { body, patience: Some(Patience { left: FIRST, waiting_since: None }), alarm: None }
+    }
+
+    /// For targets to which an open request costs next to nothing, and a silent one may be meant.
+    pub(crate) fn unhurried(body: Incoming) -> Self {
+        Self { body, patience: None, alarm: None }
     }
 }
 
@@ -59,15 +65,16 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Paced<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            let until = this.patience.wait(Instant::now());
+            let Some(patience) = &mut this.patience else { return Poll::Pending };
+            let until = patience.wait(Instant::now());
             let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
             if alarm.deadline() != until {
                 alarm.as_mut().reset(until);
             }
             return alarm.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())));
         };
-        if let Some(Ok(frame)) = &frame {
-            this.patience.earn(frame.data_ref().map_or(0, Bytes::len), Instant::now());
+        if let (Some(Ok(frame)), Some(patience)) = (&frame, &mut this.patience) {
+            patience.earn(frame.data_ref().map_or(0, Bytes::len), Instant::now());
         }
         Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
     }

@@ -2,6 +2,7 @@
 
 use super::Body;
 use super::framing::Refusal;
+use super::grpc;
 use super::language::Language;
 use bytes::Bytes;
 use doorward_core::hop::HopFailure;
@@ -32,6 +33,13 @@ pub(crate) fn foreign(headers: &HeaderMap) -> Response<Body> {
     let detail = "Another web site sent this request. This service takes such requests from its own pages alone.";
     let remedy = "If you meant to, go to the service\u{2019}s own page and do it there.";
     answer(headers, StatusCode::FORBIDDEN, "Not from there", detail, remedy)
+}
+
+/// The target is spoken to in HTTP/2, and does not take what was asked for in it.
+pub(crate) fn no_upgrade(headers: &HeaderMap, service: &str) -> Response<Body> {
+    let detail = format!("{service}: it is spoken to in HTTP/2 and takes no WebSockets in it.");
+    let remedy = "Ask whoever runs the device: with http:// in place of h2c:// as the target it may take them.";
+    answer(headers, StatusCode::BAD_GATEWAY, "Not reachable right now", &detail, remedy)
 }
 
 /// A head that may not be read (`framing`); the connection ends with this.
@@ -110,6 +118,9 @@ fn remedy(failure: HopFailure) -> &'static str {
 
 /// `remedy`: what its reader can do next.
 fn answer(headers: &HeaderMap, status: StatusCode, what: &str, detail: &str, remedy: &str) -> Response<Body> {
+    if grpc::is_grpc(headers) {
+        return grpc::answer(status, &format!("{what}: {detail}"));
+    }
     let language = Language::wanted(headers);
     let (kind, bytes) = if wants_json(headers) {
         let error = serde_json::json!({ "status": status.as_u16(), "what": what, "detail": detail, "remedy": remedy });

@@ -4,6 +4,7 @@ use doorward_agent::Service;
 use doorward_control::Protocol;
 use doorward_core::names::HostName;
 use doorward_core::service::EntranceWish;
+use doorward_lab::calls::{CallTarget, calls};
 use doorward_lab::target::{self, Target};
 use doorward_lab::visitor::{self, Ending, ending, request2};
 use doorward_lab::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Stalled,
     Download2,
     Stalled2,
+    /// To a target that is spoken to in HTTP/2.
+    Call,
     Events,
     Upload,
     WebSocket,
@@ -53,6 +56,7 @@ pub(crate) struct Held {
     visit: Visit,
     web: WebTarget,
     sockets: EchoTarget,
+    calls: CallTarget,
     sibling: TcpStream,
     /// Over the same HTTP/2 connection, to another device.
     neighbour: Option<(Incoming, LabDevice)>,
@@ -72,11 +76,12 @@ const SOON: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
         Self::Stalled2,
+        Self::Call,
         Self::Events,
         Self::Upload,
         Self::WebSocket,
@@ -92,6 +97,7 @@ impl Kind {
             Self::Stalled => "stalled",
             Self::Download2 => "download2",
             Self::Stalled2 => "stalled2",
+            Self::Call => "call",
             Self::Events => "events",
             Self::Upload => "upload",
             Self::WebSocket => "live",
@@ -108,13 +114,14 @@ impl Held {
     }
 
     pub(crate) async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
-        let web = web(respond).await;
+        let (web, calls) = (web(respond).await, calls().await);
         let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
         let url = match kind {
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 web.url()
             }
             Kind::WebSocket => sockets.url(),
+            Kind::Call => calls.url(),
             Kind::Tcp | Kind::Tls => format!("tcp://{}", echo.address),
             Kind::Udp => format!("udp://{}", fountain.address),
         };
@@ -127,8 +134,19 @@ impl Held {
         let (visit, neighbour) = visit(lab, kind, device_name, &web).await;
         let targets = vec![echo, fountain];
         let device_name = device_name.to_owned();
-        let mut held =
-            Self { kind, device_name, device, services, visit, web, sockets, sibling, neighbour, _targets: targets };
+        let mut held = Self {
+            kind,
+            device_name,
+            device,
+            services,
+            visit,
+            web,
+            sockets,
+            calls,
+            sibling,
+            neighbour,
+            _targets: targets,
+        };
         assert!(held.is_alive().await, "{kind:?} runs");
         assert!(is_echoed(&mut held.sibling).await);
         held
@@ -166,6 +184,7 @@ impl Held {
         assert!(Instant::now() + EARLY > since, "{kind:?}: it ended before its time");
         match kind {
             Kind::Tcp | Kind::Tls | Kind::Udp => {}
+            Kind::Call => assert_eq!(self.calls.reset().await.0, "/endless", "{kind:?} at the target"),
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 assert_eq!(self.web.ending().await, Ending::Reset, "{kind:?} at the target");
@@ -245,6 +264,11 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             };
             let neighbour = open(&format!("page-by-{device}.gw.test")).await;
             return (Visit::Stream(open(&host).await), Some((neighbour, other)));
+        }
+        Kind::Call => {
+            let request = request2(&host, "/endless").body(visitor::nothing()).unwrap();
+            let answer = visitor::http2(lab.https(), &host).await.send_request(request);
+            Visit::Stream(timeout(LIMIT, answer).await.unwrap().unwrap().into_body())
         }
         Kind::Upload => {
             let (reader, mut writer) = TcpStream::connect(lab.http()).await.unwrap().into_split();
