@@ -156,3 +156,24 @@ impl Entrance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_with_an_entrance_of_a_newer_release_is_refused_and_none_is_left_out() {
+        let offer = |entrance: &str| {
+            serde_json::from_str::<Offer>(&format!(
+                r#"{{"name":"a","kind":"tcp","entrances":[{{"tcp-port":0}},{entrance}]}}"#
+            ))
+        };
+        let known = offer(r#"{"tls":"Vault.example.org."}"#).unwrap();
+        assert_eq!(serde_json::to_string(&known.entrances).unwrap(), r#"[{"tcp-port":0},{"tls":"vault.example.org"}]"#);
+        for unknown in
+            [r#"{"sni":"vault.example.org"}"#, r#"{"tls":"vault.example.org","ech":true}"#, r#"{"tls":"a b"}"#]
+        {
+            assert!(offer(unknown).is_err(), "{unknown}");
+        }
+    }
+}
