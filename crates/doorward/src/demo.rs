@@ -103,7 +103,9 @@ impl Demo {
             None => format!(
                 "Open it in a browser, or: curl {place}\nA service of yours in its place: doorward demo http://127.0.0.1:8888"
             ),
-            Some(Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. }) => format!("Open it in a browser, or: curl {place}"),
+            Some(Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. }) => {
+                format!("Open it in a browser, or: curl {place}")
+            }
             Some(Target::Tcp(_) | Target::Udp { .. }) => {
                 "Use that address with the program that you use for the service itself.".to_owned()
             }

@@ -100,11 +100,7 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, builder: server::Builder
     }
 }
 
-async fn answer(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    seen: &Seen,
-) -> Result<(), h2::Error> {
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: &Seen) -> Result<(), h2::Error> {
     let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let note = |trailers: Option<HeaderMap>| {

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use doorward_agent::Settings;
 use doorward_core::access::PolicyDocument;
-use doorward_lab::calls::{calls, calls_and_websockets};
-use doorward_lab::visitor::{self, Body, http1, http2, nothing, pieces, request, request2, send2, send_over, tls};
+use doorward_lab::calls::calls;
+use doorward_lab::visitor::{self, Body, http1, http2, nothing, pieces, request, request2, send_over, send2, tls};
 use doorward_lab::web::{ok, web};
 use doorward_lab::{LIMIT, Lab, service};
 use futures_util::future::join_all;
@@ -15,10 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::TokioIo;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -29,7 +27,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// A call as gRPC makes it, to be spoken into piece by piece.
 async fn call(visitor: &SendRequest<Body>, path: &str) -> (mpsc::Sender<Frame<Bytes>>, Response<Incoming>) {
     let (sender, body) = pieces();
-    let asking = request2(HOST, path).method("POST").header("content-type", "application/grpc").header("te", "trailers");
+    let asking =
+        request2(HOST, path).method("POST").header("content-type", "application/grpc").header("te", "trailers");
     let answer = visitor.clone().send_request(asking.body(body).unwrap());
     (sender, timeout(LIMIT, answer).await.expect("an answer begins").unwrap())
 }
@@ -121,7 +120,7 @@ async fn whoever_gives_up_a_call_resets_it_at_the_target_and_no_other() {
         let asking = request2(HOST, path).method("POST").body(()).unwrap();
         let (answer, mut upload) = quitter.send_request(asking, false).unwrap();
         // More than fits into all windows on the way.
-        upload.send_data(Bytes::from_static(&[7; 16 * 1024 * 1024]), false).unwrap();
+        upload.send_data(vec![7; 16 * 1024 * 1024].into(), false).unwrap();
         let answer = match path {
             "/silent" => None,
             _ => Some(timeout(LIMIT, answer).await.unwrap().unwrap()),
@@ -149,9 +148,8 @@ async fn a_cut_resets_calls_that_stand_still_in_either_direction() {
     let visitor = http2(lab.https(), HOST).await;
     for path in ["/deaf", "/endless"] {
         let (sender, mut answer) = call(&visitor, path).await;
-        let uploading = tokio::spawn(async move {
-            while sender.send(Frame::data(Bytes::from_static(&[7; 64 * 1024]))).await.is_ok() {}
-        });
+        let uploading =
+            tokio::spawn(async move { while sender.send(Frame::data(vec![7; 64 * 1024].into())).await.is_ok() {} });
         let cut = Instant::now();
         lab.set_access("pi", "rpc", PolicyDocument::default()).await;
         assert_eq!(rpc.reset().await, (path.to_owned(), Some(Reason::CANCEL)));
@@ -199,7 +197,9 @@ async fn much_passes_both_ways_byte_by_byte() {
     };
     let mut at = 0;
     let reading = async {
-        while let Some(frame) = timeout(LIMIT, answer.frame()).await.unwrap_or_else(|_| panic!("nothing comes behind {at}")) {
+        while let Some(frame) =
+            timeout(LIMIT, answer.frame()).await.unwrap_or_else(|_| panic!("nothing comes behind {at}"))
+        {
             for byte in frame.unwrap().into_data().unwrap_or_default() {
                 assert_eq!(byte, pattern(at), "at {at}");
                 at += 1;
@@ -318,74 +318,4 @@ async fn http_2_inside_tls_is_spoken_only_where_the_target_agrees_to_it() {
     let (head, _) = rpc.requests().pop().unwrap();
     assert_eq!(head.uri.to_string(), "https://both-pi.gw.test/");
     assert_eq!(rpc.requests().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_reaches_a_target_that_takes_them_inside_http_2() {
-    let lab = Lab::start().await;
-    let mut rpc = calls_and_websockets().await;
-    let _device = lab.device("pi", vec![service("rpc", &rpc.url())]).await;
-    // The example of RFC 6455, 1.3.
-    let asking = format!(
-        "GET /echo HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-protocol: chat\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    let mut one = TcpStream::connect(lab.http()).await.unwrap();
-    one.write_all(asking.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(timeout(LIMIT, one.read_u8()).await.expect("an answer comes").unwrap());
-    }
-    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 101 ") && head.contains("upgrade: websocket"), "{head}");
-    assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
-
-    let visitor = http2(lab.https(), HOST).await;
-    send2(&visitor, request2("nobody.gw.test", "/").body(nothing()).unwrap()).await;
-    let asking = request2(HOST, "/echo").method("CONNECT").extension(hyper::ext::Protocol::from_static("websocket"));
-    let asking = asking.header("sec-websocket-version", "13").body(nothing()).unwrap();
-    let answer = timeout(LIMIT, visitor.clone().send_request(asking)).await.unwrap().unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let mut two = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
-
-    for size in [1, 1000, 3_000_000] {
-        is_said_back(&mut one, size).await;
-        is_said_back(&mut two, size).await;
-    }
-    let cut = Instant::now();
-    lab.set_access("pi", "rpc", PolicyDocument::default()).await;
-    for _ in 0..2 {
-        assert_eq!(rpc.reset().await, ("/echo".to_owned(), Some(Reason::CANCEL)));
-    }
-    assert_eq!(visitor::ending(&mut one, LIMIT).await, visitor::Ending::Reset);
-    visitor::ending(&mut two, LIMIT).await;
-    assert!(cut.elapsed() < SOON, "{:?}", cut.elapsed());
-    lab.set_access("pi", "rpc", PolicyDocument::public()).await;
-    send2(&visitor, request2(HOST, "/").body(nothing()).unwrap()).await;
-    let (head, _) = rpc.requests().pop().unwrap();
-    assert_eq!(head.uri.path(), "/");
-}
-
-async fn is_said_back(socket: &mut (impl AsyncRead + AsyncWrite + Unpin), size: usize) {
-    let (mut reader, mut writer) = tokio::io::split(socket);
-    let said = vec![7; size];
-    let mut heard = vec![0; size];
-    let both = async { tokio::try_join!(writer.write_all(&said), reader.read_exact(&mut heard)) };
-    timeout(LIMIT, both).await.expect("it is said back").unwrap();
-    assert_eq!(heard, said);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_target_without_websockets_inside_http_2_is_said_to_take_none() {
-    let lab = Lab::start().await;
-    let rpc = calls().await;
-    let _device = lab.device("pi", vec![service("rpc", &rpc.url())]).await;
-    for to in ["websocket", "foo"] {
-        let asking = request(HOST, "/echo").header("connection", "upgrade").header("upgrade", to);
-        let asking = asking.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").header("sec-websocket-version", "13");
-        let answer = send_over(&mut http1(lab.http()).await, asking.body(nothing()).unwrap()).await;
-        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
-        assert!(answer.text().contains("takes no WebSockets"), "{}", answer.text());
-    }
-    assert!(rpc.requests().is_empty());
 }

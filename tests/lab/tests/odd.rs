@@ -4,9 +4,7 @@
 
 use bytes::Bytes;
 use doorward_core::site::Carrier;
-use doorward_lab::visitor::{
-    self, Ending, full, http1, http2, nothing, pieces, request, request2, send2, send_over,
-};
+use doorward_lab::visitor::{self, Ending, full, http1, http2, nothing, pieces, request, request2, send_over, send2};
 use doorward_lab::web::{Answer, ENDLESS, EVENTS, Received, ok, web};
 use doorward_lab::{LIMIT, LOOPBACK, Lab, Shape, service, until};
 use http::{Method, StatusCode};
@@ -151,7 +149,8 @@ async fn a_visitor_who_leaves_is_gone_at_the_target_within_a_second() {
     let mut page = web(by_path).await;
     let _device = lab.device("pi", vec![service("page", &page.url())]).await;
     let two = http2(lab.https(), HOST).await;
-    for (is_http2, path) in [false, true].into_iter().flat_map(|two| ["/wait", "/up", "/down"].map(|path| (two, path))) {
+    for (is_http2, path) in [false, true].into_iter().flat_map(|two| ["/wait", "/up", "/down"].map(|path| (two, path)))
+    {
         let (sender, body) = pieces();
         let (method, body) = if path == "/up" { (Method::POST, body) } else { (Method::GET, nothing()) };
         let before = page.requests().len();
@@ -264,11 +263,17 @@ async fn compressed_bodies_and_what_describes_them_pass_to_the_byte() {
     let body: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3].into_iter().chain((0..=255).rev()).collect();
     let described = "content-encoding: gzip\r\netag: W/\"a b\"\r\nvary: accept-encoding\r\naccept-ranges: bytes\r\n\
                      last-modified: Sat, 21 Nov 2026 09:00:00 GMT\r\ncache-control: max-age=5\r\n";
-    let answer = [format!("HTTP/1.1 200 OK\r\n{described}content-length: {}\r\n\r\n", body.len()).into_bytes(), body.clone()];
+    let answer =
+        [format!("HTTP/1.1 200 OK\r\n{described}content-length: {}\r\n\r\n", body.len()).into_bytes(), body.clone()];
     let answer = answer.concat();
     let page = web(move |_| Answer::Whole(answer.clone())).await;
     let _device = lab.device("pi", vec![service("page", &page.url())]).await;
-    let asked = [("accept-encoding", "gzip, br;q=0.5"), ("range", "bytes=0-,5-6"), ("if-range", "\"x\""), ("if-none-match", "W/\"a\"")];
+    let asked = [
+        ("accept-encoding", "gzip, br;q=0.5"),
+        ("range", "bytes=0-,5-6"),
+        ("if-range", "\"x\""),
+        ("if-none-match", "W/\"a\""),
+    ];
     let two = http2(lab.https(), HOST).await;
     for is_http2 in [false, true] {
         let mut asking = if is_http2 { request2(HOST, "/") } else { request(HOST, "/") };
@@ -276,7 +281,8 @@ async fn compressed_bodies_and_what_describes_them_pass_to_the_byte() {
             asking = asking.header(name, value);
         }
         let asking = asking.body(nothing()).unwrap();
-        let answer = if is_http2 { send2(&two, asking).await } else { send_over(&mut http1(lab.http()).await, asking).await };
+        let answer =
+            if is_http2 { send2(&two, asking).await } else { send_over(&mut http1(lab.http()).await, asking).await };
         assert_eq!(answer.body, body);
         for line in described.lines() {
             let (name, value) = line.split_once(": ").unwrap();

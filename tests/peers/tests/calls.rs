@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 const HOST: &str = "rpc-zumi.gateway.example";
-const AGENT_FILE: &str = "[[service]]\nname = \"rpc\"\ntarget = \"h2c://127.0.0.1:50051\"\naccess = { who = \"public\" }\n";
+const AGENT_FILE: &str =
+    "[[service]]\nname = \"rpc\"\ntarget = \"h2c://127.0.0.1:50051\"\naccess = { who = \"public\" }\n";
 
 fn python(name: &str, words: &[&str]) -> Program {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name);
@@ -29,9 +30,7 @@ fn grpc_passes_in_all_its_kinds_with_errors_cancellation_and_deadlines() -> Resu
     let mut service = world.device.spawn(&python("calls.py", &["50051"]))?;
     service.wait_for_line("serving", SOON)?;
     let mut site = Site::start_with(&world, GATEWAY_FILE, AGENT_FILE)?;
-    until(SOON, "the service is registered", || {
-        Ok(call(&world.visitor, HOST, "ask")?.trim() == "HELLO")
-    })?;
+    until(SOON, "the service is registered", || Ok(call(&world.visitor, HOST, "ask")?.trim() == "HELLO"))?;
 
     let said = call(&world.visitor, HOST, "all")?;
     let kinds = [

@@ -76,7 +76,10 @@ impl WebKeys<'_> {
             self.mounts.map(Spanned::span),
         ];
         if let (false, Some(at)) = (is_web, keys.into_iter().flatten().next()) {
-            return Err(Fault::new(&at, "this is for web services, whose targets start with http://, https://, h2c:// or h2://"));
+            return Err(Fault::new(
+                &at,
+                "this is for web services, whose targets start with http://, https://, h2c:// or h2://",
+            ));
         }
         if let Some((_, _, at)) = mounts.iter().find(|(_, (t, _), _)| t.kind() != ServiceKind::Http) {
             return Err(Fault::new(at, "only web targets can be mounted: write http://host:port/"));

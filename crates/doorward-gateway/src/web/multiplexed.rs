@@ -83,7 +83,8 @@ impl Multiplexed {
         let ping = Mutex::new(connection.ping_pong());
         let (ended, unused) = (CancellationToken::new(), CancellationToken::new());
         let state = Mutex::new(UsageState { leases: 0, idle_since: Instant::now() });
-        let usage = Arc::new(Usage { state, ping, are_settings_known: OnceCell::new(), _last: unused.clone().drop_guard() });
+        let usage =
+            Arc::new(Usage { state, ping, are_settings_known: OnceCell::new(), _last: unused.clone().drop_guard() });
         tasks.spawn(drive(connection, unused, ended.clone().drop_guard()));
         Ok(Self { sender, ended, usage, tasks })
     }

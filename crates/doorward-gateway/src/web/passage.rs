@@ -43,9 +43,7 @@ impl Passage {
         let entrance = route.prefix.as_ref().map(bare).unwrap_or_default();
         let mount = offer.mount(&own);
         let (target, protocol, base, taken_off) = match mount {
-            Some(mount) => {
-                (&mount.origin, mount.protocol, &mount.base, format!("{entrance}{}", bare(&mount.path)))
-            }
+            Some(mount) => (&mount.origin, mount.protocol, &mount.base, format!("{entrance}{}", bare(&mount.path))),
             None if route.strip => (&offer.origin, offer.protocol, &offer.base, entrance.to_owned()),
             None => (&offer.origin, offer.protocol, &offer.base, String::new()),
         };

@@ -126,8 +126,19 @@ impl Held {
         let (visit, neighbour) = visit(lab, kind, device_name, &web).await;
         let targets = vec![echo, fountain];
         let device_name = device_name.to_owned();
-        let mut held =
-            Self { kind, device_name, device, services, visit, web, sockets, calls, sibling, neighbour, _targets: targets };
+        let mut held = Self {
+            kind,
+            device_name,
+            device,
+            services,
+            visit,
+            web,
+            sockets,
+            calls,
+            sibling,
+            neighbour,
+            _targets: targets,
+        };
         assert!(held.is_alive().await, "{kind:?} runs");
         assert!(is_echoed(&mut held.sibling).await);
         held
