@@ -26,6 +26,7 @@ pub(crate) mod repair;
 pub(crate) mod request;
 pub(crate) mod rewrite;
 pub(crate) mod strict;
+pub(crate) mod tunnelled;
 pub(crate) mod turns;
 pub(crate) mod upgrade;
 pub(crate) mod upstreams;

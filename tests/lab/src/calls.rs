@@ -29,6 +29,17 @@ struct Seen {
 }
 
 pub async fn calls() -> CallTarget {
+    serving(server::Builder::new()).await
+}
+
+/// One that takes WebSockets as well (RFC 8441).
+pub async fn calls_and_websockets() -> CallTarget {
+    let mut builder = server::Builder::new();
+    builder.enable_connect_protocol();
+    serving(builder).await
+}
+
+async fn serving(builder: server::Builder) -> CallTarget {
     let listener = TcpListener::bind((crate::LOOPBACK, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (reset, resets) = mpsc::unbounded_channel();
@@ -38,7 +49,7 @@ pub async fn calls() -> CallTarget {
         async move {
             loop {
                 let Ok((socket, _)) = listener.accept().await else { return };
-                tokio::spawn(serve(socket, seen.clone()));
+                tokio::spawn(serve(socket, builder.clone(), seen.clone()));
             }
         }
     });
@@ -72,9 +83,9 @@ impl Drop for CallTarget {
     }
 }
 
-async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Seen>) {
+async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, builder: server::Builder, seen: Arc<Seen>) {
     seen.accepted.fetch_add(1, Ordering::Relaxed);
-    let Ok(mut connection) = server::handshake(io).await else { return };
+    let Ok(mut connection) = builder.handshake(io).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         if request.uri().path() == "/goodbye" {
             connection.graceful_shutdown();

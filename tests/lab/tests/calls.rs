@@ -120,7 +120,7 @@ async fn whoever_gives_up_a_call_resets_it_at_the_target_and_no_other() {
         let asking = request2(HOST, path).method("POST").body(()).unwrap();
         let (answer, mut upload) = quitter.send_request(asking, false).unwrap();
         // More than fits into all windows on the way.
-        upload.send_data(Bytes::from_static(&[7; 16 * 1024 * 1024]), false).unwrap();
+        upload.send_data(vec![7; 16 * 1024 * 1024].into(), false).unwrap();
         let answer = match path {
             "/silent" => None,
             _ => Some(timeout(LIMIT, answer).await.unwrap().unwrap()),
@@ -148,9 +148,8 @@ async fn a_cut_resets_calls_that_stand_still_in_either_direction() {
     let visitor = http2(lab.https(), HOST).await;
     for path in ["/deaf", "/endless"] {
         let (sender, mut answer) = call(&visitor, path).await;
-        let uploading = tokio::spawn(async move {
-            while sender.send(Frame::data(Bytes::from_static(&[7; 64 * 1024]))).await.is_ok() {}
-        });
+        let uploading =
+            tokio::spawn(async move { while sender.send(Frame::data(vec![7; 64 * 1024].into())).await.is_ok() {} });
         let cut = Instant::now();
         lab.set_access("pi", "rpc", PolicyDocument::default()).await;
         assert_eq!(rpc.reset().await, (path.to_owned(), Some(Reason::CANCEL)));

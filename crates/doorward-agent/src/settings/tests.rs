@@ -123,7 +123,7 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{service}headers = \"rewrite\""), &["agent.toml:4:11: headers: ", "for web services"]),
         (format!("{web}headers = \"guess\""), &["agent.toml:4:11: headers: ", "unknown variant", "rewrite"]),
         (format!("{web}preset = \"octopi\""), &["agent.toml:4:10: preset: ", "no preset \"octopi\"", "octoprint"]),
-        (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// targets"]),
+        (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// and h2:// targets"]),
         (format!("{web}mounts = {{ \"/a/\" = \"tcp://h:1\" }}"), &["agent.toml:4:", "only web targets"]),
         (
             format!("{web}mounts = {{ \"/a/\" = \"http://h\", \"a\" = \"http://h\" }}"),

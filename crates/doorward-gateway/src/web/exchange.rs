@@ -1,11 +1,11 @@
 //! One request to the target and the head of its answer.
 
-use super::Body;
 use super::connection::VisitorConnection;
 use super::forward::Web;
 use super::multiplexed::SendError;
 use super::passage::Passage;
 use super::upstreams::{TargetPlace, Upstream};
+use super::{Body, page};
 use crate::admit::Admitted;
 use doorward_core::hop::HopFailure;
 use doorward_core::web::WebProtocol;
@@ -92,6 +92,10 @@ impl Web {
                     return Err(failure.clone());
                 }
             };
+            if *request.method() == Method::CONNECT && !opened.takes_websockets().await {
+                let refusal = page::no_upgrade(request.headers(), &admitted.service.title);
+                return Ok((refusal, Upstream::Two(opened.lease())));
+            }
             tries += 1;
             match opened.send(request).await {
                 Ok((response, lease)) => return Ok((response, Upstream::Two(lease))),

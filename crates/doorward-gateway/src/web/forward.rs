@@ -13,6 +13,7 @@ use super::outgoing::{Upload, outgoing};
 use super::passage::Passage;
 use super::rates::Rates;
 use super::request::{check_shape, host_of};
+use super::tunnelled::{self, Far};
 use super::turns::InTurn;
 use super::websocket::answer_as_http2;
 use super::{Body, page, upgrade};
@@ -165,7 +166,8 @@ impl Web {
         if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &visitor_headers, passage.public()) {
             return Ok(page::foreign(&visitor_headers));
         }
-        if upgrading && passage.protocol != WebProtocol::Http1 {
+        let is_inside_http2 = upgrading && passage.protocol != WebProtocol::Http1;
+        if is_inside_http2 && !upgrade::is_for_websocket(&request) {
             return Ok(page::no_upgrade(&visitor_headers, &admitted.service.title));
         }
         let expected = Expected::of(request.version(), &visitor_headers, passage.protocol);
@@ -174,6 +176,7 @@ impl Web {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(page::malformed(&visitor_headers, why)),
         };
+        let (uplink, outgoing) = if is_inside_http2 { tunnelled::with_uplink(outgoing) } else { (None, outgoing) };
         let started = Instant::now();
         let exchange = timeout(ANSWER_LIMIT, self.exchange(&connection, &admitted, &passage, outgoing));
         let answered = tokio::select! {
@@ -195,6 +198,21 @@ impl Web {
             }
         };
         expected.answered();
+        if let (Some(uplink), Some(visitor_side), true) = (uplink, &visitor_side, response.status().is_success()) {
+            let (mut parts, downlink) = response.into_parts();
+            let far = Far { uplink, downlink, upstream };
+            let passing = tunnelled::pass(visitor_side.clone(), far, visitor, connection.clone(), admitted);
+            connection.spawn(passing);
+            strip_hop_by_hop(&mut parts.headers);
+            take_out_set_cookies(&mut parts.headers);
+            passage.repair(&mut parts.headers);
+            let mut response = Response::from_parts(parts, empty());
+            *response.version_mut() = Version::default();
+            if !is_http2 {
+                tunnelled::answer_as_http1(&mut response, &visitor_headers);
+            }
+            return Ok(response);
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(visitor_side) = visitor_side else {
                 return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service.title));

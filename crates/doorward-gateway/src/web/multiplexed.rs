@@ -8,7 +8,7 @@ use super::framing::MAX_HEAD;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
@@ -29,6 +30,8 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long a target may take to end a connection that nobody uses any more.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to say what it takes.
+const SETTINGS_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection; clones are the same one. It ends when the last is dropped and nothing is on it.
 #[derive(Clone)]
@@ -42,6 +45,9 @@ pub(crate) struct Multiplexed {
 /// Who is on a connection.
 struct Usage {
     state: Mutex<UsageState>,
+    /// Taken by whoever first wants to know the target's settings.
+    ping: Mutex<Option<PingPong>>,
+    are_settings_known: OnceCell<()>,
     _last: DropGuard,
 }
 
@@ -73,10 +79,12 @@ impl Multiplexed {
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .enable_push(false);
-        let (sender, connection) = http2.handshake(stream).await?;
+        let (sender, mut connection) = http2.handshake(stream).await?;
+        let ping = Mutex::new(connection.ping_pong());
         let (ended, unused) = (CancellationToken::new(), CancellationToken::new());
         let state = Mutex::new(UsageState { leases: 0, idle_since: Instant::now() });
-        let usage = Arc::new(Usage { state, _last: unused.clone().drop_guard() });
+        let usage =
+            Arc::new(Usage { state, ping, are_settings_known: OnceCell::new(), _last: unused.clone().drop_guard() });
         tasks.spawn(drive(connection, unused, ended.clone().drop_guard()));
         Ok(Self { sender, ended, usage, tasks })
     }
@@ -91,9 +99,26 @@ impl Multiplexed {
         (state.leases == 0).then_some(state.idle_since)
     }
 
+    /// Whether the target takes WebSockets in here (RFC 8441, 3). Its settings come before whatever it answers.
+    pub(crate) async fn takes_websockets(&self) -> bool {
+        let asking = async || {
+            let ping = self.usage.ping.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(mut ping) = ping {
+                let _ = timeout(SETTINGS_LIMIT, ping.ping(Ping::opaque())).await;
+            }
+        };
+        self.usage.are_settings_known.get_or_init(asking).await;
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+
+    /// For an exchange that ends before it has begun.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease::new(self.usage.clone())
+    }
+
     /// Sends a request, its target in absolute form. The answer may come before the body has been sent.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<(Response<Body>, Lease), SendError> {
-        let lease = Lease::new(self.usage.clone());
+        let lease = self.lease();
         let (parts, body) = request.into_parts();
         let is_whole = body.is_end_stream();
         let head = Request::from_parts(parts.clone(), ());

@@ -12,7 +12,7 @@ use super::websocket::ask_as_http1;
 use crate::admit::Admitted;
 use doorward_core::access::Who;
 use doorward_core::web::WebProtocol;
-use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
@@ -79,6 +79,13 @@ fn as_http2(parts: &mut Parts, scheme: Scheme) -> Result<(), &'static str> {
     parts.version = Version::HTTP_2;
     // It has been heard already: the body is on its way.
     parts.headers.remove(EXPECT);
+    if parts.headers.remove(UPGRADE).is_some() {
+        // A WebSocket, as RFC 8441 (4 and 5) has it; no other upgrade comes here.
+        parts.method = Method::CONNECT;
+        parts.headers.remove(CONNECTION);
+        parts.headers.remove(SEC_WEBSOCKET_KEY);
+        parts.extensions.insert(h2::ext::Protocol::from_static("websocket"));
+    }
     Ok(())
 }
 

@@ -37,8 +37,10 @@ pub(crate) fn foreign(headers: &HeaderMap) -> Response<Body> {
 
 /// The target is spoken to in HTTP/2, and does not take what was asked for in it.
 pub(crate) fn no_upgrade(headers: &HeaderMap, service: &str) -> Response<Body> {
-    let detail = format!("{service}: it is spoken to in HTTP/2 and takes no WebSockets in it.");
-    let remedy = "Ask whoever runs the device: with http:// in place of h2c:// as the target it may take them.";
+    let what = "this service is spoken to in HTTP/2, and takes no WebSockets in it";
+    let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
+    let detail = format!("{service}: {}.", language.say(what));
+    let remedy = "Ask whoever runs the device whether the target takes them in HTTP/1.1.";
     answer(headers, StatusCode::BAD_GATEWAY, "Not reachable right now", &detail, remedy)
 }
 
@@ -172,7 +174,13 @@ mod tests {
     use http::header::ACCEPT_LANGUAGE;
 
     fn pages(headers: &HeaderMap) -> Vec<Response<Body>> {
-        let mut pages = vec![nothing_here(headers), foreign(headers), too_many(headers), password_needed(headers)];
+        let mut pages = vec![
+            nothing_here(headers),
+            foreign(headers),
+            no_upgrade(headers, "Printer"),
+            too_many(headers),
+            password_needed(headers),
+        ];
         pages.extend(HopFailure::ALL.map(|failure| hop_failed(headers, failure, "Printer & <friends>")));
         pages
     }
