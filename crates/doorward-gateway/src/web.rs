@@ -22,6 +22,7 @@ pub(crate) mod rates;
 pub(crate) mod repair;
 pub(crate) mod request;
 pub(crate) mod rewrite;
+pub(crate) mod root;
 pub(crate) mod strict;
 pub(crate) mod turns;
 pub(crate) mod upgrade;

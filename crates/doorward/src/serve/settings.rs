@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use certificates::{CertificatesFile, Surroundings};
 use doorward_control::{SiteSettings, WebFace};
 use doorward_core::access::Networks;
-use doorward_core::certificates::is_reserved;
+use doorward_core::certificates::Scope;
 use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
@@ -223,7 +223,7 @@ impl File {
             self.stand_behind(behind)?;
         }
         let Listening { https, quic } = self.listening(&mut notes);
-        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(self.domain.as_ref(), &https));
+        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(&https));
         let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
@@ -247,7 +247,7 @@ impl File {
         let port_host = addresses.first().and_then(|address| address.endpoints().into_iter().next()).map(|e| e.host);
         let certificate = match self.certificate {
             Some(Certificate { chain, key }) => CertificateSource::Files { chain, key },
-            None => CertificateSource::Own { names: vec![domain.to_string(), format!("*.{domain}")] },
+            None => CertificateSource::Own(Scope::new(domain.clone(), self.certificates.ips_beside(&addresses))),
         };
         let around = Surroundings {
             domain: self.domain.as_ref(),
@@ -360,12 +360,11 @@ fn localhost() -> HostName {
     HostName::parse("localhost").expect("a constant name")
 }
 
-/// Beside HTTPS for the world, where nobody else has port 80.
-fn usual_redirect(domain: Option<&HostName>, https: &[SocketAddr]) -> Vec<SocketAddr> {
-    let is_for_the_world = domain.is_some_and(|domain| !is_reserved(domain));
+/// Beside HTTPS on its usual port, where nobody else has port 80.
+fn usual_redirect(https: &[SocketAddr]) -> Vec<SocketAddr> {
     let ips = https.iter().filter(|address| address.port() == 443).map(SocketAddr::ip);
     let addresses = ips.map(|ip| SocketAddr::new(ip, 80));
-    addresses.filter(|address| is_for_the_world && std::net::TcpListener::bind(address).is_ok()).collect()
+    addresses.filter(|address| std::net::TcpListener::bind(address).is_ok()).collect()
 }
 
 fn may_open(port: u16) -> bool {
