@@ -223,7 +223,7 @@ impl File {
             self.stand_behind(behind)?;
         }
         let Listening { https, quic } = self.listening(&mut notes);
-        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(&https));
+        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(&https, &self.listen.http));
         let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
         let is_https = !https.is_empty() || self.listen.public_port.is_some();
@@ -361,7 +361,10 @@ fn localhost() -> HostName {
 }
 
 /// Beside HTTPS on its usual port, where nobody else has port 80.
-fn usual_redirect(https: &[SocketAddr]) -> Vec<SocketAddr> {
+fn usual_redirect(https: &[SocketAddr], http: &[SocketAddr]) -> Vec<SocketAddr> {
+    if http.iter().any(|address| address.port() == 80) {
+        return Vec::new();
+    }
     let ips = https.iter().filter(|address| address.port() == 443).map(SocketAddr::ip);
     let addresses = ips.map(|ip| SocketAddr::new(ip, 80));
     addresses.filter(|address| std::net::TcpListener::bind(address).is_ok()).collect()
