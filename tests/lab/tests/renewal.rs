@@ -65,21 +65,21 @@ async fn certificates_are_renewed_by_themselves_and_no_visit_notices() {
 
     let started = Instant::now();
     let count = async |name: &str| renewals(&lab).await.iter().filter(|a| a.names.to_string() == name).count();
-    let twice = async || count("gw.test").await >= 2 && count(&host).await >= 2;
-    while !twice().await {
-        assert!(started.elapsed() < Duration::from_secs(LIFE.into()) * 3 + LIMIT, "{:?}", renewals(&lab).await);
-        lab.control().certificates().changed().await.unwrap();
+    let mut shelf = lab.control().certificates();
+    while count("gw.test").await < 2 || count(&host).await < 2 {
+        let changed = tokio::time::timeout(Duration::from_secs(LIFE.into()) + LIMIT, shelf.changed()).await;
+        assert!(changed.is_ok(), "{:?}", renewals(&lab).await);
+        let request = visitor::request(&host, "/").body(visitor::nothing()).unwrap();
+        assert_eq!(visitor::send_over(&mut lasting, request).await.status, 200);
     }
-    let request = visitor::request(&host, "/").body(visitor::nothing()).unwrap();
-    assert_eq!(visitor::send_over(&mut lasting, request).await.status, 200);
     stop.store(true, Ordering::Relaxed);
     let visits = visits.await.unwrap();
     assert!(visits > 0 && held(lab.control(), &host).unwrap().0 != first);
     let all = lab.control().certificate_attempts().await.unwrap();
     println!("{visits} visits beside {} renewals in {:?}", renewals(&lab).await.len(), started.elapsed());
-    let failed = all.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Failed { .. })).count();
     // Before there was an authority some came to nothing.
-    assert!(all.iter().rev().take(4).all(|attempt| matches!(attempt.outcome, Outcome::Issued { .. })), "{failed} failed");
+    let since = all.iter().position(|attempt| matches!(attempt.outcome, Outcome::Issued { .. })).unwrap();
+    assert!(all[since..].iter().all(|attempt| matches!(attempt.outcome, Outcome::Issued { .. })), "{all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
