@@ -5,7 +5,7 @@
 mod plan;
 mod scope;
 
-pub use plan::{Attempt, AuthorityTerms, Held, Need, Outcome, Pause, Situation, Tempo, WEEK, plan, weekly_use};
+pub use plan::{Attempt, AuthorityTerms, Held, Need, Outcome, Pause, Situation, Tempo, WEEK, Window, plan, weekly_use};
 pub use scope::Scope;
 
 use crate::names::HostName;

@@ -9,6 +9,7 @@ pub(crate) mod own;
 mod records;
 pub(crate) mod resolver;
 mod settings;
+mod windows;
 
 pub(crate) use dns::responder::Responder;
 pub(crate) use issuer::Issuer;
