@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here ends the test")]
 
-use doorward_control::CertificateState;
+use doorward_control::{CertificateState, Reservation};
 use doorward_core::certificates::{Attempt, Outcome, Tempo};
 use doorward_gateway::{IssuingSettings, Way};
 use doorward_lab::authority::{Manners, Names, Pebble, held, issuing, until_held, until_reported};
@@ -108,4 +108,33 @@ async fn an_authority_that_is_away_when_it_is_time_is_asked_at_growing_intervals
     assert!(pauses[0] >= 300 && pauses[1] >= 1200 && pauses[2] >= 4800, "{pauses:?}");
     pebble.start(manners).await;
     until("it was renewed", async || held(lab.control(), "gw.test").unwrap().0 != first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_released_is_ordered_no_more_and_forgotten_once_its_certificate_ended() {
+    let (names, mut pebble) = (Names::start().await, Pebble::new());
+    let (lab, _) = certified(&mut pebble, &names, |_| {}).await;
+    let target = web::web(|_| web::ok("here")).await;
+    let device = lab.device("printer1", vec![service("web", &target.url())]).await;
+    let record = lab.record("printer1", "web");
+    let host = record.hosts[0].host.clone();
+    until_held(lab.control(), host.as_str()).await;
+    let id = record.service.device;
+    device.offer(vec![]).await;
+    let released = async || {
+        let service = record.service.name.clone();
+        lab.control().release(Reservation::Service { device: id, service }, jiff::Timestamp::now()).await.is_ok()
+    };
+    until("it is released", released).await;
+    let count = async || {
+        let attempts = lab.control().certificate_attempts().await.unwrap();
+        attempts.iter().filter(|attempt| attempt.names.to_string() == host.as_str()).count()
+    };
+    let before = count().await;
+    let forgotten = Duration::from_secs(LIFE.into()) + LIMIT;
+    let mut shelf = lab.control().certificates();
+    let gone = |shelf: &doorward_control::Shelf| !shelf.iter().any(|c| c.held.names.to_string() == host.as_str());
+    assert!(tokio::time::timeout(forgotten, shelf.wait_for(gone)).await.is_ok(), "it is still there");
+    assert_eq!(count().await, before, "it was ordered again");
+    assert!(held(lab.control(), "gw.test").is_some());
 }

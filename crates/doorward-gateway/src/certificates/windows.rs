@@ -55,6 +55,8 @@ impl Windows {
     pub(super) async fn ask(&mut self, control: &Control, authorities: &[Authority], wanted: &[Names]) {
         self.0.retain(|names, _| wanted.contains(names));
         let shelf = control.certificates().borrow().clone();
+        // One that does not answer is not waited for again and again.
+        let mut silent: Vec<&str> = Vec::new();
         for certificate in shelf.iter().filter(|certificate| wanted.contains(&certificate.held.names)) {
             let names = &certificate.held.names;
             if self.0.get(names).is_some_and(|answer| Instant::now() < answer.again_at) {
@@ -63,11 +65,15 @@ impl Windows {
             let issued = |authority: &&Authority| authority.directory() == certificate.directory;
             let Some(authority) = authorities.iter().find(issued) else { continue };
             let before = self.0.get(names).and_then(|answer| answer.window);
+            if silent.contains(&authority.directory()) {
+                continue;
+            }
             let (window, again) = match suggestion(control, authority, certificate).await {
                 Ok((window, again)) => (Some(window), again.clamp(SOONEST, LATEST)),
                 Err(AskError::Acme(Error::Unsupported(_))) => (None, LATEST),
                 Err(error) => {
                     debug!(%names, %error, "the authority does not say when to renew");
+                    silent.push(authority.directory());
                     (before, AFTER_FAILURE)
                 }
             };

@@ -1,6 +1,7 @@
 //! What `doorward serve` says about the names that lead to it: which records DNS needs, which are missing, and without a
 //! domain what there is to choose from.
 
+use super::settings::is_private;
 use doorward_control::{CertificateReport, CertificateState, Control};
 use doorward_gateway::DnsRecord;
 use std::net::IpAddr;
@@ -49,18 +50,21 @@ fn standing(report: &CertificateReport) -> String {
         return "DNS leads here. `doorward status` shows how the certificates are doing.".to_owned();
     }
     format!(
-        "{}\nCertificates are ordered as soon as DNS says so; nothing needs to be started anew. `doorward doctor` looks again.",
+        "{}\nCertificates are ordered as soon as DNS says so; nothing needs to be started anew. Until then the\n\
+         gateway's own authority signs, and browsers warn (`doorward ca`). `doorward doctor` looks again.",
         missing.concat()
     )
 }
 
 /// `ips`: what this machine speaks from.
 fn choices(ips: &[IpAddr]) -> String {
-    let address = ips.iter().find(|ip| ip.is_ipv4()).map_or_else(|| "203.0.113.7".to_owned(), IpAddr::to_string);
+    let public = ips.iter().find(|ip| ip.is_ipv4() && !is_private(**ip));
+    let address = public.map_or_else(|| "203.0.113.7".to_owned(), IpAddr::to_string);
+    let whose = if public.is_some() { "" } else { "     (your router's public address in its place)" };
     format!(
         "Without a domain, names end in .localhost, which other machines do not find, and browsers warn. The choices:\n\n\
          \x20 1. A name: of your own, or a free one from a dynamic DNS service. Two records lead everything here:\n\
-         \x20      NAME A {address}  and  *.NAME CNAME NAME     (behind a router: its public address)\n\
+         \x20      NAME A {address}  and  *.NAME CNAME NAME{whose}\n\
          \x20    A service that gives only the one name will do: have your services listen below a path there, by\n\
          \x20      entrances = [{{ path = {{ prefix = \"/printer1/\" }} }}]     in agent.toml\n\
          \x20    Then: doorward serve --domain NAME     Certificates take care of themselves.\n\n\

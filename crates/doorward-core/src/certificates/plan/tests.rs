@@ -151,8 +151,7 @@ fn without_an_authority_nothing_is_ordered() {
     let wanted = [names("a.net")];
     let tempo = Tempo { first: SignedDuration::from_mins(5), longest: SignedDuration::from_hours(12) };
     let windows = HashMap::new();
-    let situation =
-        Situation { wanted: &wanted, held: &[], windows: &windows, attempts: &[], authorities: &[], tempo };
+    let situation = Situation { wanted: &wanted, held: &[], windows: &windows, attempts: &[], authorities: &[], tempo };
     assert_eq!(plan(&situation, time("01-01T00:00")), [Need::Nobody]);
 }
 
