@@ -44,6 +44,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "iperf3", needed_by: &["world"], why: "measures the emulated line" },
     Package { name: "tinyproxy", needed_by: &["world"], why: "an HTTP proxy that is the only way out" },
     Package { name: "chromium", needed_by: &["peers"], why: "pages and passwords as people meet them" },
+    Package { name: "libnss3-tools", needed_by: &["peers"], why: "has Chromium trust a root" },
     Package { name: "python3-venv", needed_by: &["conformance"], why: "a place for sslyze" },
     Package { name: "python3-yaml", needed_by: &["conformance"], why: "reads the corpus of requests" },
     Package { name: "slowhttptest", needed_by: &["conformance"], why: "visitors who take their time" },

@@ -7,6 +7,7 @@
 mod access;
 pub mod accounts;
 mod audit;
+mod authority;
 mod certificates;
 mod changes;
 mod devices;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use access::Reservation;
 pub use audit::AuditEntry;
+pub use authority::OwnAuthority;
 pub use certificates::{
     AuthorityReport, Certificate, CertificateReport, CertificateState, PendingOrder, Reports, SetReport, Shelf,
 };
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) seal: Seal,
     pub(crate) certificates: Certificates,
+    pub(crate) own_authority: authority::InUse,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
@@ -122,6 +125,7 @@ impl Control {
             store,
             seal,
             certificates,
+            own_authority: authority::InUse::default(),
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,

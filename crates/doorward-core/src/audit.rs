@@ -22,6 +22,8 @@ pub enum Deed {
     SiteKeyRotated,
     CertificateIssued,
     CertificateFailed,
+    AuthorityMade,
+    AuthorityDropped,
     VisitRefused,
 }
 
@@ -44,6 +46,8 @@ impl Deed {
             Self::SiteKeyRotated => "site-key-rotated",
             Self::CertificateIssued => "certificate-issued",
             Self::CertificateFailed => "certificate-failed",
+            Self::AuthorityMade => "authority-made",
+            Self::AuthorityDropped => "authority-dropped",
             Self::VisitRefused => "visit-refused",
         }
     }

@@ -22,7 +22,7 @@ mod web;
 pub use bound::Bound;
 pub use certificates::{
     AccountBinding, AuthoritySettings, CertificateError, DnsRecord, DnsSettings, HookSettings, IssuingSettings,
-    ResponderSettings, TsigHash, UpdateSettings, Way, needed_records,
+    KeepError, ResponderSettings, TsigHash, UpdateSettings, Way, needed_records,
 };
 pub use reload::Checked;
 pub use settings::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
@@ -31,6 +31,7 @@ use admit::Admission;
 use arc_swap::ArcSwap;
 use bound::Opened;
 use certificates::Responder;
+use certificates::own::keeper::Keeper;
 use certificates::resolver::WebCertificates;
 use doorward_control::Control;
 use doorward_core::site::Address;
@@ -60,6 +61,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use web::forward::Web;
 use web::rates::Rates;
+pub use web::root::ROOT_PATH;
 use web::strict;
 
 #[derive(Debug, Error)]
@@ -98,6 +100,12 @@ impl Gateway {
         let acceptor = Arc::new(Acceptor::new(&identity)?);
         let shelf = control.certificates();
         let certificates = Arc::new(WebCertificates::new(settings.certificate.clone(), &shelf.borrow())?);
+        let mut keeper =
+            Keeper { control: control.clone(), source: certificates.sources(), certificates: certificates.clone() };
+        let has_https = !settings.https.is_empty();
+        if has_https {
+            keeper.look().await.map_err(CertificateError::from)?;
+        }
         let https = certificates::web_config(certificates.clone())?;
         let issuing = settings.issuing.as_ref();
         let issuing = issuing.map(|issuing| certificates::issuing(issuing, &control, &certificates.challenges));
@@ -130,6 +138,7 @@ impl Gateway {
             passwords: passwords::Passwords::new(),
             proxies: ArcSwap::from_pointee(settings.proxies),
             certificates: certificates.clone(),
+            own_authority: control.own_authority(),
             hsts: strict::hsts(settings.hsts),
             proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
             rates: Rates::new(settings.limits),
@@ -155,6 +164,7 @@ impl Gateway {
         for listener in opened.redirect {
             let entrance = RedirectEntrance {
                 challenges: certificates.challenges.clone(),
+                own_authority: control.own_authority(),
                 strangers: strangers.clone(),
                 tasks: visits.clone(),
                 https_port: control.site().web.port,
@@ -172,6 +182,9 @@ impl Gateway {
         listeners.spawn(ports::keep(ports, herald));
         let mut keepers = JoinSet::new();
         keepers.spawn(certificates.clone().follow(shelf));
+        if has_https {
+            keepers.spawn(keeper.run());
+        }
         if let Some((issuer, responder)) = issuing {
             keepers.spawn(issuer.run());
             if let Some(responder) = responder {

@@ -2,6 +2,7 @@
 
 use crate::certificates::IssuingSettings;
 use doorward_core::access::Networks;
+use doorward_core::certificates::Scope;
 use doorward_core::site::Address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -41,8 +42,8 @@ pub struct GatewaySettings {
 /// Where the web entrance has its certificate from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
-    /// Made here, for these names; browsers will warn.
-    Own { names: Vec<String> },
+    /// An authority of the gateway's own; browsers warn unless its root was installed.
+    Own(Scope),
     /// PEM files of somebody else's making.
     Files { chain: PathBuf, key: PathBuf },
 }

@@ -25,6 +25,7 @@ pub(crate) mod rates;
 pub(crate) mod repair;
 pub(crate) mod request;
 pub(crate) mod rewrite;
+pub(crate) mod root;
 pub(crate) mod strict;
 pub(crate) mod tunnelled;
 pub(crate) mod turns;

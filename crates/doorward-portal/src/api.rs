@@ -1,6 +1,7 @@
 //! The REST API. Keys are in kebab-case, times in RFC 3339, unknown keys are refused.
 
 mod audit;
+mod authority;
 pub(crate) mod devices;
 mod invites;
 pub(crate) mod services;
@@ -35,6 +36,8 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/audit", get(audit::list))
         .route("/site-key/successor", post(site::prepare_successor))
         .route("/site-key/activate", post(site::activate_successor))
+        .route("/authority", get(authority::show))
+        .route("/authority/renew", post(authority::renew))
         .route("/backup", post(site::backup))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }

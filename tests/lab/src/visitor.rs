@@ -77,6 +77,12 @@ pub fn hello(host: &str, protocols: &[&str]) -> Vec<u8> {
     said
 }
 
+/// A TLS connection as browsers make it that trust this root (DER) alone. `host`: a name or an address.
+pub async fn tls_with_root(socket: TcpStream, host: &str, root: &[u8]) -> io::Result<TlsStream<TcpStream>> {
+    let connector = TlsConnector::from(Arc::new(trusting::config_with_root(root)));
+    connector.connect(ServerName::try_from(host.to_owned()).unwrap(), socket).await
+}
+
 /// An HTTP/1.1 connection.
 pub async fn http1(address: SocketAddr) -> http1::SendRequest<Body> {
     http1_over(TcpStream::connect(address).await.unwrap()).await

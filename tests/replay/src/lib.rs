@@ -3,11 +3,13 @@
 //!
 //! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
 
+mod questions;
 mod requests;
 mod script;
 mod wire;
 mod words;
 
+pub use questions::dns_query;
 pub use requests::framing;
 pub use wire::{datagram, lane_stream, message_decode, read_frame};
 pub use words::{address, authority, invite, offer, policy, schedule};
@@ -19,6 +21,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("authority", authority),
     ("datagram", datagram),
+    ("dns_query", dns_query),
     ("framing", framing),
     ("invite", invite),
     ("lane_stream", lane_stream),

@@ -7,6 +7,7 @@ use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::Strangers;
 use crate::tasks::Tasks;
 use crate::web::request::{check_shape, host_of};
+use crate::web::root::{InUse, root_for};
 use crate::web::{Body, page};
 use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -24,6 +25,7 @@ use tracing::debug;
 #[derive(Clone)]
 pub(crate) struct RedirectEntrance {
     pub(crate) challenges: Arc<Challenges>,
+    pub(crate) own_authority: InUse,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) tasks: Tasks,
     /// Where visitors find HTTPS.
@@ -63,7 +65,11 @@ impl RedirectEntrance {
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        answer(&self.challenges, self.https_port, request)
+        // It can be fetched by address, too, of whatever kind.
+        match root_for(request, &self.own_authority) {
+            Some(root) => root,
+            None => answer(&self.challenges, self.https_port, request),
+        }
     }
 }
 

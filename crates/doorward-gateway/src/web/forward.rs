@@ -13,6 +13,7 @@ use super::outgoing::{Upload, outgoing};
 use super::passage::Passage;
 use super::rates::Rates;
 use super::request::{check_shape, host_of};
+use super::root::InUse;
 use super::tunnelled::{self, Far};
 use super::turns::InTurn;
 use super::websocket::answer_as_http2;
@@ -24,8 +25,10 @@ use crate::listen::strangers::source_of;
 use crate::live::Way;
 use crate::passwords::Passwords;
 use arc_swap::ArcSwap;
+use doorward_control::SiteSettings;
 use doorward_core::access::{Denied, Networks, Visitor};
 use doorward_core::hop::HopFailure;
+use doorward_core::names::HostName;
 use doorward_core::service::{Entrance, ServiceKind, WebRoute};
 use doorward_core::site::LINK_PATH;
 use doorward_core::web::WebProtocol;
@@ -35,6 +38,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -52,6 +56,7 @@ pub(crate) struct Web {
     pub(crate) proxy_protocol_from: ArcSwap<Networks>,
     pub(crate) rates: Rates,
     pub(crate) certificates: Arc<WebCertificates>,
+    pub(crate) own_authority: InUse,
     pub(crate) hsts: Option<HeaderValue>,
 }
 
@@ -104,7 +109,9 @@ impl Web {
         if path.starts_with(OWN_PATHS) {
             return Ok(page::nothing_here(headers));
         }
-        let found = self.admission.control.snapshot().web(&host, path);
+        let snapshot = self.admission.control.snapshot();
+        let host = stands_for(host, snapshot.site());
+        let found = snapshot.web(&host, path);
         let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
             return Ok(page::nothing_here(headers));
         };
@@ -260,5 +267,13 @@ impl Web {
         let vouched = self.proxies.load().contain(connection.peer.ip());
         let claimed = headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         connection.is_https() || (vouched && claimed == Some(b"https"))
+    }
+}
+
+/// A bare address stands for the domain, so that services with a path there can be had without any name.
+fn stands_for(host: HostName, site: &SiteSettings) -> HostName {
+    match host.as_str().parse::<Ipv4Addr>() {
+        Ok(_) => site.domain.clone().unwrap_or(host),
+        Err(_) => host,
     }
 }

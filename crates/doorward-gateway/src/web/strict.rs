@@ -5,6 +5,7 @@ use super::Body;
 use super::connection::VisitorConnection;
 use super::forward::Web;
 use super::request::host_of;
+use super::root::root_for;
 use crate::listen::redirect::proof;
 use doorward_tunnel::Reset;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -28,6 +29,9 @@ impl Web {
         // Authorities follow redirects from port 80.
         if let Some(text) = self.certificates.challenges.text_at(request.uri().path()) {
             return Ok(proof(text));
+        }
+        if let Some(root) = root_for(&request, &self.own_authority) {
+            return Ok(root);
         }
         let is_https = connection.is_https();
         let host = self.hsts.as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());

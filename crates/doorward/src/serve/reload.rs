@@ -65,7 +65,7 @@ impl Source {
     fn files(&self, certificate: &CertificateSource) -> Vec<PathBuf> {
         let own = [self.place.path.clone()];
         match certificate {
-            CertificateSource::Own { .. } => own.to_vec(),
+            CertificateSource::Own(_) => own.to_vec(),
             CertificateSource::Files { chain, key } => own.into_iter().chain([chain.clone(), key.clone()]).collect(),
         }
     }
