@@ -37,9 +37,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     fs::create_dir_all(&folder)?;
     let mut suites = cargo(["run", "--release", "--quiet", "--locked", "--package", "doorward-conformance", "--"]);
     suites.args(arguments);
-    suites.env("DOORWARD_DESYNC_CORPUS", corpus(&folder)?);
-    suites.env("DOORWARD_HTTPWG", httpwg(&folder)?);
-    suites.env("DOORWARD_SSLYZE", sslyze(&folder)?);
+    let wants = |chapter: &str| arguments.is_empty() || arguments.iter().any(|word| word == chapter);
+    if wants("desync") {
+        suites.env("DOORWARD_DESYNC_CORPUS", corpus(&folder)?);
+    }
+    if wants("http2") {
+        suites.env("DOORWARD_HTTPWG", httpwg(&folder)?);
+    }
+    if wants("tls") {
+        suites.env("DOORWARD_SSLYZE", sslyze(&folder)?);
+    }
     suites.env("DOORWARD_OPENSSH_REGRESS", OPENSSH_REGRESS);
     if arguments.is_empty() {
         suites.env("DOORWARD_REPORT", root().join(REPORT));

@@ -140,6 +140,10 @@ fn last_of(log: &Path) -> String {
 /// Starts sshd for each connection, as inetd does.
 async fn serve_each(listener: TcpListener, words: PathBuf) {
     while let Ok((socket, _)) = listener.accept().await {
+        // The agent tries its ports before any script has left a word.
+        if !words.exists() {
+            continue;
+        }
         if let Err(error) = serve_one(socket, &words) {
             eprintln!("sshd for one connection: {error:#}");
         }
