@@ -9,7 +9,7 @@ use socket2::SockRef;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const HOST: &str = "page-pi.gw.test";
 const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -34,12 +34,19 @@ enum Then {
     PauseFrames,
 }
 
-/// Comes from the crowd's address; how long it was borne, from its first packet on, or from the beginning of the
+/// From the crowd's address. How much fits into its buffer must be settled before the other side hears of it.
+async fn connect_with_room(bytes: u32, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(CROWD, 0)).unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// Comes with the crowd; how long it was borne, from its first packet on, or from the beginning of the
 /// answer that it does not take.
 async fn visit(address: SocketAddr, habit: &Habit) -> Option<Duration> {
     let mut begun = Instant::now();
-    let mut socket = connect_from(CROWD, address).await.unwrap();
-    SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+    let mut socket = connect_with_room(4096, address).await;
     socket.write_all(&habit.first).await.unwrap();
     match habit.then {
         Then::Say(_) => {}
@@ -111,8 +118,7 @@ async fn the_slow_of_a_crowd_are_gone_in_ten_seconds_and_others_may_pause() {
         (http, Habit { what: "an answer that is not read", first: unread, then: Then::Pause }),
         (http, Habit { what: "no window", first: asking_with_no_window(), then: Then::PauseFrames }),
     ];
-    let mut patient = ask(connect_from(CROWD, http).await.unwrap()).await;
-    SockRef::from(&patient).set_recv_buffer_size(32 * 1024).unwrap();
+    let mut patient = ask(connect_with_room(32 * 1024, http).await).await;
     let mut pausing = ask(connect_from(LOOPBACK, http).await.unwrap()).await;
     let crowd = join_all(habits.iter().map(async |(address, habit)| {
         let borne = join_all((0..OF_EACH).map(|_| visit(*address, habit))).await;
