@@ -1,7 +1,9 @@
 //! What HTTP/2 can say and HTTP/1.1 cannot: nothing of it becomes another request, or another reading of one, at a
 //! target that speaks HTTP/1.1.
 
-use doorward_lab::flood::{DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PREFACE, RESET, frame, literal, next_frame};
+use doorward_lab::flood::{
+    DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PREFACE, RESET, frame, literal, next_frame,
+};
 use doorward_lab::visitor::get;
 use doorward_lab::web::{Received, WebTarget, ok, web};
 use doorward_lab::{LIMIT, Lab, LabDevice, service};
@@ -222,7 +224,10 @@ async fn trailers_say_nothing_that_only_a_head_may() {
     for received in site.reached().await {
         let trailers = received.trailers.to_ascii_lowercase();
         let says = |name| trailers.contains(name);
-        assert!(!says("content-length") && !says("host") && !says("transfer-encoding") && !says("path"), "{received:?}");
+        assert!(
+            !says("content-length") && !says("host") && !says("transfer-encoding") && !says("path"),
+            "{received:?}"
+        );
         assert_eq!((received.path(), received.body.as_slice()), ("/", b"body".as_slice()));
     }
     assert_eq!(site.say(&with_trailers(&announced, &[(b"x-sum", b"1")])).await, Answered::Status(200));

@@ -157,8 +157,10 @@ impl Turns {
         if !state.has_asked {
             return (state.accepted + PATIENCE, Some(Overdue::First));
         }
-        if let Some(since) = state.head_since {
-            return (since + PATIENCE, Some(Overdue::Head));
+        // Behind a request that is being answered, the rest of a head may be here and nobody reads it; trailers have
+        // their time as parts of a body.
+        if let Some(since) = state.head_since.filter(|_| state.open == 0) {
+            return (since.max(state.quiet_since) + PATIENCE, Some(Overdue::Head));
         }
         // HTTP/2 has windows of its own: nothing is written, and nothing is stuck.
         let untaken_since = state.stuck_since.or((state.open > 0 && state.ours == 0).then_some(state.quiet_since));

@@ -43,6 +43,17 @@ async fn a_head_has_its_own_time_from_its_first_byte() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_behind_a_request_that_is_being_answered_has_its_time_after_that() {
+    let turns = Turns::since(Instant::now());
+    let turn = turns.begin();
+    turns.head_begun();
+    assert_eq!(is_overdue_after(&turns, 100 * PATIENCE).await, None);
+    drop(turn);
+    assert_eq!(is_overdue_after(&turns, PATIENCE - TICK).await, None);
+    assert_eq!(is_overdue_after(&turns, 2 * TICK).await, Some(Overdue::Head));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_we_take_never_counts_and_idling_counts_from_the_end_of_the_answer() {
     let turns = Turns::since(Instant::now());
     let turn = turns.begin();
