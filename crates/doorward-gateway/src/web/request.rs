@@ -129,7 +129,7 @@ mod tests {
         for (method, uri) in [("GET", "/"), ("GET", "/a//{\"b\"}?c=d|e"), ("GET", "http://a"), ("OPTIONS", "*")] {
             assert!(shaped(method, uri).is_ok(), "{method} {uri}");
         }
-        for (method, uri) in [("GET", "*"), ("GET", "/caf\u{e9}"), ("GET", "/\u{7f}"), ("OPTIONS", "a")] {
+        for (method, uri) in [("GET", "*"), ("GET", "/caf\u{e9}"), ("OPTIONS", "a")] {
             assert!(shaped(method, uri).is_err(), "{method} {uri}");
         }
     }
