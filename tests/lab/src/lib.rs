@@ -65,6 +65,8 @@ pub struct Shape {
     /// How certificates are ordered, if they are.
     pub issuing: Option<IssuingSettings>,
     pub hsts: Duration,
+    /// Chain and key of somebody else's making, instead of a certificate made here.
+    pub certificate: Option<settings::Certificate>,
 }
 
 impl Default for Shape {
@@ -85,6 +87,7 @@ impl Default for Shape {
             redirect: 0,
             issuing: None,
             hsts: Duration::ZERO,
+            certificate: None,
         }
     }
 }
@@ -206,6 +209,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         limits: settings::LimitsFile { udp_flow_idle_seconds: shape.udp_idle_seconds, ..shape.limits },
         proxies: shape.proxies.clone(),
         web: settings::Web { proxy_protocol_from: shape.proxy_protocol_from.clone() },
+        certificate: shape.certificate.clone(),
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
         ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },

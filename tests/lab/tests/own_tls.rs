@@ -100,7 +100,7 @@ async fn a_service_proves_its_name_to_an_authority_through_the_gateway() {
     let page = web::web(|_| web::ok("from within")).await;
     let _within = inner.device("in", vec![service("page", &page.url())]).await;
     let _device = outer.device("pi", vec![passing("inner", inner.https(), "page-in.gw.test")]).await;
-    let manners = Manners { http: 1, https: outer.https().port(), dns: names.dns, bad_nonces: 0 };
+    let manners = Manners { http: 1, https: outer.https().port(), dns: names.dns, bad_nonces: 0, life: 90 * 86_400 };
     pebble.start(manners).await;
     until_held(inner.control(), "page-in.gw.test").await;
     assert!(
@@ -122,7 +122,7 @@ async fn no_certificate_is_ordered_for_a_name_that_is_passed_through() {
     let lab = Lab::of(shape(issuing(&[&pebble], &[Way::Http], names.dns))).await;
     let bound = lab.gateway.gateway.bound();
     let (http, https) = (bound.redirect[0].port(), bound.https[0].port());
-    pebble.start(Manners { http, https, dns: names.dns, bad_nonces: 0 }).await;
+    pebble.start(Manners { http, https, dns: names.dns, bad_nonces: 0, life: 90 * 86_400 }).await;
     let (own, page) = (TlsTarget::start(VAULT).await, web::web(|_| web::ok("here")).await);
     let services = vec![passing("vault", own.address(), VAULT), service("page", &page.url())];
     let _device = lab.device("pi", services).await;
@@ -144,7 +144,7 @@ async fn a_wildcard_that_covers_such_a_name_is_neither_shown_nor_spoken_for_it()
     let mut settings = issuing(&[&pebble], &[], bind.dns);
     settings.dns = Some(DnsSettings::Update(bind.updates(Bind::key())));
     let lab = Lab::of(shape(settings)).await;
-    pebble.start(Manners { http: 1, https: 1, dns: bind.dns, bad_nonces: 0 }).await;
+    pebble.start(Manners { http: 1, https: 1, dns: bind.dns, bad_nonces: 0, life: 90 * 86_400 }).await;
     until_held(lab.control(), "gw.test,*.gw.test").await;
     let (own, page) = (TlsTarget::start(VAULT).await, web::web(|_| web::ok("here")).await);
     let services = vec![passing("vault", own.address(), VAULT), service("page", &page.url())];

@@ -15,8 +15,8 @@ use crate::web::forward::Web;
 use crate::web::framing::{MAX_HEAD, MAX_HEADERS};
 use crate::web::guarded::Guarded;
 use crate::web::presented::Presented;
+use crate::web::turns::{PATIENCE, Turns};
 use doorward_core::names::HostName;
-use doorward_tunnel::CARRIER_LIMIT;
 use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 /// The web entrance: what each of its connections needs.
@@ -82,15 +82,17 @@ impl WebEntrance {
     pub(crate) async fn serve(self, listener: TcpListener) {
         loop {
             let (socket, peer) = accept(&listener).await;
+            let accepted = Instant::now();
             let introduces = self.web.proxy_protocol_from.load().contain(peer.ip());
             if self.only_proxies && !introduces && !self.web.proxies.load().contain(peer.ip()) {
                 debug!(%peer, "not the web server in front");
             } else if introduces {
                 let entrance = self.clone();
-                self.tasks.spawn(async move { entrance.take_proxied(socket, peer).await });
+                self.tasks.spawn(async move { entrance.take_proxied(socket, peer, accepted).await });
             } else if let Some(places) = self.room_for(peer) {
                 let entrance = self.clone();
-                self.tasks.spawn(async move { entrance.take(VisitorSocket::new(socket), peer, places).await });
+                let socket = VisitorSocket::new(socket);
+                self.tasks.spawn(async move { entrance.take(socket, peer, places, accepted).await });
             }
         }
     }
@@ -102,13 +104,13 @@ impl WebEntrance {
     }
 
     /// A proxy that says who it speaks for before it passes bytes on.
-    async fn take_proxied(self, socket: TcpStream, proxy: SocketAddr) {
+    async fn take_proxied(self, socket: TcpStream, proxy: SocketAddr, accepted: Instant) {
         let mut socket = VisitorSocket::new(socket);
-        match timeout(CARRIER_LIMIT, visitor_behind(&mut socket)).await {
+        match timeout_at(accepted + PATIENCE, visitor_behind(&mut socket)).await {
             Ok(Ok(visitor)) => {
                 let peer = visitor.unwrap_or(proxy);
                 if let Some(places) = self.room_for(peer) {
-                    self.take(socket, peer, places).await;
+                    self.take(socket, peer, places, accepted).await;
                 }
             }
             Ok(Err(error)) => debug!(%error, %proxy, "a proxy's connection is dropped"),
@@ -116,17 +118,26 @@ impl WebEntrance {
         }
     }
 
-    async fn take(self, socket: VisitorSocket, peer: SocketAddr, places: Option<(Place, Handshake)>) {
+    async fn take(
+        self,
+        socket: VisitorSocket,
+        peer: SocketAddr,
+        places: Option<(Place, Handshake)>,
+        accepted: Instant,
+    ) {
+        socket.keep_unsent_short();
         let breaker = socket.breaker();
         let (place, handshake) = places.unzip();
         let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
-        let connection =
-            |presented, places| Arc::new(VisitorConnection::new(peer, presented, breaker, self.tasks.clone(), places));
+        let connection = |presented, places| {
+            let turns = Turns::since(accepted);
+            Arc::new(VisitorConnection::new(peer, presented, breaker, self.tasks.clone(), places, turns))
+        };
         let Some(certificate) = &self.certificate else {
             return self.speak_http(socket, connection(None, (place, handshake))).await;
         };
         let securing = self.secure(socket, certificate.clone());
-        let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
+        let secured = pushed_out.run_until_cancelled(timeout_at(accepted + PATIENCE, securing)).await;
         match secured {
             Some(Ok(Ok(Secured::Passed(host, socket)))) => {
                 self.passthrough.visit(host, socket, peer, (place, handshake)).await;

@@ -36,10 +36,11 @@ impl VisitorConnection {
         breaker: Breaker,
         tasks: Tasks,
         places: (Option<Place>, Option<Handshake>),
+        turns: Arc<Turns>,
     ) -> Self {
         let (place, handshake) = (places.0.map(Arc::new), places.1);
         let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
-        let (handshake, turns) = (Mutex::new(handshake), Turns::new());
+        let handshake = Mutex::new(handshake);
         let upstreams = Upstreams::new(tasks.clone(), place.clone());
         Self { peer, presented, breaker, tasks, upstreams, place, handshake, pushed_out, turns }
     }

@@ -11,7 +11,7 @@ use doorward_core::access::Networks;
 use doorward_core::certificates::Scope;
 use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
-use doorward_core::site::Address;
+use doorward_core::site::{Address, Host};
 use doorward_gateway::{CertificateSource, DnsRecord, EVERYWHERE, GatewaySettings, needed_records};
 use serde::Deserialize;
 use std::io::ErrorKind;
