@@ -64,8 +64,9 @@ exec /usr/sbin/sshd "$@" -o "Port=$DOORWARD_PORT"
 
 pub(crate) async fn run() -> Result<Chapter> {
     let (listening, each) = (free()?, TcpListener::bind((LOOPBACK, 0)).await?);
+    // The scripts take the port behind that of sshd for themselves: its service comes last.
     let services =
-        vec![service("ssh", &format!("tcp://{listening}")), service("each", &format!("tcp://{}", each.local_addr()?))];
+        vec![service("each", &format!("tcp://{}", each.local_addr()?)), service("ssh", &format!("tcp://{listening}"))];
     let site = Site::with(services).await;
     let folder = site.lab.directory.path().join("regress");
     copy(Path::new(&setting("DOORWARD_OPENSSH_REGRESS")?), &folder).await?;

@@ -1,6 +1,8 @@
 //! What HTTP/2 can say and HTTP/1.1 cannot: nothing of it becomes another request, or another reading of one, at a
 //! target that speaks HTTP/1.1.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use doorward_lab::flood::{
     DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PREFACE, RESET, frame, literal, next_frame,
 };
@@ -197,9 +199,8 @@ async fn a_body_of_another_length_than_it_says_is_no_body() {
         let answered = site.say(frames).await;
         assert!(matches!(answered, Answered::Broken | Answered::Status(400)), "{answered:?}");
     }
-    for received in site.reached().await {
-        panic!("this reached the target: {received:?}");
-    }
+    let reached = site.reached().await;
+    assert!(reached.is_empty(), "{reached:?}");
     // Without a length, the body is what it is, whatever it looks like.
     assert_eq!(site.say(&with_body(&request(b"/plain", &[]), smuggled)).await, Answered::Status(200));
     let received = &site.reached().await[0];

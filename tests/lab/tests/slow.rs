@@ -1,5 +1,7 @@
 //! Visitors who take their time: in a crowd each is gone ten seconds after its turn came; alone, one may pause.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use doorward_lab::flood::{END_HEADERS, END_STREAM, HEADERS, frame, literal, next_frame};
 use doorward_lab::visitor::{Ending, connect_from, ending, get};
 use doorward_lab::web::{Answer, ENDLESS, ok, web};
