@@ -10,6 +10,7 @@ mod print;
 mod upkeep;
 
 use crate::serve::Source;
+use crate::serve::settings::Behind;
 use crate::{demo, logging, paths, serve};
 use clap::{Args, Parser, Subcommand};
 use device::{AgentArgs, JoinArgs, QuickArgs};
@@ -21,7 +22,6 @@ use install::{InstallArgs, WhatArgs};
 use owner::OwnerCommand;
 use presets::PresetsArgs;
 use print::PrintArgs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
@@ -145,9 +145,10 @@ pub struct ServeArgs {
     /// How agents reach this gateway, as gw.example.org:443; may be repeated.
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = Address::parse)]
     addresses: Vec<Address>,
-    /// Plain HTTP here, for the web server that has the public ports (`doorward print nginx`).
-    #[arg(long, value_name = "IP:PORT")]
-    behind: Option<SocketAddr>,
+    /// Plain HTTP here, or on a socket as unix:/run/doorward/web.sock, for the web server that has the public ports
+    /// (`doorward print nginx`).
+    #[arg(long, value_name = "IP:PORT", value_parser = Behind::parse)]
+    behind: Option<Behind>,
     /// Where the gateway keeps everything, if not in /var/lib/doorward/gateway (root) or
     /// ~/.local/state/doorward/gateway.
     #[arg(long, value_name = "DIRECTORY")]

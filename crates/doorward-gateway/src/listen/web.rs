@@ -2,6 +2,7 @@
 //! chooses the certificate.
 
 use crate::certificates::challenges::ACME_ALPN;
+use crate::listen::local;
 use crate::listen::accept;
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
@@ -26,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
@@ -99,6 +100,14 @@ impl WebEntrance {
                 let entrance = self.clone();
                 self.tasks.spawn(async move { entrance.take(VisitorSocket::new(socket), peer, places).await });
             }
+        }
+    }
+
+    /// On a socket that only the web server in front can open.
+    pub(crate) async fn serve_local(self, listener: UnixListener) {
+        loop {
+            let (entrance, socket) = (self.clone(), VisitorSocket::local(local::accept(&listener).await));
+            self.tasks.spawn(async move { entrance.take(socket, local::PEER, None).await });
         }
     }
 
