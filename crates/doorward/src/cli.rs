@@ -77,7 +77,7 @@ enum Command {
     #[command(
         // Whoever gives it nevertheless is told what to use.
         mut_arg("port", |port| port.hide(true)),
-        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint --mount /webcam/=8080\n  doorward http https://192.168.3.1 --headers rewrite --verify off\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
     /// Lists the applications that Doorward knows how to stand in front of.

@@ -1,9 +1,9 @@
 //! What a web server in front of the gateway must be told: to pass everything on unchanged and at once, WebSockets
 //! too, and to say who the visitor is.
 
+use crate::serve::settings::Behind;
 use clap::ValueEnum;
 use doorward_core::names::{HostName, PathPrefix};
-use crate::serve::settings::Behind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WebServer {
@@ -118,8 +118,7 @@ impl Front {
     }
 
     fn apache_paths(&self) -> String {
-        let passes: String =
-            self.with_own().map(|path| self.apache_pass(path)).collect();
+        let passes: String = self.with_own().map(|path| self.apache_pass(path)).collect();
         format!(
             "# Apache 2.4.47 or newer (a2enmod proxy proxy_http headers): into the <VirtualHost *:443> of {}.\n{}{passes}",
             self.domain, APACHE_HEADERS
@@ -131,9 +130,7 @@ impl Front {
             Behind::Port(address) => format!("http://{address}"),
             Behind::Socket(socket) => format!("unix:{}|http://localhost", socket.display()),
         };
-        format!(
-            "    ProxyPass \"{path}\" \"{gateway}{path}\" upgrade=websocket nocanon timeout=3600 flushpackets=on\n"
-        )
+        format!("    ProxyPass \"{path}\" \"{gateway}{path}\" upgrade=websocket nocanon timeout=3600 flushpackets=on\n")
     }
 }
 

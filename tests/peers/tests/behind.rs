@@ -143,10 +143,12 @@ fn start_apache(node: &Node, snippet: &str, user: &str) -> Result<Process> {
     let folder = node.folder();
     let told = snippet.lines().next().and_then(|line| line.split_once("a2enmod ")).context("the modules")?.1;
     let told = told.split([')', '.', ':']).next().unwrap_or_default().split_whitespace();
-    let modules = ["mpm_event", "authz_core", "alias"].into_iter().chain(told);
+    // A site that is there already speaks TLS.
+    let there = if snippet.contains("ServerAlias") { None } else { Some("ssl") };
+    let modules = ["mpm_event", "authz_core", "alias"].into_iter().chain(there).chain(told);
     let modules: String =
         modules.map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")).collect();
-    let site = if snippet.contains("<VirtualHost") {
+    let site = if snippet.contains("ServerAlias") {
         snippet.to_owned()
     } else {
         format!(

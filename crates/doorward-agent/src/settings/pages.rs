@@ -30,8 +30,7 @@ impl Service {
     pub(super) fn read_pages(&mut self, folder: &Path) -> Result<(), SettingsError> {
         let read = |path: &Option<PathBuf>| path.as_ref().map(|path| page(&folder.join(path))).transpose();
         let PageFiles { offline, unreachable, password } = &self.page_files;
-        let pages =
-            Pages { offline: read(offline)?, unreachable: read(unreachable)?, password: read(password)? };
+        let pages = Pages { offline: read(offline)?, unreachable: read(unreachable)?, password: read(password)? };
         if pages.bytes() > MAX_PAGES {
             let file = self.page_files.paths(folder).next().unwrap_or_default();
             return Err(SettingsError::Page { file, source: PageError::TooLong });

@@ -25,7 +25,9 @@ impl TargetDocument {
 impl From<&Target> for TargetDocument {
     fn from(target: &Target) -> Self {
         let verify = match target {
-            Target::Https { verify: Verify::System, .. } | Target::Http(_) | Target::Tcp(_) | Target::Udp { .. } => None,
+            Target::Https { verify: Verify::System, .. } | Target::Http(_) | Target::Tcp(_) | Target::Udp { .. } => {
+                None
+            }
             Target::Https { verify, .. } => Some(verify.to_string()),
         };
         Self { target: target.to_string(), verify }

@@ -51,7 +51,9 @@ pub enum Blank {
 pub enum PageError {
     #[error("pages of a service have room for {} KiB together", MAX_PAGES / 1024)]
     TooLong,
-    #[error("\"{{{{{0}\" is no blank: write {{{{title}}}}, {{{{detail}}}}, {{{{remedy}}}}, {{{{service}}}} or {{{{language}}}}")]
+    #[error(
+        "\"{{{{{0}\" is no blank: write {{{{title}}}}, {{{{detail}}}}, {{{{remedy}}}}, {{{{service}}}} or {{{{language}}}}"
+    )]
     UnknownBlank(String),
 }
 

@@ -58,9 +58,7 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => "another program answers on it: end that one, or set another path in behind",
         io::ErrorKind::AlreadyExists => "something that is no socket has this name: set another path in behind",
         io::ErrorKind::NotFound => "make the folder that it stands in, or set another path in behind",
-        io::ErrorKind::PermissionDenied => {
-            "the user that serves must be able to write to the folder that it stands in"
-        }
+        io::ErrorKind::PermissionDenied => "the user that serves must be able to write to the folder that it stands in",
         _ => "look at behind in gateway.toml",
     }
 }
@@ -101,10 +99,8 @@ mod tests {
     async fn the_group_of_its_folder_may_open_it_and_nobody_else() {
         let folder = tempfile::tempdir().unwrap();
         // Only root may give a folder to a group of others.
-        let group = std::os::unix::fs::chown(folder.path(), None, Some(33)).map_or_else(
-            |_| fs::metadata(folder.path()).unwrap().gid(),
-            |()| 33,
-        );
+        let group = std::os::unix::fs::chown(folder.path(), None, Some(33))
+            .map_or_else(|_| fs::metadata(folder.path()).unwrap().gid(), |()| 33);
         let path = folder.path().join("web.sock");
         let _listener = listen(&path).unwrap();
         let made = fs::metadata(&path).unwrap();

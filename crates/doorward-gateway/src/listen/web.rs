@@ -2,8 +2,8 @@
 //! chooses the certificate.
 
 use crate::certificates::challenges::ACME_ALPN;
-use crate::listen::local;
 use crate::listen::accept;
+use crate::listen::local;
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};

@@ -131,7 +131,9 @@ enum Request {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         mounts: Vec<(PathPrefix, TargetDocument)>,
     },
-    Ask { about: Question },
+    Ask {
+        about: Question,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -270,11 +272,7 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
     }
 }
 
-fn service(
-    offer: Offer,
-    target: &TargetDocument,
-    mounts: &[(PathPrefix, TargetDocument)],
-) -> anyhow::Result<Service> {
+fn service(offer: Offer, target: &TargetDocument, mounts: &[(PathPrefix, TargetDocument)]) -> anyhow::Result<Service> {
     let mounts = mounts.iter().map(|(path, target)| Ok((path.clone(), target.to_target()?)));
     let mounts = mounts.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Service { offer, target: target.to_target()?, mounts, page_files: PageFiles::default() })

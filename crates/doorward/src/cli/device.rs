@@ -123,12 +123,7 @@ impl QuickArgs {
             is_public: self.public,
             from: self.from,
             port: self.port,
-            requests: Requests {
-                preset: self.preset,
-                headers: self.headers,
-                verify: self.verify,
-                mounts: self.mounts,
-            },
+            requests: Requests { preset: self.preset, headers: self.headers, verify: self.verify, mounts: self.mounts },
         };
         agent::quick::run(self.state.places(), wish).await
     }

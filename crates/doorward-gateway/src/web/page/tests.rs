@@ -23,7 +23,8 @@ fn service(title: &str, web: &str) -> Service {
 
 fn pages(headers: &HeaderMap) -> Vec<Response<Body>> {
     let friends = service("Printer & <friends>", "{}");
-    let mut pages = vec![nothing_here(headers), foreign(headers), too_many(headers), password_needed(headers, &friends)];
+    let mut pages =
+        vec![nothing_here(headers), foreign(headers), too_many(headers), password_needed(headers, &friends)];
     pages.extend(HopFailure::ALL.map(|failure| hop_failed(headers, failure, &friends)));
     pages
 }

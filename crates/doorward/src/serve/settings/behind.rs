@@ -130,10 +130,9 @@ mod tests {
 
     #[test]
     fn who_is_on_a_socket_is_a_proxy_whoever_else_is() {
-        for (behind, proxies) in [
-            ("unix:/run/doorward/web.sock", ""),
-            ("/run/doorward/web.sock", "proxies = [\"192.0.2.1\"]"),
-        ] {
+        for (behind, proxies) in
+            [("unix:/run/doorward/web.sock", ""), ("/run/doorward/web.sock", "proxies = [\"192.0.2.1\"]")]
+        {
             let settings = settings(&format!("domain = \"example.org\"\nbehind = \"{behind}\"\n{proxies}")).unwrap();
             let gateway = &settings.gateway;
             assert_eq!(gateway.local.as_deref(), Some(std::path::Path::new("/run/doorward/web.sock")));
@@ -150,7 +149,9 @@ mod tests {
             assert_eq!(Behind::parse(text).unwrap().to_string(), text);
         }
         let long = format!("/{}", "a".repeat(107));
-        for bad in ["8080", "localhost:8080", "unix:web.sock", "unix:/run/a b", "unix:/run/a;b", "unix:/run/", "", &long] {
+        for bad in
+            ["8080", "localhost:8080", "unix:web.sock", "unix:/run/a b", "unix:/run/a;b", "unix:/run/", "", &long]
+        {
             assert!(Behind::parse(bad).is_err(), "{bad:?} was taken");
         }
     }
