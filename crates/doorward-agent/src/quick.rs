@@ -129,10 +129,10 @@ mod tests {
             ],
             ..WebWish::default()
         };
-        let (target, base) = Target::parse_short(ServiceKind::Http, "http://localhost:8888/app/").unwrap();
+        let (target, base) = Target::parse_short(ServiceKind::Http, "https://localhost:8888/app/").unwrap();
         let service = Service::new(Label::parse("app").unwrap(), target, PolicyDocument::public());
         let service = service.with_web(&wish, base).unwrap();
-        let text = "[[service]]\nname = \"app\"\ntarget = \"http://localhost:8888/app/\"\npreset = \"jupyter\"\n\
+        let text = "[[service]]\nname = \"app\"\ntarget = \"https://localhost:8888/app/\"\npreset = \"jupyter\"\n\
                     verify = \"off\"\naccess = { who = \"public\" }\n\
                     mounts = { \"/webcam/\" = \"http://localhost:8080\", \"/door/\" = \"https://10.9.8.7/mjpeg/\" }\n";
         let written = crate::Settings::parse(text, std::path::Path::new("agent.toml")).unwrap().services.remove(0);

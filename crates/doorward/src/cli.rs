@@ -162,7 +162,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         let _logging = logging::start(self.log.as_deref().unwrap_or(self.command.usual_log()), self.log_format)?;
         match self.command {
-            Command::Demo { target } => demo::run(target.as_deref()).await,
+            Command::Demo { target } => Box::pin(demo::run(target.as_deref())).await,
             Command::Serve(args) => args.run().await,
             Command::Join(args) => args.run().await,
             Command::Agent(args) => args.run().await,
