@@ -25,6 +25,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "systemd", needed_by: &["unit"], why: "systemd-analyze verifies the units that `install` writes" },
     Package { name: "bind9", needed_by: &["lab"], why: "a name server that takes dynamic updates" },
     Package { name: "pebble", needed_by: &["lab"], why: "a certificate authority, and names for it" },
+    Package { name: "apache2", needed_by: &["peers"], why: "a reverse proxy in front of the gateway" },
     Package { name: "caddy", needed_by: WORLDS, why: "a reverse proxy in front of the gateway" },
     Package { name: "conntrack", needed_by: WORLDS, why: "looks at and flushes a simulated router's NAT entries" },
     Package { name: "curl", needed_by: &["lab", "world", "peers"], why: "the visitor of web entrances, and the owner" },

@@ -1,7 +1,9 @@
 //! What a service connects to. Known to the agent alone.
 
+mod document;
 mod secure;
 
+pub use document::TargetDocument;
 pub use secure::{CertificatePin, Verify};
 
 use doorward_core::names::{HostName, PathPrefix};
@@ -101,11 +103,16 @@ impl Target {
                 (&given[..given.len() - path.len()], Some(base))
             }
         };
-        let mut target = Self::parse(whole)?;
-        if let Self::Https { verify: how, .. } | Self::H2 { verify: how, .. } = &mut target {
-            *how = verify;
+        Ok((Self::parse(whole)?.verified(verify), base))
+    }
+
+    /// The same with its certificate checked so, if it shows any.
+    #[must_use]
+    pub fn verified(mut self, how: Verify) -> Self {
+        if let Self::Https { verify, .. } | Self::H2 { verify, .. } = &mut self {
+            *verify = how;
         }
-        Ok((target, base))
+        self
     }
 
     /// What a web target calls itself. A host to write into headers: nobody dials it but this agent.

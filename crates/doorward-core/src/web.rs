@@ -3,6 +3,10 @@
 //! A target's address never travels. What does is the origin that the target takes itself to be, which the gateway
 //! writes into headers and never dials.
 
+mod pages;
+
+pub use pages::{Blank, MAX_PAGES, Page, PageError, Pages};
+
 use crate::names::{HostName, PathPrefix};
 use crate::site::Host;
 use serde::{Deserialize, Serialize};
@@ -66,6 +70,9 @@ pub struct WebOffer {
     /// Further targets, each at a path of the service's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What is shown in place of the gateway's own pages.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pages: Pages,
 }
 
 /// A further target at a path.
@@ -114,6 +121,8 @@ struct Written {
     base: Option<PathPrefix>,
     #[serde(default)]
     mounts: Vec<Mount>,
+    #[serde(default)]
+    pages: Pages,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -122,13 +131,15 @@ pub enum WebOfferError {
     TooManyMounts,
     #[error("two mounts are at {0}")]
     MountedTwice(PathPrefix),
+    #[error(transparent)]
+    Pages(#[from] PageError),
 }
 
 impl TryFrom<Written> for WebOffer {
     type Error = WebOfferError;
 
     fn try_from(written: Written) -> Result<Self, WebOfferError> {
-        let Written { headers, forwarded, origin, protocol, base, mounts } = written;
+        let Written { headers, forwarded, origin, protocol, base, mounts, pages } = written;
         if mounts.len() > MAX_MOUNTS {
             return Err(WebOfferError::TooManyMounts);
         }
@@ -136,7 +147,10 @@ impl TryFrom<Written> for WebOffer {
         if let Some((_, mount)) = twice {
             return Err(WebOfferError::MountedTwice(mount.path.clone()));
         }
-        Ok(Self { headers, forwarded, origin, protocol, base, mounts })
+        if pages.bytes() > MAX_PAGES {
+            return Err(PageError::TooLong.into());
+        }
+        Ok(Self { headers, forwarded, origin, protocol, base, mounts, pages })
     }
 }
 
@@ -277,6 +291,8 @@ mod tests {
         };
         assert!(serde_json::from_str::<WebOffer>(&many(MAX_MOUNTS)).is_ok());
         let too_many = many(MAX_MOUNTS + 1);
+        let half = "a".repeat(MAX_PAGES / 2 + 1);
+        let too_long = format!(r#"{{"pages":{{"offline":"{half}","password":"{half}"}}}}"#);
         for bad in [
             r#"{"headers":"guess"}"#,
             r#"{"protocol":"h3"}"#,
@@ -285,6 +301,9 @@ mod tests {
             r#"{"mounts":[{"path":"/a/","target":"http://a"}]}"#,
             r#"{"mounts":[{"path":"/a/"},{"path":"a"}]}"#,
             too_many.as_str(),
+            too_long.as_str(),
+            r#"{"pages":{"nothing-here":"<p>"}}"#,
+            r#"{"pages":{"offline":"{{script}}"}}"#,
         ] {
             assert!(serde_json::from_str::<WebOffer>(bad).is_err(), "{bad} was taken");
         }

@@ -53,6 +53,7 @@ use reload::Changeable;
 use site::SiteVoice;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tasks::Tasks;
@@ -68,6 +69,8 @@ use web::strict;
 pub enum StartError {
     #[error("{what} {address} cannot be opened: {source}; {remedy}")]
     Listen { what: &'static str, address: SocketAddr, remedy: String, source: io::Error },
+    #[error("the socket {} cannot be opened: {source}; {remedy}", .path.display())]
+    Local { path: PathBuf, remedy: &'static str, source: io::Error },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error(transparent)]
@@ -160,6 +163,9 @@ impl Gateway {
         }
         for listener in opened.http {
             listeners.spawn(entrance(None).serve(listener));
+        }
+        if let Some((_, listener)) = opened.local {
+            listeners.spawn(entrance(None).serve_local(listener));
         }
         for listener in opened.redirect {
             let entrance = RedirectEntrance {

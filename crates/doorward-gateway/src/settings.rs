@@ -14,6 +14,9 @@ pub struct GatewaySettings {
     pub https: Vec<SocketAddr>,
     /// Plain HTTP, for loopback or behind a proxy.
     pub http: Vec<SocketAddr>,
+    /// The same on a socket in the file system, for a web server of this machine. `proxies` must hold 127.0.0.1, as
+    /// which whoever is on it counts.
+    pub local: Option<PathBuf>,
     /// Links over QUIC, on UDP.
     pub quic: Vec<SocketAddr>,
     /// The web entrance's port as it is from outside, where something in front maps it.

@@ -33,10 +33,12 @@ const GATEWAY: [(&str, &str); 14] = [
 ];
 const SERVICE: &str = "[[service]]\nname = \"a\"\ntarget = \"http://a\"\n";
 /// The same, with what must stand before it.
-const AGENT: [(&str, &str, &str); 8] = [
+const AGENT: [(&str, &str, &str); 10] = [
     ("agent.toml: the top", "", "zz = 1"),
     ("agent.toml: [[gateway]]", "", "[[gateway]]\nzz = 1"),
     ("agent.toml: [[service]]", "", "[[service]]\nzz = 1"),
+    ("agent.toml: mounts", SERVICE, "mounts = { \"/a/\" = { zz = 1 } }"),
+    ("agent.toml: [service.pages]", SERVICE, "[service.pages]\nzz = 1"),
     ("agent.toml: entrances", SERVICE, "entrances = [{ zz = 1 }]"),
     ("agent.toml: path", SERVICE, "entrances = [{ path = { zz = 1 } }]"),
     ("agent.toml: [service.access]", SERVICE, "[service.access]\nzz = 1"),

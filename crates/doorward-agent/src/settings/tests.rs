@@ -105,6 +105,53 @@ verify = "off"
 }
 
 #[test]
+fn each_target_with_tls_is_checked_in_its_own_way() {
+    let pin = format!("pin:sha256:{}", "ab".repeat(32));
+    let settings = parse(&format!(
+        "[[service]]\nname = \"a\"\ntarget = \"https://h\"\nverify = \"off\"\n[service.mounts]\n\"/as/\" = \"https://m\"\n\
+         \"/own/\" = {{ target = \"https://m/x/\", verify = \"{pin}\" }}\n\
+         \"/strict/\" = {{ target = \"https://m\", verify = \"system\" }}\n"
+    ))
+    .unwrap();
+    let service = &settings.services[0];
+    let verified = |target: &Target| match target {
+        Target::Https { verify, .. } | Target::H2 { verify, .. } => verify.to_string(),
+        Target::Http(_) | Target::H2c(_) | Target::Tcp(_) | Target::Udp { .. } => panic!("{target}"),
+    };
+    assert_eq!(verified(&service.target), "off");
+    let mounts: Vec<_> = service.mounts.iter().map(|(path, target)| (path.as_str(), verified(target))).collect();
+    assert_eq!(mounts, [("/as/", "off".to_owned()), ("/own/", pin), ("/strict/", "system".to_owned())]);
+    assert_eq!(service.offer.web.mounts[1].base, Some(PathPrefix::parse("/x/").unwrap()));
+}
+
+#[test]
+fn pages_are_read_beside_the_file_and_refused_where_they_could_not_be_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.toml");
+    let web = "[[service]]\nname = \"a\"\ntarget = \"http://h:1\"\n[service.pages]\noffline = \"pages/off.html\"\n";
+    std::fs::write(&file, format!("{web}password = \"in.html\"\n")).unwrap();
+    let page = folder.path().join("pages/off.html");
+    let refused = || Settings::load(&file).unwrap_err().to_string();
+    assert!(refused().contains("pages/off.html cannot be read"), "{}", refused());
+    std::fs::create_dir(folder.path().join("pages")).unwrap();
+    std::fs::write(folder.path().join("in.html"), "<p>{{service}}").unwrap();
+    for (html, why) in [("{{titel}}".to_owned(), "off.html: \"{{titel"), ("a".repeat(65 * 1024), "off.html: pages of")]
+    {
+        std::fs::write(&page, html).unwrap();
+        assert!(refused().contains(why), "{}", refused());
+    }
+    std::fs::write(&page, "a".repeat(64 * 1024 - 4)).unwrap();
+    assert!(refused().contains("64 KiB together"), "{}", refused());
+    std::fs::write(&page, "<p>{{detail}}").unwrap();
+    let settings = Settings::load(&file).unwrap();
+    assert_eq!(settings.files_beside(&file), [page, folder.path().join("in.html")]);
+    let pages = &settings.services[0].offer.web.pages;
+    let filled = |page: &Option<doorward_core::web::Page>| page.as_ref().unwrap().fill(|blank| format!("{blank:?}"));
+    assert_eq!((filled(&pages.offline), filled(&pages.password)), ("<p>Detail".into(), "<p>Service".into()));
+    assert_eq!(pages.unreachable, None);
+}
+
+#[test]
 fn an_empty_file_offers_nothing() {
     assert!(parse("").unwrap().services.is_empty());
 }
@@ -130,6 +177,20 @@ fn every_mistake_names_file_line_key_and_remedy() {
             &["agent.toml:4:", "mounted at /a/"],
         ),
         (format!("{web}mounts = {{ \"/\" = \"http://h\" }}"), &["agent.toml:4:", "name at least one part"]),
+        (
+            format!("{web}mounts = {{ \"/a/\" = {{ target = \"http://h\", verify = \"off\" }} }}"),
+            &["agent.toml:4:", "verify is for https:// targets"],
+        ),
+        (
+            format!("{web}mounts = {{ \"/a/\" = {{ target = \"https://h\", verify = \"maybe\" }} }}"),
+            &["agent.toml:4:", "pin:sha256:"],
+        ),
+        (format!("{web}mounts = {{ \"/a/\" = {{ verify = \"off\" }} }}"), &["agent.toml:4:", "target"]),
+        (
+            format!("{web}[service.pages]\nnothing-here = \"a.html\""),
+            &["agent.toml:5:1: nothing-here: ", "unknown field"],
+        ),
+        (format!("{service}[service.pages]\noffline = \"a.html\""), &["agent.toml:", "for web services"]),
         (format!("{service}virtual-port = 0"), &["agent.toml:4:16: virtual-port: ", "1 to 65535"]),
         (format!("{service}entrances = [{{ door = 1 }}]"), &["agent.toml:4:", "door"]),
         (format!("{service}access = {{ who = \"password\" }}"), &["agent.toml:4:10: access: ", "doorward password"]),

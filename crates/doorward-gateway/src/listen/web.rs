@@ -4,6 +4,7 @@
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
 use crate::listen::hello::{Hello, Unread};
+use crate::listen::local;
 use crate::listen::passthrough::Passthrough;
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
@@ -29,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -94,6 +95,14 @@ impl WebEntrance {
                 let socket = VisitorSocket::new(socket);
                 self.tasks.spawn(async move { entrance.take(socket, peer, places, accepted).await });
             }
+        }
+    }
+
+    /// On a socket that only the web server in front can open.
+    pub(crate) async fn serve_local(self, listener: UnixListener) {
+        loop {
+            let (entrance, socket) = (self.clone(), VisitorSocket::local(local::accept(&listener).await));
+            self.tasks.spawn(async move { entrance.take(socket, local::PEER, None, Instant::now()).await });
         }
     }
 

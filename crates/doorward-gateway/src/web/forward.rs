@@ -120,12 +120,12 @@ impl Web {
             Err(refusal) => return Ok(*refusal),
         };
         let way = Way::Web { host, prefix: route.prefix.clone() };
-        match self.admission.admit(service, &visitor, way) {
+        match self.admission.admit(service.clone(), &visitor, way) {
             Ok(admitted) if !self.rates.by_service.admit(admitted.service.id, Instant::now()) => {
                 Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
             }
             Ok(admitted) => self.forward(connection, request, admitted, &route).await,
-            Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers)),
+            Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers, &service)),
             Err(
                 Denied::NotOffered
                 | Denied::DeviceRevoked
@@ -198,10 +198,10 @@ impl Web {
             Ok(Ok(answered)) => answered,
             Ok(Err(_)) if visitor.is_broken() => return Err(Reset::VisitorGone),
             Ok(Err(failure)) => {
-                return Ok(page::hop_failed(&visitor_headers, failure.hop, &admitted.service.title));
+                return Ok(page::hop_failed(&visitor_headers, failure.hop, &admitted.service));
             }
             Err(_) => {
-                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetTimedOut, &admitted.service.title));
+                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetTimedOut, &admitted.service));
             }
         };
         expected.answered();
@@ -222,7 +222,7 @@ impl Web {
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(visitor_side) = visitor_side else {
-                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service.title));
+                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service));
             };
             let target_side = hyper::upgrade::on(&mut response);
             upstream.let_go();
@@ -236,7 +236,7 @@ impl Web {
         }
         if upgrading && is_http2 && response.status().is_success() {
             // Inside HTTP/2 this would open what the target has not opened.
-            return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service.title));
+            return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service));
         }
         let (mut parts, incoming) = response.into_parts();
         strip_hop_by_hop(&mut parts.headers);

@@ -27,6 +27,7 @@ mod limits;
 mod listening;
 mod place;
 
+pub use behind::Behind;
 pub use fixed::Fixed;
 use fixed::Written;
 pub use limits::LimitsFile;
@@ -48,7 +49,7 @@ pub struct File {
     #[serde(default)]
     pub certificates: CertificatesFile,
     /// Where a web server in front of it reaches this gateway, by plain HTTP.
-    pub behind: Option<SocketAddr>,
+    pub behind: Option<Behind>,
     /// Proxies in front, whose forwarded headers count.
     #[serde(default)]
     pub proxies: Vec<String>,
@@ -207,9 +208,8 @@ impl File {
     pub fn into_settings(mut self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
         let mut notes = Vec::new();
         let written = Written::of(&self);
-        if let Some(behind) = self.behind {
-            self.stand_behind(behind)?;
-        }
+        let behind = self.behind.take();
+        let local = behind.as_ref().map(|behind| self.stand_behind(behind)).transpose()?.flatten();
         let Listening { https, quic } = self.listening(&mut notes);
         let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(&https, &self.listen.http));
         let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone());
@@ -245,7 +245,7 @@ impl File {
             is_443_open: web_port == 443 && !https.is_empty(),
         };
         // Browsers apply it to all that is on the host, whatever its port (RFC 6797, 8.3).
-        let hsts = if face_port == 443 && self.behind.is_none() { self.certificates.hsts() } else { Duration::ZERO };
+        let hsts = if face_port == 443 && behind.is_none() { self.certificates.hsts() } else { Duration::ZERO };
         let issuing =
             self.certificates.issuing(around, &mut notes).map_err(|why| wrong("certificates", format!("{why:#}")))?;
         let public: Vec<_> = own_addresses().into_iter().filter(|ip| !is_private(*ip)).collect();
@@ -270,6 +270,7 @@ impl File {
             gateway: GatewaySettings {
                 https,
                 http: self.listen.http,
+                local,
                 quic,
                 public_port: self.listen.public_port,
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
@@ -279,7 +280,7 @@ impl File {
                 redirect,
                 hsts,
                 proxies,
-                is_behind: self.behind.is_some(),
+                is_behind: behind.is_some(),
                 proxy_protocol_from,
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
