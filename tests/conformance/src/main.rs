@@ -39,15 +39,7 @@ impl Site {
     }
 
     pub(crate) async fn of(shape: Shape, services: Vec<Service>) -> Self {
-        // The suites come from one address and ask fast; what limits sources has tests of its own.
-        let limits = LimitsFile {
-            connections_per_source: Some(2000),
-            handshakes_per_source: Some(2000),
-            requests_per_second_per_source: Some(0),
-            requests_per_second_per_service: Some(0),
-            ..LimitsFile::default()
-        };
-        let lab = Lab::of(Shape { limits, ..shape }).await;
+        let lab = Lab::of(Shape { limits: unlimited(), ..shape }).await;
         // Large enough that who reads slowly has something to read.
         let body = "x".repeat(100_000);
         let page = web(move |_| ok(&body)).await;
@@ -55,6 +47,17 @@ impl Site {
         let device = lab.device("pi", services).await;
         assert_eq!(get(lab.http(), HOST, "/").await.body.len(), 100_000);
         Self { lab, page, _device: device }
+    }
+}
+
+/// The suites come from one address and ask fast; what limits sources has tests of its own.
+pub(crate) fn unlimited() -> LimitsFile {
+    LimitsFile {
+        connections_per_source: Some(2000),
+        handshakes_per_source: Some(2000),
+        requests_per_second_per_source: Some(0),
+        requests_per_second_per_service: Some(0),
+        ..LimitsFile::default()
     }
 }
 

@@ -56,7 +56,7 @@ const IN_PLACE_OF_SSHD: &str = r#"#!/bin/sh
 for word; do
 	if [ "$word" = -i ]; then
 		printf '%s\n' "$@" >"$DOORWARD_WORDS.new" && mv "$DOORWARD_WORDS.new" "$DOORWARD_WORDS"
-		exec socat -t 10 STDIO "TCP:$DOORWARD_EACH"
+		exec socat STDIO "TCP:$DOORWARD_EACH"
 	fi
 done
 exec /usr/sbin/sshd "$@" -o "Port=$DOORWARD_PORT"

@@ -46,6 +46,7 @@ pub struct Lab {
 /// What a lab is made of, where it differs from the usual.
 #[derive(Clone, Debug)]
 pub struct Shape {
+    pub domain: &'static str,
     pub carriers: Vec<Carrier>,
     /// The port that agents dial, where something stands before the gateway; 0 is the gateway's own.
     pub link_port: u16,
@@ -72,6 +73,7 @@ pub struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         Self {
+            domain: DOMAIN,
             carriers: vec![Carrier::Quic, Carrier::Tls, Carrier::WebSocket],
             link_port: 0,
             limits: settings::LimitsFile::default(),
@@ -195,7 +197,7 @@ fn settings_file(shape: &Shape) -> settings::File {
     let addresses = shape.carriers.iter().map(|carrier| Address::one(*carrier, Host::Ip(LOOPBACK), shape.link_port));
     let addresses = addresses.collect();
     settings::File {
-        domain: Some(HostName::parse(DOMAIN).unwrap()),
+        domain: Some(HostName::parse(shape.domain).unwrap()),
         addresses: Some(addresses),
         listen: settings::Listen {
             https: Some(vec![at(shape.https)]),
