@@ -179,7 +179,7 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{web}mounts = {{ \"/\" = \"http://h\" }}"), &["agent.toml:4:", "name at least one part"]),
         (
             format!("{web}mounts = {{ \"/a/\" = {{ target = \"http://h\", verify = \"off\" }} }}"),
-            &["agent.toml:4:", "verify is for https:// targets"],
+            &["agent.toml:4:", "verify is for https:// and h2:// targets"],
         ),
         (
             format!("{web}mounts = {{ \"/a/\" = {{ target = \"https://h\", verify = \"maybe\" }} }}"),

@@ -132,6 +132,7 @@ async fn a_store_from_before_opens_with_its_names_as_they_were() {
     let first = site.register(&device, vec![http("a"), on_host("b", "b.lab.test"), tcp("c", 0)]).await;
     site.control.close().await;
     super::resting::change(&site.data(), "ALTER TABLE hosts DROP COLUMN entrance").await;
+    super::resting::change(&site.data(), "DROP TABLE own_authorities").await;
     super::resting::change(&site.data(), "DELETE FROM _sqlx_migrations WHERE version >= 4").await;
     let site = site.reopen().await;
     assert!(site.control.snapshot().web(&host("b.lab.test"), "/").is_some());

@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_trickle_is_cut_and_a_slow_line_is_not() {
         assert_eq!(borne(10, 1, 3600), Some(7));
-        assert_eq!(borne(500, 1, 3600), Some(13));
+        assert_eq!(borne(500, 1, 3600), Some(12));
         assert_eq!(borne(1100, 1, 3600), None);
         let (mut patience, now) = (Patience { left: PATIENCE, waiting_since: None }, Instant::now());
         patience.earn(64 * 1024, now);
