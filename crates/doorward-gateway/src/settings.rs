@@ -66,6 +66,9 @@ pub struct Limits {
     /// Web requests per second; ten times as many may come at once. Zero: any.
     pub requests_per_source: u32,
     pub requests_per_service: u32,
+    /// Web visits under way at one service, and of these from one source.
+    pub visits_per_service: usize,
+    pub visits_per_source: usize,
 }
 
 impl Default for Limits {
@@ -78,6 +81,8 @@ impl Default for Limits {
             handshakes_per_source: 100,
             requests_per_source: 500,
             requests_per_service: 2_000,
+            visits_per_service: 2_000,
+            visits_per_source: 512,
         }
     }
 }

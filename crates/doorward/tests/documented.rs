@@ -80,6 +80,8 @@ fn the_limits_that_the_page_names_are_those_that_hold() {
         ("handshakes-per-source", limits.handshakes_per_source),
         ("requests-per-second-per-source", usize::try_from(limits.requests_per_source).unwrap()),
         ("requests-per-second-per-service", usize::try_from(limits.requests_per_service).unwrap()),
+        ("visits-per-service", limits.visits_per_service),
+        ("visits-per-source", limits.visits_per_source),
         ("udp-flow-idle-seconds", usize::try_from(flows.idle.as_secs()).unwrap()),
         ("udp-flows-per-port", flows.per_port),
         ("udp-flows-per-source", flows.per_source),

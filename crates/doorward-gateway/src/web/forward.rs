@@ -124,6 +124,9 @@ impl Web {
             Ok(admitted) if !self.rates.by_service.admit(admitted.service.id, Instant::now()) => {
                 Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
             }
+            Ok(admitted) if !self.rates.has_room(admitted.presence.crowd) => {
+                Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
+            }
             Ok(admitted) => self.forward(connection, request, admitted, &route).await,
             Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers, &service)),
             Err(

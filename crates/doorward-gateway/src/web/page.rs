@@ -145,9 +145,6 @@ struct Said<'a> {
 }
 
 fn answer(headers: &HeaderMap, status: StatusCode, what: &str, detail: &str, remedy: &str) -> Response<Body> {
-    if grpc::is_grpc(headers) {
-        return grpc::answer(status, &format!("{what}: {detail}"));
-    }
     let said = Said { status, what, detail, remedy };
     let language = Language::wanted(headers);
     said.respond(headers, html(language, &said), OURS)
@@ -177,6 +174,9 @@ impl Said<'_> {
 
     fn respond(&self, headers: &HeaderMap, html: String, allows: &'static str) -> Response<Body> {
         let Self { status, what, detail, remedy } = *self;
+        if grpc::is_grpc(headers) {
+            return grpc::answer(status, &format!("{what}: {detail}"));
+        }
         let (kind, bytes) = if wants_json(headers) {
             let error =
                 serde_json::json!({ "status": status.as_u16(), "what": what, "detail": detail, "remedy": remedy });

@@ -14,6 +14,8 @@ pub struct LimitsFile {
     pub handshakes_per_source: Option<usize>,
     pub requests_per_second_per_source: Option<u32>,
     pub requests_per_second_per_service: Option<u32>,
+    pub visits_per_service: Option<usize>,
+    pub visits_per_source: Option<usize>,
     pub udp_flow_idle_seconds: Option<u64>,
     pub udp_flows_per_port: Option<usize>,
     pub udp_flows_per_source: Option<usize>,
@@ -30,6 +32,8 @@ impl LimitsFile {
             handshakes_per_source: self.handshakes_per_source.unwrap_or(usual.handshakes_per_source),
             requests_per_source: self.requests_per_second_per_source.unwrap_or(usual.requests_per_source),
             requests_per_service: self.requests_per_second_per_service.unwrap_or(usual.requests_per_service),
+            visits_per_service: self.visits_per_service.unwrap_or(usual.visits_per_service),
+            visits_per_source: self.visits_per_source.unwrap_or(usual.visits_per_source),
         }
     }
 
