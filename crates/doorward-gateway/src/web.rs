@@ -1,5 +1,6 @@
 //! HTTP between visitors and web services: one place that decides host, framing and credentials.
 
+pub(crate) mod answer;
 pub(crate) mod bodies;
 pub(crate) mod breaking;
 pub(crate) mod connection;
@@ -35,6 +36,15 @@ pub(crate) mod websocket;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 
 /// A body of either side, streamed. Its error is concrete since hyper wants one that it can turn into its own.
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+pub(crate) fn body(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(crate) fn empty() -> Body {
+    body(Bytes::new())
+}

@@ -1,13 +1,11 @@
 //! One visitor's HTTP connection.
 
-use super::Body;
 use super::presented::Presented;
 use super::turns::{Turn, Turns};
 use super::upstreams::Upstreams;
 use crate::listen::socket::Breaker;
 use crate::listen::strangers::{Handshake, Place};
 use crate::tasks::Tasks;
-use bytes::Bytes;
 use doorward_core::names::HostName;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,8 +71,4 @@ impl VisitorConnection {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
-}
-
-pub(crate) fn empty() -> Body {
-    super::page::body(Bytes::new())
 }

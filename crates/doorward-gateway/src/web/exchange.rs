@@ -118,7 +118,7 @@ fn copy_of_harmless(request: &Request<Body>) -> Option<Request<Body>> {
     if !is_harmless || !http_body::Body::is_end_stream(request.body()) {
         return None;
     }
-    let mut copy = Request::new(super::connection::empty());
+    let mut copy = Request::new(super::empty());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();

@@ -1,12 +1,13 @@
 //! A request's way: host → route → admission → stream → target, and the answer's way back.
 
-use super::bodies::{Returning, Visit};
+use super::answer::Answer;
+use super::bodies::Visit;
 use super::breaking::VisitorSide;
-use super::connection::{VisitorConnection, empty};
-use super::credentials::{check_cookies, take_out_set_cookies};
+use super::connection::VisitorConnection;
+use super::credentials::check_cookies;
 use super::expected::Expected;
 use super::guarded::refused;
-use super::headers::{X_FORWARDED_PROTO, source_behind, strip_hop_by_hop};
+use super::headers::{X_FORWARDED_PROTO, source_behind};
 use super::malformed::{Broken, is_malformed};
 use super::origin::is_foreign_deed;
 use super::outgoing::{Upload, outgoing};
@@ -14,10 +15,9 @@ use super::passage::Passage;
 use super::rates::Rates;
 use super::request::{check_shape, host_of};
 use super::root::InUse;
-use super::tunnelled::{self, Far};
+use super::tunnelled;
 use super::turns::InTurn;
-use super::websocket::answer_as_http2;
-use super::{Body, page, upgrade};
+use super::{Body, empty, page, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::certificates::resolver::WebCertificates;
 use crate::links::agent::Reception;
@@ -35,7 +35,6 @@ use doorward_core::web::WebProtocol;
 use doorward_tunnel::{Acceptor, Reset, Upgraded, answer_link_upgrade};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use std::net::Ipv4Addr;
@@ -166,25 +165,25 @@ impl Web {
     ) -> Result<Response<Body>, Reset> {
         let upgrading = upgrade::is_upgrade(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let visitor_side = upgrading.then(|| hyper::upgrade::on(&mut request));
-        let visitor_headers = request.headers().clone();
+        let upgraded = upgrading.then(|| hyper::upgrade::on(&mut request));
+        let headers = request.headers().clone();
         let visitor = VisitorSide::of(request.version(), &connection.breaker);
         let upload_over = CancellationToken::new();
         let Some(passage) = self.passage(&connection, &request, &admitted, route) else {
-            return Ok(page::malformed(&visitor_headers, "it names no host"));
+            return Ok(page::malformed(&headers, "it names no host"));
         };
-        if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &visitor_headers, passage.public()) {
-            return Ok(page::foreign(&visitor_headers));
+        if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &headers, passage.public()) {
+            return Ok(page::foreign(&headers));
         }
         let is_inside_http2 = upgrading && passage.protocol != WebProtocol::Http1;
         if is_inside_http2 && !upgrade::is_for_websocket(&request) {
-            return Ok(page::no_upgrade(&visitor_headers, &admitted.service.title));
+            return Ok(page::no_upgrade(&headers, &admitted.service.title));
         }
-        let expected = Expected::of(request.version(), &visitor_headers, passage.protocol);
+        let expected = Expected::of(request.version(), &headers, passage.protocol);
         let upload = Upload { visitor: visitor.clone(), over: upload_over.clone(), expected: expected.clone() };
         let outgoing = match outgoing(request, &admitted, &passage, upgrading, upload) {
             Ok(outgoing) => outgoing,
-            Err(why) => return Ok(page::malformed(&visitor_headers, why)),
+            Err(why) => return Ok(page::malformed(&headers, why)),
         };
         let (uplink, outgoing) = if is_inside_http2 { tunnelled::with_uplink(outgoing) } else { (None, outgoing) };
         let started = Instant::now();
@@ -197,58 +196,19 @@ impl Web {
             }
             answered = exchange => answered,
         };
-        let (mut response, upstream) = match answered {
+        let (response, upstream) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(_)) if visitor.is_broken() => return Err(Reset::VisitorGone),
-            Ok(Err(failure)) => {
-                return Ok(page::hop_failed(&visitor_headers, failure.hop, &admitted.service));
-            }
-            Err(_) => {
-                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetTimedOut, &admitted.service));
-            }
+            Ok(Err(failure)) => return Ok(page::hop_failed(&headers, failure.hop, &admitted.service)),
+            Err(_) => return Ok(page::hop_failed(&headers, HopFailure::TargetTimedOut, &admitted.service)),
         };
         expected.answered();
-        if let (Some(uplink), Some(visitor_side), true) = (uplink, &visitor_side, response.status().is_success()) {
-            let (mut parts, downlink) = response.into_parts();
-            let far = Far { uplink, downlink, upstream };
-            let passing = tunnelled::pass(visitor_side.clone(), far, visitor, connection.clone(), admitted);
-            connection.spawn(passing);
-            strip_hop_by_hop(&mut parts.headers);
-            take_out_set_cookies(&mut parts.headers);
-            passage.repair(&mut parts.headers);
-            let mut response = Response::from_parts(parts, empty());
-            *response.version_mut() = Version::default();
-            if !is_http2 {
-                tunnelled::answer_as_http1(&mut response, &visitor_headers);
-            }
-            return Ok(response);
-        }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(visitor_side) = visitor_side else {
-                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service));
-            };
-            let target_side = hyper::upgrade::on(&mut response);
-            upstream.let_go();
-            connection.spawn(upgrade::pass(visitor_side, target_side, visitor, connection.clone(), admitted));
-            take_out_set_cookies(response.headers_mut());
-            passage.repair(response.headers_mut());
-            if is_http2 {
-                answer_as_http2(&mut response);
-            }
-            return Ok(response.map(|_| empty()));
-        }
-        if upgrading && is_http2 && response.status().is_success() {
-            // Inside HTTP/2 this would open what the target has not opened.
-            return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service));
-        }
-        let (mut parts, incoming) = response.into_parts();
-        strip_hop_by_hop(&mut parts.headers);
-        take_out_set_cookies(&mut parts.headers);
-        passage.repair(&mut parts.headers);
-        parts.version = Version::default();
         let visit = Visit { admitted, visitor, upstream, upload_over, expected, connection };
-        let returning = Returning::new(incoming, visit, parts.status, started);
-        Ok(Response::from_parts(parts, returning.boxed_unsync()))
+        let answer = Answer { visit, passage, headers, is_http2, started };
+        Ok(match upgraded {
+            None => answer.whole(response),
+            Some(upgraded) => answer.upgrading(response, upgraded, uplink),
+        })
     }
 
     /// How the request passes; `None` if it names no host.

@@ -1,6 +1,6 @@
 //! Answers for those who speak gRPC: a status in the headers, instead of a page that nobody would see.
 
-use super::{Body, connection};
+use super::{Body, empty};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -16,7 +16,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 /// "Trailers-Only", as gRPC's "PROTOCOL-HTTP2" has it. The status is the one that gRPC's "HTTP to gRPC Status Code
 /// Mapping" gives to whoever gets a page.
 pub(crate) fn answer(status: StatusCode, message: &str) -> Response<Body> {
-    let mut response = Response::new(connection::empty());
+    let mut response = Response::new(empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS.clone(), HeaderValue::from_static(code(status)));

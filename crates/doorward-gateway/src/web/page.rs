@@ -1,11 +1,10 @@
 //! The gateway's own answers. Small, readable on a phone, nothing from elsewhere; JSON for those who ask for it.
 //! Whoever may know of a service gets the service's own pages, where it has any.
 
-use super::Body;
 use super::framing::Refusal;
 use super::grpc;
 use super::language::Language;
-use bytes::Bytes;
+use super::{Body, body};
 use doorward_core::hop::HopFailure;
 use doorward_core::service::Service;
 use doorward_core::web::{Blank, Page};
@@ -13,11 +12,6 @@ use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-
-pub(crate) fn body(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
 
 /// What everybody gets who may not know more: unknown, forbidden and offline look the same.
 pub(crate) fn nothing_here(headers: &HeaderMap) -> Response<Body> {

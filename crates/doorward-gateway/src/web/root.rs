@@ -1,7 +1,7 @@
 //! The root of the gateway's own authority, for phones and others that are to trust it: public, and only while it is
 //! in use. Over plain HTTP, too, for whoever does not trust it yet; people compare its fingerprint.
 
-use super::{Body, page};
+use super::Body;
 use doorward_control::OwnAuthority;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
@@ -23,7 +23,7 @@ pub(crate) fn root_for<B>(request: &Request<B>, authority: &InUse) -> Option<Res
         ROOT_PEM_PATH => (authority.pem().into_bytes(), "application/x-pem-file"),
         _ => return None,
     };
-    let mut response = Response::new(page::body(body));
+    let mut response = Response::new(super::body(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Some(response)

@@ -5,6 +5,7 @@ use doorward_core::service::{ServiceKind, Standing};
 use doorward_core::web::WebOffer;
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use http::header::ACCEPT_LANGUAGE;
+use http_body_util::BodyExt;
 
 fn service(title: &str, web: &str) -> Service {
     Service {
