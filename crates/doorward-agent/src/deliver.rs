@@ -6,6 +6,7 @@ mod tcp;
 mod udp;
 mod unix;
 
+use self::https::Spoken;
 use crate::settings::Settings;
 use crate::target::{Place, Target};
 use doorward_core::hop::HopFailure;
@@ -90,13 +91,20 @@ impl Deliverer {
         };
         let cut = self.clone().until_cut((&service, mount.as_ref()), &target, deadline);
         match &target {
-            Target::Http(Place::Network { host, port }) | Target::Tcp(Place::Network { host, port }) => {
+            Target::Http(Place::Network { host, port })
+            | Target::H2c(Place::Network { host, port })
+            | Target::Tcp(Place::Network { host, port }) => {
                 bridge(visit, tcp::connect(host, *port), &target, &self.troubles, cut).await;
             }
             Target::Https { host, port, verify } => {
-                bridge(visit, https::connect(host, *port, *verify), &target, &self.troubles, cut).await;
+                let connecting = https::connect(host, *port, *verify, Spoken::Http1);
+                bridge(visit, connecting, &target, &self.troubles, cut).await;
             }
-            Target::Http(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
+            Target::H2 { host, port, verify } => {
+                let connecting = https::connect(host, *port, *verify, Spoken::Http2);
+                bridge(visit, connecting, &target, &self.troubles, cut).await;
+            }
+            Target::Http(Place::Socket(path)) | Target::H2c(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
                 bridge(visit, unix::connect(path), &target, &self.troubles, cut).await;
             }
             Target::Udp { host, port } => udp::deliver(visit, (host, *port), &target, &self.troubles, cut).await,

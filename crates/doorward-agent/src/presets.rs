@@ -17,8 +17,10 @@ pub struct Preset {
     pub forwarded: bool,
     /// Whether it wants a path prefix taken off, unless the entrance says.
     pub strip: bool,
-    /// The version of the real thing that a test ran behind Doorward; `None`: nobody has tried yet.
+    /// The version of the real thing that a test runs behind Doorward.
     pub proven: Option<String>,
+    /// The version that somebody tried by hand, and what of it.
+    pub tried: Option<String>,
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -33,6 +35,15 @@ static PRESETS: LazyLock<BTreeMap<String, Preset>> =
     LazyLock::new(|| toml::from_str(include_str!("presets.toml")).expect("the embedded file is read by a test"));
 
 impl Preset {
+    /// How far it is known to work.
+    pub fn standing(&self) -> &'static str {
+        match (&self.proven, &self.tried) {
+            (Some(_), _) => "proven",
+            (None, Some(_)) => "tried",
+            (None, None) => "untested",
+        }
+    }
+
     pub fn find(name: &str) -> Result<&'static Self, UnknownPreset> {
         PRESETS.get(name).ok_or_else(|| UnknownPreset { name: name.chars().take(60).collect() })
     }

@@ -1,17 +1,33 @@
 //! Short forms for `doorward http 5000 --name printer1`.
 
 use crate::presets::Preset;
-use crate::settings::Service;
-use crate::target::{Target, TargetError};
+use crate::settings::{PageFiles, Service, web_offer};
+use crate::target::{Target, TargetError, Verify};
 use doorward_core::access::PolicyDocument;
-use doorward_core::names::Label;
+use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::{Offer, ServiceKind};
 use doorward_core::web::{HeaderMode, WebOffer};
 
+/// How targets on a unix socket begin.
+const WITH_SOCKET: [&str; 3] = ["unix:", "http+unix:", "h2c+unix:"];
+
+/// What the command line says of a web service's requests.
+#[derive(Clone, Debug, Default)]
+pub struct WebWish {
+    pub preset: Option<&'static Preset>,
+    /// Outweighs the preset's.
+    pub headers: Option<HeaderMode>,
+    /// For all `https://` targets.
+    pub verify: Verify,
+    /// Further targets, in short forms.
+    pub mounts: Vec<(PathPrefix, String)>,
+}
+
 impl Target {
-    /// `5000`, `host:5000`, `/run/x.sock`, or the whole form of `agent.toml`.
-    pub fn parse_short(kind: ServiceKind, given: &str) -> Result<Self, TargetError> {
-        let whole = if given.contains("://") || given.starts_with("unix:") || given.starts_with("http+unix:") {
+    /// `5000`, `host:5000`, `/run/x.sock`, or the whole form of `agent.toml`; with the part of it that is the service,
+    /// where that is not all of it.
+    pub fn parse_short(kind: ServiceKind, given: &str) -> Result<(Self, Option<PathPrefix>), TargetError> {
+        let whole = if given.contains("://") || WITH_SOCKET.iter().any(|form| given.starts_with(form)) {
             given.to_owned()
         } else if given.starts_with('/') {
             match kind {
@@ -24,12 +40,12 @@ impl Target {
         } else {
             format!("{kind}://{given}")
         };
-        let target = Self::parse(&whole)?;
+        let (target, base) = Self::parse_with_base(&whole, Verify::System)?;
         if target.kind() != kind {
             let why = format!("a {kind} service is wanted; for this target use `doorward {}`", target.kind());
             return Err(TargetError::new(given, why));
         }
-        Ok(target)
+        Ok((target, base))
     }
 }
 
@@ -45,21 +61,26 @@ impl Service {
             main: false,
             entrances: Vec::new(),
             access,
-            web: WebOffer::default(),
+            web: WebOffer { protocol: target.protocol(), ..WebOffer::default() },
         };
-        Self { offer, target, mounts: Vec::new() }
+        Self { offer, target, mounts: Vec::new(), page_files: PageFiles::default() }
     }
 }
 
 impl Service {
-    /// What the preset says, where nothing else was said.
-    pub fn with_preset(mut self, preset: &Preset) -> Self {
-        let WebOffer { headers, forwarded, origin, .. } = &mut self.offer.web;
-        (*headers, *forwarded) = (preset.headers, preset.forwarded);
-        if preset.headers == HeaderMode::Rewrite {
-            *origin = self.target.origin();
-        }
-        self
+    /// The service with its requests treated so. `base`: the part of its target that it is.
+    pub fn with_web(self, wish: &WebWish, base: Option<PathPrefix>) -> Result<Self, TargetError> {
+        let target = self.target.verified(wish.verify);
+        let mount = |(path, given): &(PathPrefix, String)| {
+            let (target, base) = Target::parse_short(ServiceKind::Http, given)?;
+            Ok((path.clone(), (target.verified(wish.verify), base)))
+        };
+        let mounts = wish.mounts.iter().map(mount).collect::<Result<Vec<_>, TargetError>>()?;
+        let usual = wish.preset.map_or(HeaderMode::Preserve, |preset| preset.headers);
+        let web = web_offer(wish.headers.unwrap_or(usual), (&target, base), &mounts);
+        let web = WebOffer { forwarded: wish.preset.is_some_and(|preset| preset.forwarded), ..web };
+        let mounts = mounts.into_iter().map(|(path, (target, _))| (path, target)).collect();
+        Ok(Self { offer: Offer { web, ..self.offer }, target, mounts, ..self })
     }
 }
 
@@ -75,18 +96,20 @@ mod tests {
             (ServiceKind::Http, "printer.lan", "http://printer.lan:80"),
             (ServiceKind::Http, "http://10.0.0.5:80", "http://10.0.0.5:80"),
             (ServiceKind::Http, "/run/x.sock", "http+unix:/run/x.sock"),
+            (ServiceKind::Http, "h2c://localhost:50051", "h2c://localhost:50051"),
+            (ServiceKind::Http, "h2c+unix:/run/x.sock", "h2c+unix:/run/x.sock"),
             (ServiceKind::Tcp, "22", "tcp://localhost:22"),
             (ServiceKind::Tcp, "unix:/run/x.sock", "unix:/run/x.sock"),
             (ServiceKind::Udp, "[::1]:53", "udp://[::1]:53"),
         ];
         for (kind, given, whole) in table {
-            assert_eq!(Target::parse_short(kind, given).unwrap().to_string(), whole, "{given}");
+            assert_eq!(Target::parse_short(kind, given).unwrap().0.to_string(), whole, "{given}");
         }
     }
 
     #[test]
     fn a_quick_service_claims_no_virtual_port() {
-        let target = Target::parse_short(ServiceKind::Http, "5000").unwrap();
+        let (target, _) = Target::parse_short(ServiceKind::Http, "5000").unwrap();
         let service = Service::new(Label::parse("http-5000").unwrap(), target, PolicyDocument::public());
         assert_eq!((service.target.port(), service.offer.virtual_port), (Some(5000), None));
     }
@@ -98,5 +121,32 @@ mod tests {
         for (kind, given) in [(ServiceKind::Udp, "/run/x"), (ServiceKind::Http, ""), (ServiceKind::Tcp, "99999")] {
             assert!(Target::parse_short(kind, given).is_err(), "{given:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_quick_web_service_has_what_a_file_would_give_it() {
+        let wish = WebWish {
+            preset: Some(Preset::find("jupyter").unwrap()),
+            verify: Verify::Off,
+            mounts: vec![
+                (PathPrefix::parse("/webcam/").unwrap(), "8080".to_owned()),
+                (PathPrefix::parse("/door/").unwrap(), "https://10.9.8.7/mjpeg/".to_owned()),
+            ],
+            ..WebWish::default()
+        };
+        let (target, base) = Target::parse_short(ServiceKind::Http, "https://localhost:8888/app/").unwrap();
+        let service = Service::new(Label::parse("app").unwrap(), target, PolicyDocument::public());
+        let service = service.with_web(&wish, base).unwrap();
+        let text = "[[service]]\nname = \"app\"\ntarget = \"https://localhost:8888/app/\"\npreset = \"jupyter\"\n\
+                    verify = \"off\"\naccess = { who = \"public\" }\n\
+                    mounts = { \"/webcam/\" = \"http://localhost:8080\", \"/door/\" = \"https://10.9.8.7/mjpeg/\" }\n";
+        let written = crate::Settings::parse(text, std::path::Path::new("agent.toml")).unwrap().services.remove(0);
+        assert_eq!(service.target, written.target);
+        let by_path = |mut service: Service| {
+            service.mounts.sort_by_key(|(path, _)| path.to_string());
+            service.offer.web.mounts.sort_by_key(|mount| mount.path.to_string());
+            (service.mounts, service.offer.web)
+        };
+        assert_eq!(by_path(service), by_path(written));
     }
 }

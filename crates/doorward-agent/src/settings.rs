@@ -24,13 +24,18 @@
 
 mod entrances;
 mod file;
+mod pages;
 mod place;
 mod web;
+
+pub use pages::PageFiles;
+pub(crate) use web::offer as web_offer;
 
 use crate::proxy::ProxyRule;
 use crate::target::Target;
 use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::{MAX_SERVICES, Offer};
+use doorward_core::web::PageError;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,6 +65,8 @@ pub struct Service {
     pub target: Target,
     /// Further targets, at paths of the service.
     pub mounts: Vec<(PathPrefix, Target)>,
+    /// Where the pages of the offer come from.
+    pub page_files: PageFiles,
 }
 
 #[derive(Debug, Error)]
@@ -68,6 +75,10 @@ pub enum SettingsError {
     Missing { file: PathBuf },
     #[error("{} cannot be read: {source}", .file.display())]
     Unreadable { file: PathBuf, source: io::Error },
+    #[error("{}: {source}", .file.display())]
+    Page { file: PathBuf, source: PageError },
+    #[error("{}: {source}", .file.display())]
+    TooMuch { file: PathBuf, source: TooMuch },
     #[error("{}:{line}:{column}: {}{message}", .file.display(), key.as_ref().map(|k| format!("{k}: ")).unwrap_or_default())]
     Wrong { file: PathBuf, line: usize, column: usize, key: Option<String>, message: String },
 }
@@ -83,7 +94,7 @@ pub enum TooMuch {
     )]
     Services { service: Label },
     #[error(
-        "with {service} the services and their policies make more than the {} KiB that a gateway takes from one \
+        "with {service} the services, their policies and pages make more than the {} KiB that a gateway takes from one \
          device; shorten their lists, or have another agent offer some",
         MAX_OFFERS / 1024
     )]
@@ -114,10 +125,23 @@ impl Settings {
             io::ErrorKind::NotFound => SettingsError::Missing { file: file.to_owned() },
             _ => SettingsError::Unreadable { file: file.to_owned(), source },
         })?;
-        Self::parse(&text, file)
+        let mut settings = Self::parse(&text, file)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        for service in &mut settings.services {
+            service.read_pages(folder)?;
+        }
+        // The pages count, too.
+        settings.check_size().map_err(|source| SettingsError::TooMuch { file: file.to_owned(), source })?;
+        Ok(settings)
     }
 
-    /// `file` is for the errors.
+    /// The files that were read beside `file`: when one changes, it is as if `file` had.
+    pub fn files_beside(&self, file: &Path) -> Vec<PathBuf> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        self.services.iter().flat_map(|service| service.page_files.paths(folder)).collect()
+    }
+
+    /// The text alone; pages are not read. `file` is for the errors.
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
         file::parse(text).map_err(|fault| {
             let (line, column) = place::line_and_column(text, fault.at.start);

@@ -1,13 +1,15 @@
 //! What a service connects to. Known to the agent alone.
 
+mod document;
 mod secure;
 
+pub use document::TargetDocument;
 pub use secure::{CertificatePin, Verify};
 
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::ServiceKind;
 use doorward_core::site::Host;
-use doorward_core::web::TargetOrigin;
+use doorward_core::web::{TargetOrigin, WebProtocol};
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -18,6 +20,14 @@ pub enum Target {
     Http(Place),
     /// The same inside TLS.
     Https {
+        host: Host,
+        port: u16,
+        verify: Verify,
+    },
+    /// An HTTP server that is spoken to in HTTP/2, as gRPC wants it.
+    H2c(Place),
+    /// The same inside TLS.
+    H2 {
         host: Host,
         port: u16,
         verify: Verify,
@@ -43,7 +53,10 @@ pub struct TargetError {
     why: String,
 }
 
-const FORMS: &str = "write http://host:port, https://host:port, tcp://host:port, udp://host:port, unix:/path/to/socket or http+unix:/path/to/socket";
+const FORMS: &str = "write http://host:port, https://host:port, h2c://host:port, h2://host:port, tcp://host:port, \
+                     udp://host:port, unix:/path/to/socket, http+unix:/path/to/socket or h2c+unix:/path/to/socket";
+/// Of targets that may be a folder of what is there.
+const WEB_SCHEMES: [&str; 4] = ["http", "https", "h2c", "h2"];
 
 impl Target {
     /// The form of `agent.toml`.
@@ -55,6 +68,9 @@ impl Target {
         if let Some(path) = given.strip_prefix("http+unix:") {
             return socket(path).map(Self::Http).map_err(refuse);
         }
+        if let Some(path) = given.strip_prefix("h2c+unix:") {
+            return socket(path).map(Self::H2c).map_err(refuse);
+        }
         let (scheme, rest) = given.split_once("://").ok_or_else(|| refuse(FORMS))?;
         match scheme {
             "http" => authority(rest, Some(80)).map(|(host, port)| Self::Http(Place::Network { host, port })),
@@ -63,6 +79,8 @@ impl Target {
             "https" => {
                 authority(rest, Some(443)).map(|(host, port)| Self::Https { host, port, verify: Verify::System })
             }
+            "h2c" => authority(rest, Some(80)).map(|(host, port)| Self::H2c(Place::Network { host, port })),
+            "h2" => authority(rest, Some(443)).map(|(host, port)| Self::H2 { host, port, verify: Verify::System }),
             _ => Err(FORMS),
         }
         .map_err(refuse)
@@ -73,7 +91,7 @@ impl Target {
         let refuse = |why: String| TargetError::new(given, why);
         let path = given.split_once("://").and_then(|(scheme, rest)| {
             let at = rest.find('/')?;
-            ["http", "https"].contains(&scheme).then(|| rest.split_at(at))
+            WEB_SCHEMES.contains(&scheme).then(|| rest.split_at(at))
         });
         let (whole, base) = match path {
             Some((_, "/")) | None => (given, None),
@@ -85,25 +103,53 @@ impl Target {
                 (&given[..given.len() - path.len()], Some(base))
             }
         };
-        let mut target = Self::parse(whole)?;
-        if let Self::Https { verify: how, .. } = &mut target {
-            *how = verify;
+        Ok((Self::parse(whole)?.verified(verify), base))
+    }
+
+    /// The same with its certificate checked so, if it shows any.
+    #[must_use]
+    pub fn verified(mut self, how: Verify) -> Self {
+        if let Self::Https { verify, .. } | Self::H2 { verify, .. } = &mut self {
+            *verify = how;
         }
-        Ok((target, base))
+        self
     }
 
     /// What a web target calls itself. A host to write into headers: nobody dials it but this agent.
     pub fn origin(&self) -> TargetOrigin {
         match self {
-            Self::Http(Place::Network { host, port }) => TargetOrigin::new(false, host.clone(), *port),
-            Self::Https { host, port, .. } => TargetOrigin::new(true, host.clone(), *port),
-            Self::Http(Place::Socket(_)) | Self::Tcp(_) | Self::Udp { .. } => TargetOrigin::default(),
+            Self::Http(Place::Network { host, port }) | Self::H2c(Place::Network { host, port }) => {
+                TargetOrigin::new(false, host.clone(), *port)
+            }
+            Self::Https { host, port, .. } | Self::H2 { host, port, .. } => {
+                TargetOrigin::new(true, host.clone(), *port)
+            }
+            Self::Http(Place::Socket(_)) | Self::H2c(Place::Socket(_)) | Self::Tcp(_) | Self::Udp { .. } => {
+                TargetOrigin::default()
+            }
+        }
+    }
+
+    /// What the gateway shall speak with it, if it is a web target.
+    pub fn protocol(&self) -> WebProtocol {
+        match self {
+            Self::Http(_) | Self::Https { .. } | Self::Tcp(_) | Self::Udp { .. } => WebProtocol::Http1,
+            Self::H2c(_) => WebProtocol::H2c,
+            Self::H2 { .. } => WebProtocol::H2,
+        }
+    }
+
+    /// Whether there is TLS that the agent checks.
+    pub fn is_verified(&self) -> bool {
+        match self {
+            Self::Https { .. } | Self::H2 { .. } => true,
+            Self::Http(_) | Self::H2c(_) | Self::Tcp(_) | Self::Udp { .. } => false,
         }
     }
 
     pub fn kind(&self) -> ServiceKind {
         match self {
-            Self::Http(_) | Self::Https { .. } => ServiceKind::Http,
+            Self::Http(_) | Self::Https { .. } | Self::H2c(_) | Self::H2 { .. } => ServiceKind::Http,
             Self::Tcp(_) => ServiceKind::Tcp,
             Self::Udp { .. } => ServiceKind::Udp,
         }
@@ -114,9 +160,11 @@ impl Target {
         match self {
             Self::Http(Place::Network { port, .. })
             | Self::Https { port, .. }
+            | Self::H2c(Place::Network { port, .. })
+            | Self::H2 { port, .. }
             | Self::Tcp(Place::Network { port, .. })
             | Self::Udp { port, .. } => Some(*port),
-            Self::Http(Place::Socket(_)) | Self::Tcp(Place::Socket(_)) => None,
+            Self::Http(Place::Socket(_)) | Self::H2c(Place::Socket(_)) | Self::Tcp(Place::Socket(_)) => None,
         }
     }
 }
@@ -168,9 +216,12 @@ impl fmt::Display for Target {
         match self {
             Self::Http(Place::Network { host, port }) => write!(f, "http://{host}:{port}"),
             Self::Https { host, port, .. } => write!(f, "https://{host}:{port}"),
+            Self::H2c(Place::Network { host, port }) => write!(f, "h2c://{host}:{port}"),
+            Self::H2 { host, port, .. } => write!(f, "h2://{host}:{port}"),
             Self::Tcp(Place::Network { host, port }) => write!(f, "tcp://{host}:{port}"),
             Self::Udp { host, port } => write!(f, "udp://{host}:{port}"),
             Self::Http(Place::Socket(path)) => write!(f, "http+unix:{}", path.display()),
+            Self::H2c(Place::Socket(path)) => write!(f, "h2c+unix:{}", path.display()),
             Self::Tcp(Place::Socket(path)) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -191,6 +242,9 @@ mod tests {
             ("unix:/run/x.sock", "unix:/run/x.sock", ServiceKind::Tcp),
             ("unix:///run/x.sock", "unix:/run/x.sock", ServiceKind::Tcp),
             ("http+unix:/run/x.sock", "http+unix:/run/x.sock", ServiceKind::Http),
+            ("h2c://127.0.0.1:50051", "h2c://127.0.0.1:50051", ServiceKind::Http),
+            ("h2://grpc.lan", "h2://grpc.lan:443", ServiceKind::Http),
+            ("h2c+unix:/run/x.sock", "h2c+unix:/run/x.sock", ServiceKind::Http),
         ];
         for (given, canonical, kind) in table {
             let target = Target::parse(given).unwrap();

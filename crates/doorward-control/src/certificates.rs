@@ -1,6 +1,7 @@
 //! Certificates, the orders for them and the accounts at their authorities. The gateway orders; here is what it must
 //! know again after a restart. Private keys and accounts are sealed at rest.
 
+mod forget;
 mod report;
 
 pub use report::{AuthorityReport, CertificateReport, CertificateState, Reports, SetReport};
@@ -12,7 +13,8 @@ use crate::{Control, Shared};
 use doorward_core::Secret;
 use doorward_core::audit::Deed;
 use doorward_core::certificates::{Attempt, Held, Names, Outcome};
-use jiff::{SignedDuration, Timestamp};
+use forget::{forget_order, prune};
+use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::sync::Arc;
@@ -47,11 +49,6 @@ pub(crate) struct Certificates {
     shelf: watch::Sender<Shelf>,
     pub(crate) reports: Reports,
 }
-
-/// Longer than any budget looks back.
-const ATTEMPTS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// An expired certificate of a name that is wanted again may still be better than none; later it only takes room.
-const EXPIRED_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Certificates {
     pub(crate) async fn load(connection: &mut SqliteConnection, seal: &Seal) -> Result<Self, StoreError> {
@@ -147,12 +144,6 @@ impl Control {
         .await
     }
 
-    /// The order leads nowhere any more.
-    pub async fn forget_order(&self, names: &Names, directory: &str) -> Result<(), StoreError> {
-        let (names, directory) = (names.clone(), directory.to_owned());
-        self.write(move |work| Box::pin(async move { forget_order(work, &names, &directory).await })).await
-    }
-
     /// It came to nothing; `attempt` says when and how, `why` goes into the audit.
     pub async fn order_failed(&self, attempt: Attempt, why: String) -> Result<(), StoreError> {
         self.write(move |work| {
@@ -215,12 +206,6 @@ async fn keep(work: &mut Work, certificate: &Certificate) -> Result<(), StoreErr
     Ok(())
 }
 
-async fn forget_order(work: &mut Work, names: &Names, directory: &str) -> Result<(), StoreError> {
-    let forget = sqlx::query("DELETE FROM certificate_orders WHERE names = $1 AND directory = $2");
-    forget.bind(names.to_string()).bind(directory).execute(work.connection()).await?;
-    Ok(())
-}
-
 async fn note_attempt(work: &mut Work, attempt: &Attempt) -> Result<(), StoreError> {
     const NOTE: &str = "INSERT INTO certificate_attempts (id, names, directory, at, outcome, not_until) \
          VALUES ($1, $2, $3, $4, $5, $6)";
@@ -237,17 +222,6 @@ async fn note_attempt(work: &mut Work, attempt: &Attempt) -> Result<(), StoreErr
         .bind(word)
         .bind(not_until);
     note.execute(work.connection()).await?;
-    Ok(())
-}
-
-async fn prune(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
-    let before = |span: SignedDuration| words::time(now.saturating_sub(span).unwrap_or(Timestamp::MIN));
-    let attempts = sqlx::query("DELETE FROM certificate_attempts WHERE at < $1").bind(before(ATTEMPTS_KEPT));
-    attempts.execute(work.connection()).await?;
-    let expired = sqlx::query("DELETE FROM certificates WHERE not_after < $1").bind(before(EXPIRED_KEPT));
-    expired.execute(work.connection()).await?;
-    let orders = sqlx::query("DELETE FROM certificate_orders WHERE begun_at < $1").bind(before(EXPIRED_KEPT));
-    orders.execute(work.connection()).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 mod access;
 pub mod accounts;
 mod audit;
+mod authority;
 mod certificates;
 mod changes;
 mod devices;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use access::Reservation;
 pub use audit::AuditEntry;
+pub use authority::OwnAuthority;
 pub use certificates::{
     AuthorityReport, Certificate, CertificateReport, CertificateState, PendingOrder, Reports, SetReport, Shelf,
 };
@@ -42,7 +44,8 @@ pub use services::{Reach, RegisterError, Registration};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
-    AccessHome, Device, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord, Snapshot,
+    AccessHome, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord,
+    Snapshot,
 };
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
 pub use store::seal::SEAL_FILE;
@@ -67,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) seal: Seal,
     pub(crate) certificates: Certificates,
+    pub(crate) own_authority: authority::InUse,
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
@@ -123,6 +127,7 @@ impl Control {
             store,
             seal,
             certificates,
+            own_authority: authority::InUse::default(),
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,

@@ -12,7 +12,7 @@ pub(crate) use reservations::prefix_text;
 
 use crate::Control;
 use crate::enrol::title;
-use crate::snapshot::{AccessHome, Device, ServiceRecord};
+use crate::snapshot::{AccessHome, Device, HostEntrance, ServiceRecord};
 use crate::store::{ChangeError, StoreError};
 use crate::work::Work;
 use doorward_core::access::{PolicyDocument, WhoDocument};
@@ -285,6 +285,11 @@ fn notes(record: &Arc<ServiceRecord>) -> Vec<String> {
         }
         WhoDocument::People if record.ports.iter().any(|p| record.routes_port(p)) => {
             notes.push(format!("{path}: a raw port cannot tell who comes, so nobody is admitted there"));
+        }
+        WhoDocument::Password
+            if record.hosts.iter().any(|h| h.entrance == HostEntrance::Tls && record.routes_host(h)) =>
+        {
+            notes.push(format!("{path}: TLS that is passed through asks for no password, so nobody is admitted there"));
         }
         WhoDocument::Password | WhoDocument::Public | WhoDocument::People => {}
     }

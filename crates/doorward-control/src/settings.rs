@@ -33,6 +33,10 @@ pub struct SiteSettings {
     pub suffixes: Vec<HostName>,
     /// The gateway's own names, which no service may take.
     pub kept_hosts: Vec<HostName>,
+    /// Names by which agents reach the gateway. Services may share them, but not take their TLS.
+    pub link_hosts: Vec<HostName>,
+    /// Where the gateway reads ClientHellos, as it is from outside; `None`: nowhere.
+    pub tls_port: Option<u16>,
 }
 
 /// Scheme and port of public URLs.
@@ -63,13 +67,16 @@ impl Control {
     pub(crate) async fn settle(&self, site: Option<SiteSettings>, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |work| {
             Box::pin(async move {
-                let before = work.draft.site().domain.clone();
+                let before = work.draft.site().clone();
                 if let Some(site) = site {
                     work.draft.put_site(site);
                 }
                 accounts::establish_owner(work, now).await?;
                 work.refresh_grants().await?;
-                if work.draft.site().domain != before {
+                if work.draft.site().link_hosts != before.link_hosts {
+                    work.settle_services();
+                }
+                if work.draft.site().domain != before.domain {
                     let devices: Vec<_> = work.draft.devices().map(|device| device.id).collect();
                     for device in devices {
                         services::give_default_hosts(work, device).await?;
@@ -88,6 +95,11 @@ impl Control {
 }
 
 impl SiteSettings {
+    /// Whether agents and certificate authorities must find the gateway itself under this name.
+    pub(crate) fn speaks_tls_for(&self, host: &HostName) -> bool {
+        self.domain.as_ref() == Some(host) || self.link_hosts.contains(host)
+    }
+
     /// What to write before `:port` for raw ports.
     pub fn port_host(&self) -> String {
         match (&self.port_host, &self.domain) {

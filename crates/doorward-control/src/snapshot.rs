@@ -144,12 +144,31 @@ impl Origin {
     }
 }
 
+/// Who speaks TLS under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostEntrance {
+    /// The gateway, and HTTP within.
+    Web,
+    /// The service itself.
+    Tls,
+}
+
+impl HostEntrance {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostReservation {
     pub host: HostName,
     /// `None`: the whole host.
     pub prefix: Option<PathPrefix>,
     pub strip: bool,
+    pub entrance: HostEntrance,
     pub origin: Origin,
     /// Whether the device asks for it now. It stays reserved either way.
     pub is_wanted: bool,
@@ -178,8 +197,16 @@ struct HostClaims {
 struct Claim {
     prefix: Option<PathPrefix>,
     strip: bool,
+    entrance: HostEntrance,
     service: ServiceId,
+    is_granted: bool,
     is_routed: bool,
+}
+
+impl Claim {
+    fn routes_web(&self) -> bool {
+        self.is_routed && self.entrance == HostEntrance::Web
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -197,19 +224,34 @@ impl Snapshot {
     /// Where a request leads: an exact host, and on it the longest prefix, else the service that has the whole host.
     pub fn web(&self, host: &HostName, path: &str) -> Option<(Arc<Service>, WebRoute)> {
         let claims = self.hosts.get(host)?;
-        let claim = claims.longest(path).or(claims.whole.as_ref().filter(|whole| whole.is_routed))?;
+        let claim = claims.longest(path).or(claims.whole.as_ref().filter(|whole| whole.routes_web()))?;
         let route = WebRoute { service: claim.service, prefix: claim.prefix.clone(), strip: claim.strip };
         Some((self.service(claim.service)?, route))
     }
 
     /// Whether any service has a route on this host (for certificates).
     pub fn serves_host(&self, host: &HostName) -> bool {
-        self.hosts.get(host).is_some_and(|claims| claims.iter().any(|claim| claim.is_routed))
+        self.hosts.get(host).is_some_and(|claims| claims.iter().any(Claim::routes_web))
     }
 
     /// The hosts on which a service has a route (for certificates).
     pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
-        self.hosts.iter().filter(|(_, claims)| claims.iter().any(|claim| claim.is_routed)).map(|(host, _)| host)
+        self.hosts.iter().filter(|(_, claims)| claims.iter().any(Claim::routes_web)).map(|(host, _)| host)
+    }
+
+    /// Whether TLS under this name is a service's own and never the gateway's to speak, wherever it leads now.
+    pub fn passes_through(&self, host: &HostName) -> bool {
+        self.tls_claim(host).is_some()
+    }
+
+    /// Where TLS under this name leads.
+    pub fn tls(&self, host: &HostName) -> Option<Arc<Service>> {
+        self.service(self.tls_claim(host).filter(|claim| claim.is_routed)?.service)
+    }
+
+    fn tls_claim(&self, host: &HostName) -> Option<&Claim> {
+        let whole = self.hosts.get(host)?.whole.as_ref();
+        whole.filter(|claim| claim.is_granted && claim.entrance == HostEntrance::Tls)
     }
 
     pub fn tcp(&self, port: u16) -> Option<Arc<Service>> {
@@ -324,7 +366,7 @@ impl HostClaims {
                 Some(part) if part.len() <= 201 => self.paths.get(&format!("{}/", part.trim_end_matches('/'))),
                 Some(_) | None => None,
             };
-            if let Some(claim) = claim.filter(|claim| claim.is_routed) {
+            if let Some(claim) = claim.filter(|claim| claim.routes_web()) {
                 return Some(claim);
             }
             end = path.get(..end)?.rfind('/')?;
@@ -344,13 +386,15 @@ impl HostClaims {
 }
 
 impl ServiceRecord {
-    /// A web name leads to an http service for as long as it is wanted and granted. That it was withdrawn is for
-    /// `decide` to say.
+    /// A web name leads to an http service, one for TLS to a tcp service, for as long as it is wanted and granted. That
+    /// the service was withdrawn is for `decide` to say.
     pub fn routes_host(&self, host: &HostReservation) -> bool {
-        match self.service.kind {
-            ServiceKind::Http => host.is_wanted && host.is_granted,
-            ServiceKind::Tcp | ServiceKind::Udp => false,
-        }
+        let makes_sense = match self.service.kind {
+            ServiceKind::Http => host.entrance == HostEntrance::Web,
+            ServiceKind::Tcp => host.entrance == HostEntrance::Tls,
+            ServiceKind::Udp => false,
+        };
+        makes_sense && host.is_wanted && host.is_granted
     }
 
     /// A port is listened on only while its service is offered.

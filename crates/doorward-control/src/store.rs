@@ -122,12 +122,16 @@ fn migrator() -> Migrator {
     let first = include_str!("../migrations/0001_first.sql").into_sql_str();
     let certificates = include_str!("../migrations/0002_certificates.sql").into_sql_str();
     let web = include_str!("../migrations/0003_web.sql").into_sql_str();
-    let ssh = include_str!("../migrations/0004_ssh.sql").into_sql_str();
+    let tls = include_str!("../migrations/0004_tls.sql").into_sql_str();
+    let authority = include_str!("../migrations/0005_authority.sql").into_sql_str();
+    let ssh = include_str!("../migrations/0006_ssh.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
         Migration::new(3, "web".into(), MigrationType::Simple, web, false),
-        Migration::new(4, "ssh".into(), MigrationType::Simple, ssh, false),
+        Migration::new(4, "tls".into(), MigrationType::Simple, tls, false),
+        Migration::new(5, "authority".into(), MigrationType::Simple, authority, false),
+        Migration::new(6, "ssh".into(), MigrationType::Simple, ssh, false),
     ])
 }
 
@@ -302,7 +306,8 @@ async fn carried_seal(connection: &mut SqliteConnection) -> Result<Option<Seal>,
 /// Only while nothing is sealed: without the key of what is, nothing is served.
 async fn first_seal(connection: &mut SqliteConnection) -> Result<Seal, StoreError> {
     const SEALED: &str = "SELECT (SELECT COUNT(*) FROM acme_accounts) + (SELECT COUNT(*) FROM certificates) \
-         + (SELECT COUNT(*) FROM certificate_orders) + (SELECT COUNT(*) FROM ssh_host_keys)";
+         + (SELECT COUNT(*) FROM certificate_orders) + (SELECT COUNT(*) FROM own_authorities) \
+         + (SELECT COUNT(*) FROM ssh_host_keys)";
     let sealed: i64 = sqlx::query_scalar(SEALED).fetch_one(connection).await?;
     if sealed > 0 {
         return Err(StoreError::Strange(format!("{SEAL_FILE} is missing, without which its secrets cannot be read")));

@@ -2,6 +2,7 @@ mod auditing;
 mod certifying;
 mod editing;
 mod enrolment;
+mod passing;
 mod publishing;
 mod registration;
 mod resting;

@@ -161,6 +161,14 @@ impl Work {
         Ok(())
     }
 
+    /// Has every service follow the site's settings.
+    pub(crate) fn settle_services(&mut self) {
+        let accounts: BTreeSet<_> = self.draft.services().map(|record| record.service.account).collect();
+        for account in accounts {
+            self.services.extend(self.draft.settle_services_of(account));
+        }
+    }
+
     /// The next id of this kind; never given twice, whatever was deleted.
     pub(crate) async fn next_id(&mut self, kind: &'static str) -> Result<i64, StoreError> {
         let next = sqlx::query_scalar("UPDATE ids SET next = next + 1 WHERE kind = $1 RETURNING next - 1");

@@ -3,8 +3,10 @@
 //! for nonsense use up the authority's patience).
 
 mod plan;
+mod scope;
 
-pub use plan::{Attempt, AuthorityTerms, Held, Need, Outcome, Pause, Situation, Tempo, WEEK, plan, weekly_use};
+pub use plan::{Attempt, AuthorityTerms, Held, Need, Outcome, Pause, Situation, Tempo, WEEK, Window, plan, weekly_use};
+pub use scope::Scope;
 
 use crate::names::HostName;
 use std::collections::BTreeSet;

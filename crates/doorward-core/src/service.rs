@@ -111,6 +111,8 @@ pub enum EntranceWish {
     TcpPort(u16),
     /// A public UDP port; 0 as above.
     UdpPort(u16),
+    /// A host name whose TLS is spoken by the service itself: the gateway passes it through unread.
+    Tls(HostName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +143,8 @@ pub enum Entrance {
     TcpPort(u16),
     UdpPort(u16),
     Ssh,
+    /// By the name in a TLS ClientHello.
+    Tls,
 }
 
 impl Entrance {
@@ -150,6 +154,28 @@ impl Entrance {
             Self::TcpPort(_) => "tcp",
             Self::UdpPort(_) => "udp",
             Self::Ssh => "ssh",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_with_an_entrance_of_a_newer_release_is_refused_and_none_is_left_out() {
+        let offer = |entrance: &str| {
+            serde_json::from_str::<Offer>(&format!(
+                r#"{{"name":"a","kind":"tcp","entrances":[{{"tcp-port":0}},{entrance}]}}"#
+            ))
+        };
+        let known = offer(r#"{"tls":"Vault.example.org."}"#).unwrap();
+        assert_eq!(serde_json::to_string(&known.entrances).unwrap(), r#"[{"tcp-port":0},{"tls":"vault.example.org"}]"#);
+        for unknown in
+            [r#"{"sni":"vault.example.org"}"#, r#"{"tls":"vault.example.org","ech":true}"#, r#"{"tls":"a b"}"#]
+        {
+            assert!(offer(unknown).is_err(), "{unknown}");
         }
     }
 }

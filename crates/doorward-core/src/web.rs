@@ -3,6 +3,10 @@
 //! A target's address never travels. What does is the origin that the target takes itself to be, which the gateway
 //! writes into headers and never dials.
 
+mod pages;
+
+pub use pages::{Blank, MAX_PAGES, Page, PageError, Pages};
+
 use crate::names::{HostName, PathPrefix};
 use crate::site::Host;
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,20 @@ impl HeaderMode {
     }
 }
 
+/// What a target is spoken to in, by the names of RFC 7301's registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WebProtocol {
+    #[default]
+    #[serde(rename = "http/1.1")]
+    Http1,
+    /// HTTP/2 from the first byte, without TLS.
+    #[serde(rename = "h2c")]
+    H2c,
+    /// HTTP/2 inside TLS, of which only the agent knows more.
+    #[serde(rename = "h2")]
+    H2,
+}
+
 /// The web part of an offer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", try_from = "Written")]
@@ -44,12 +62,17 @@ pub struct WebOffer {
     pub forwarded: bool,
     #[serde(skip_serializing_if = "is_default")]
     pub origin: TargetOrigin,
+    #[serde(skip_serializing_if = "is_default")]
+    pub protocol: WebProtocol,
     /// The part of the target that is the service, where that is not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<PathPrefix>,
     /// Further targets, each at a path of the service's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What is shown in place of the gateway's own pages.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pages: Pages,
 }
 
 /// A further target at a path.
@@ -60,6 +83,8 @@ pub struct Mount {
     pub path: PathPrefix,
     #[serde(default, skip_serializing_if = "is_default")]
     pub origin: TargetOrigin,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: WebProtocol,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PathPrefix>,
 }
@@ -91,9 +116,13 @@ struct Written {
     forwarded: bool,
     #[serde(default)]
     origin: TargetOrigin,
+    #[serde(default)]
+    protocol: WebProtocol,
     base: Option<PathPrefix>,
     #[serde(default)]
     mounts: Vec<Mount>,
+    #[serde(default)]
+    pages: Pages,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -102,13 +131,15 @@ pub enum WebOfferError {
     TooManyMounts,
     #[error("two mounts are at {0}")]
     MountedTwice(PathPrefix),
+    #[error(transparent)]
+    Pages(#[from] PageError),
 }
 
 impl TryFrom<Written> for WebOffer {
     type Error = WebOfferError;
 
     fn try_from(written: Written) -> Result<Self, WebOfferError> {
-        let Written { headers, forwarded, origin, base, mounts } = written;
+        let Written { headers, forwarded, origin, protocol, base, mounts, pages } = written;
         if mounts.len() > MAX_MOUNTS {
             return Err(WebOfferError::TooManyMounts);
         }
@@ -116,7 +147,10 @@ impl TryFrom<Written> for WebOffer {
         if let Some((_, mount)) = twice {
             return Err(WebOfferError::MountedTwice(mount.path.clone()));
         }
-        Ok(Self { headers, forwarded, origin, base, mounts })
+        if pages.bytes() > MAX_PAGES {
+            return Err(PageError::TooLong.into());
+        }
+        Ok(Self { headers, forwarded, origin, protocol, base, mounts, pages })
     }
 }
 
@@ -236,7 +270,8 @@ mod tests {
     #[test]
     fn the_longest_mount_has_the_path() {
         let offer: WebOffer = serde_json::from_str(
-            r#"{"mounts":[{"path":"/cam/"},{"path":"/cam/two/","origin":"http://10.0.0.2:81","base":"/x/"}]}"#,
+            r#"{"protocol":"h2","mounts":[{"path":"/cam/"},
+                {"path":"/cam/two/","origin":"http://10.0.0.2:81","protocol":"h2c","base":"/x/"}]}"#,
         )
         .unwrap();
         let at = |path| offer.mount(path).map(|mount| mount.path.as_str());
@@ -256,12 +291,19 @@ mod tests {
         };
         assert!(serde_json::from_str::<WebOffer>(&many(MAX_MOUNTS)).is_ok());
         let too_many = many(MAX_MOUNTS + 1);
+        let half = "a".repeat(MAX_PAGES / 2 + 1);
+        let too_long = format!(r#"{{"pages":{{"offline":"{half}","password":"{half}"}}}}"#);
         for bad in [
             r#"{"headers":"guess"}"#,
+            r#"{"protocol":"h3"}"#,
+            r#"{"protocol":""}"#,
             r#"{"target":"http://a"}"#,
             r#"{"mounts":[{"path":"/a/","target":"http://a"}]}"#,
             r#"{"mounts":[{"path":"/a/"},{"path":"a"}]}"#,
             too_many.as_str(),
+            too_long.as_str(),
+            r#"{"pages":{"nothing-here":"<p>"}}"#,
+            r#"{"pages":{"offline":"{{script}}"}}"#,
         ] {
             assert!(serde_json::from_str::<WebOffer>(bad).is_err(), "{bad} was taken");
         }

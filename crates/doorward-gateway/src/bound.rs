@@ -1,19 +1,22 @@
 //! The gateway's own sockets: opened all or none, and where they came to be.
 
 use crate::StartError;
-use crate::listen::{listen_tcp, remedy};
+use crate::listen::{listen_tcp, local, remedy};
 use crate::settings::GatewaySettings;
 use doorward_control::Protocol;
 use doorward_core::site::{Address, Carrier, Endpoint};
 use doorward_tunnel::Acceptor;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Where it listens really; port 0 in the settings became something.
 #[derive(Clone, Debug, Default)]
 pub struct Bound {
     pub https: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
+    /// Plain HTTP on a socket in the file system.
+    pub local: Option<PathBuf>,
     pub quic: Vec<SocketAddr>,
     pub ssh: Vec<SocketAddr>,
     /// Plain HTTP that leads to HTTPS.
@@ -57,6 +60,7 @@ impl Bound {
 pub(crate) struct Opened {
     pub(crate) https: Vec<tokio::net::TcpListener>,
     pub(crate) http: Vec<tokio::net::TcpListener>,
+    pub(crate) local: Option<(PathBuf, tokio::net::UnixListener)>,
     pub(crate) quic: Vec<quinn::Endpoint>,
     pub(crate) redirect: Vec<tokio::net::TcpListener>,
     pub(crate) ssh: Vec<tokio::net::TcpListener>,
@@ -70,6 +74,11 @@ impl Opened {
         };
         let https = tcp("HTTPS on", "listen.https", &settings.https)?;
         let http = tcp("HTTP on", "listen.http", &settings.http)?;
+        let open_local = |path: &PathBuf| match local::listen_local(path) {
+            Ok(listener) => Ok((path.clone(), listener)),
+            Err(source) => Err(StartError::Local { path: path.clone(), remedy: local::remedy(&source), source }),
+        };
+        let local = settings.local.as_ref().map(open_local).transpose()?;
         let open_quic = |address: &SocketAddr| {
             let opened = acceptor.listen_quic(*address);
             opened.map_err(|e| cannot_listen("QUIC on UDP", "listen.quic", *address, Protocol::Udp, e))
@@ -77,7 +86,7 @@ impl Opened {
         let quic = settings.quic.iter().map(open_quic).collect::<Result<Vec<_>, _>>()?;
         let redirect = tcp("HTTP on", "listen.redirect", &settings.redirect)?;
         let ssh = tcp("SSH on", "listen.ssh", &settings.ssh)?;
-        Ok(Self { https, http, quic, redirect, ssh })
+        Ok(Self { https, http, local, quic, redirect, ssh })
     }
 
     pub(crate) fn bound(&self) -> Bound {
@@ -86,7 +95,8 @@ impl Opened {
         let quic = self.quic.iter().filter_map(|endpoint| endpoint.local_addr().ok()).collect();
         let redirect = tcp(&self.redirect);
         let (https, http, ssh) = (tcp(&self.https), tcp(&self.http), tcp(&self.ssh));
-        Bound { https, http, quic, redirect, ssh, dns: Vec::new() }
+        let local = self.local.as_ref().map(|(path, _)| path.clone());
+        Bound { https, http, local, quic, redirect, ssh, dns: Vec::new() }
     }
 }
 

@@ -5,9 +5,11 @@ pub(crate) mod challenges;
 mod dns;
 mod issuer;
 mod order;
+pub(crate) mod own;
 mod records;
 pub(crate) mod resolver;
 mod settings;
+mod windows;
 
 pub(crate) use dns::responder::Responder;
 pub(crate) use issuer::Issuer;
@@ -26,13 +28,14 @@ use dns::responder::Records;
 use doorward_control::Control;
 use doorward_core::certificates::Wishes;
 use order::Orders;
+pub use own::keeper::KeepError;
 use records::Eyes;
 use resolver::{Standing, WebCertificates};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +47,8 @@ pub enum CertificateError {
     File { path: PathBuf, why: String },
     #[error("the certificate and its key do not belong together or are not usable: {0}")]
     Unusable(#[from] rustls::Error),
-    #[error("no certificate could be made for {names}: {why}")]
-    NotMade { names: String, why: String },
+    #[error(transparent)]
+    Own(#[from] KeepError),
     #[error("whether DNS leads here cannot be found out: {0}")]
     Lookup(String),
     #[error("the DNS responder cannot be opened on {address}: {source}")]
@@ -68,13 +71,15 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The certificate for all names that have no other.
-fn standing(source: &CertificateSource) -> Result<Arc<Standing>, CertificateError> {
-    let (chain, key) = match source {
-        CertificateSource::Own { names } => self_signed(names)?,
-        CertificateSource::Files { chain, key } => (read_chain(chain)?, read_key(key)?),
-    };
-    Ok(Arc::new(Standing::new(CertifiedKey::from_der(chain, key, &provider())?)))
+/// The certificate in the owner's files, if there are such.
+pub(crate) fn of_files(source: &CertificateSource) -> Result<Option<Arc<Standing>>, CertificateError> {
+    match source {
+        CertificateSource::Own(_) => Ok(None),
+        CertificateSource::Files { chain, key } => {
+            let certified = CertifiedKey::from_der(read_chain(chain)?, read_key(key)?, &provider())?;
+            Ok(Some(Arc::new(Standing::of_files(certified))))
+        }
+    }
 }
 
 /// What orders certificates, and the name server that it may need.
@@ -117,16 +122,6 @@ pub(crate) fn issuing(
         seen: Default::default(),
     };
     Ok((issuer, responder))
-}
-
-type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn self_signed(names: &[String]) -> Result<Pair, CertificateError> {
-    let not_made = |e: rcgen::Error| CertificateError::NotMade { names: names.join(", "), why: e.to_string() };
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(not_made)?;
-    let certificate =
-        rcgen::CertificateParams::new(names.to_vec()).and_then(|p| p.self_signed(&key)).map_err(not_made)?;
-    Ok((vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

@@ -23,7 +23,7 @@ mod web;
 pub use bound::Bound;
 pub use certificates::{
     AccountBinding, AuthoritySettings, CertificateError, DnsRecord, DnsSettings, HookSettings, IssuingSettings,
-    ResponderSettings, TsigHash, UpdateSettings, Way, needed_records,
+    KeepError, ResponderSettings, TsigHash, UpdateSettings, Way, needed_records,
 };
 pub use reload::Checked;
 pub use settings::{CertificateSource, EVERYWHERE, FlowSettings, GatewaySettings, Limits};
@@ -32,6 +32,7 @@ use admit::Admission;
 use arc_swap::ArcSwap;
 use bound::Opened;
 use certificates::Responder;
+use certificates::own::keeper::Keeper;
 use certificates::resolver::WebCertificates;
 use doorward_control::Control;
 use doorward_core::site::Address;
@@ -43,6 +44,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use jiff::Timestamp;
 use links::Links;
 use links::agent::Reception;
+use listen::passthrough::Passthrough;
 use listen::ports::Ports;
 use listen::redirect::RedirectEntrance;
 use listen::strangers::Strangers;
@@ -53,6 +55,7 @@ use reload::Changeable;
 use site::SiteVoice;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tasks::Tasks;
@@ -61,12 +64,15 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use web::forward::Web;
 use web::rates::Rates;
+pub use web::root::ROOT_PATH;
 use web::strict;
 
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("{what} {address} cannot be opened: {source}; {remedy}")]
     Listen { what: &'static str, address: SocketAddr, remedy: String, source: io::Error },
+    #[error("the socket {} cannot be opened: {source}; {remedy}", .path.display())]
+    Local { path: PathBuf, remedy: &'static str, source: io::Error },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     #[error(transparent)]
@@ -104,6 +110,12 @@ impl Gateway {
         let acceptor = Arc::new(Acceptor::new(&identity)?);
         let shelf = control.certificates();
         let certificates = Arc::new(WebCertificates::new(settings.certificate.clone(), &shelf.borrow())?);
+        let mut keeper =
+            Keeper { control: control.clone(), source: certificates.sources(), certificates: certificates.clone() };
+        let has_https = !settings.https.is_empty();
+        if has_https {
+            keeper.look().await.map_err(CertificateError::from)?;
+        }
         let https = certificates::web_config(certificates.clone())?;
         let issuing = settings.issuing.as_ref();
         let issuing = issuing.map(|issuing| certificates::issuing(issuing, &control, &certificates.challenges));
@@ -136,13 +148,16 @@ impl Gateway {
             passwords: passwords::Passwords::new(),
             proxies: ArcSwap::from_pointee(settings.proxies),
             certificates: certificates.clone(),
+            own_authority: control.own_authority(),
             hsts: strict::hsts(settings.hsts),
             proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
             rates: Rates::new(settings.limits),
         });
+        let passthrough = Passthrough::new(admission.clone(), strangers.clone());
         let entrance = |certificate| WebEntrance {
             web: web.clone(),
             strangers: strangers.clone(),
+            passthrough: passthrough.clone(),
             certificate,
             only_proxies: settings.is_behind,
             tasks: visits.clone(),
@@ -156,9 +171,13 @@ impl Gateway {
         for listener in opened.http {
             listeners.spawn(entrance(None).serve(listener));
         }
+        if let Some((_, listener)) = opened.local {
+            listeners.spawn(entrance(None).serve_local(listener));
+        }
         for listener in opened.redirect {
             let entrance = RedirectEntrance {
                 challenges: certificates.challenges.clone(),
+                own_authority: control.own_authority(),
                 strangers: strangers.clone(),
                 tasks: visits.clone(),
                 https_port: control.site().web.port,
@@ -189,6 +208,9 @@ impl Gateway {
         listeners.spawn(ports::keep(ports, herald));
         let mut keepers = JoinSet::new();
         keepers.spawn(certificates.clone().follow(shelf));
+        if has_https {
+            keepers.spawn(keeper.run());
+        }
         if let Some((issuer, responder)) = issuing {
             keepers.spawn(issuer.run());
             if let Some(responder) = responder {

@@ -2,6 +2,9 @@
 
 pub(crate) mod complaint;
 pub(crate) mod flows;
+pub(crate) mod hello;
+pub(crate) mod local;
+pub(crate) mod passthrough;
 pub(crate) mod ports;
 pub(crate) mod proxied;
 pub(crate) mod quic;
@@ -16,6 +19,7 @@ use complaint::Complaint;
 use doorward_control::Protocol;
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
@@ -60,10 +64,15 @@ pub(crate) fn remedy(error: &io::Error, protocol: Protocol, address: SocketAddr,
 /// Trouble of the whole process, whichever listener meets it.
 static CANNOT_ACCEPT: Complaint = Complaint::new();
 
-/// The next connection. Running out of files or memory is no reason to stop listening.
+/// The next connection.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    persist(|cx| listener.poll_accept(cx)).await
+}
+
+/// Running out of files or memory is no reason to stop listening.
+async fn persist<T>(mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>) -> T {
     loop {
-        match listener.accept().await {
+        match std::future::poll_fn(&mut accept).await {
             Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {

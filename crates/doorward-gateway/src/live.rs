@@ -1,13 +1,15 @@
 //! The index of what is open now. Every stream is entered under its service, with the facts it was admitted by, so
 //! that a change re-decides exactly those it may concern, and a cut finds them.
 
-use doorward_control::{Protocol, ServiceRecord, Snapshot};
+use crate::listen::strangers::source_of;
+use doorward_control::{HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
 use doorward_core::ServiceId;
 use doorward_core::access::{Permit, Visitor, decide};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::Entrance;
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,8 +18,22 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Default)]
 pub(crate) struct Live {
-    services: Mutex<HashMap<ServiceId, HashMap<u64, Arc<Seat>>>>,
+    services: Mutex<HashMap<ServiceId, Seats>>,
     last: AtomicU64,
+}
+
+/// What is open at one service.
+#[derive(Default)]
+struct Seats {
+    taken: HashMap<u64, Arc<Seat>>,
+    by_source: HashMap<IpAddr, usize>,
+}
+
+/// How many visits one service had when one more came, that one included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crowd {
+    pub(crate) at_service: usize,
+    pub(crate) from_source: usize,
 }
 
 /// The name or port by which somebody came.
@@ -32,6 +48,7 @@ pub(crate) enum Way {
     Inner {
         virtual_port: Option<u16>,
     },
+    Tls(HostName),
 }
 
 impl Way {
@@ -39,8 +56,13 @@ impl Way {
     fn leads_to(&self, record: &ServiceRecord) -> bool {
         match self {
             Self::Web { host, prefix } => {
-                let is_this = |held: &doorward_control::HostReservation| held.host == *host && held.prefix == *prefix;
-                record.hosts.iter().any(|held| is_this(held) && record.routes_host(held))
+                let is_this = |held: &&HostReservation| held.host == *host && held.prefix == *prefix;
+                let mut held = record.hosts.iter().filter(is_this);
+                held.any(|held| held.entrance == HostEntrance::Web && record.routes_host(held))
+            }
+            Self::Tls(host) => {
+                let mut held = record.hosts.iter().filter(|held| held.host == *host);
+                held.any(|held| held.entrance == HostEntrance::Tls && record.routes_host(held))
             }
             Self::Inner { virtual_port: Some(port) } => record.virtual_port == Some(*port),
             Self::Inner { virtual_port: None } => true,
@@ -66,6 +88,7 @@ pub(crate) struct Presence {
     service: ServiceId,
     number: u64,
     seat: Arc<Seat>,
+    pub(crate) crowd: Crowd,
 }
 
 /// Deadlines are looked at again this often, so that a clock that was set is noticed.
@@ -88,16 +111,16 @@ impl Live {
             cut: CancellationToken::new(),
         });
         let service = permit.service();
-        self.table().entry(service).or_default().insert(number, seat.clone());
+        let crowd = self.table().entry(service).or_default().take(number, seat.clone());
         seat.decide_again(newest().service_record(service).as_deref(), Timestamp::now());
-        Presence { live: self.clone(), service, number, seat }
+        Presence { live: self.clone(), service, number, seat, crowd }
     }
 
     /// Decides again for every stream of these services.
     pub(crate) fn decide_again(&self, snapshot: &Snapshot, services: impl IntoIterator<Item = ServiceId>) {
         let now = Timestamp::now();
         for id in services {
-            let seats: Vec<_> = self.table().get(&id).map(|s| s.values().cloned().collect()).unwrap_or_default();
+            let seats: Vec<_> = self.table().get(&id).map(|s| s.taken.values().cloned().collect()).unwrap_or_default();
             let record = snapshot.service_record(id);
             for seat in seats {
                 seat.decide_again(record.as_deref(), now);
@@ -112,23 +135,44 @@ impl Live {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.table().values().map(HashMap::len).sum()
+        self.table().values().map(|seats| seats.taken.len()).sum()
     }
 
     /// How many visits have an end to wait for. A UDP flow has none.
     pub(crate) fn finishing(&self) -> usize {
         let ends = |seat: &&Arc<Seat>| !matches!(seat.visitor.entrance, Entrance::UdpPort(_));
-        self.table().values().map(|seats| seats.values().filter(ends).count()).sum()
+        self.table().values().map(|seats| seats.taken.values().filter(ends).count()).sum()
     }
 
     /// How many streams stand open at each service.
     pub(crate) fn counts(&self) -> HashMap<ServiceId, u32> {
         let table = self.table();
-        table.iter().map(|(id, seats)| (*id, u32::try_from(seats.len()).unwrap_or(u32::MAX))).collect()
+        table.iter().map(|(id, seats)| (*id, u32::try_from(seats.taken.len()).unwrap_or(u32::MAX))).collect()
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceId, HashMap<u64, Arc<Seat>>>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceId, Seats>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seats {
+    fn take(&mut self, number: u64, seat: Arc<Seat>) -> Crowd {
+        let from_source = self.by_source.entry(source_of(seat.visitor.source())).or_default();
+        *from_source += 1;
+        let from_source = *from_source;
+        self.taken.insert(number, seat);
+        Crowd { at_service: self.taken.len(), from_source }
+    }
+
+    fn leave(&mut self, number: u64) {
+        let Some(seat) = self.taken.remove(&number) else { return };
+        let source = source_of(seat.visitor.source());
+        if let Some(count) = self.by_source.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_source.remove(&source);
+            }
+        }
     }
 }
 
@@ -187,8 +231,8 @@ impl Drop for Presence {
     fn drop(&mut self) {
         let mut table = self.live.table();
         if let Some(seats) = table.get_mut(&self.service) {
-            seats.remove(&self.number);
-            if seats.is_empty() {
+            seats.leave(self.number);
+            if seats.taken.is_empty() {
                 table.remove(&self.service);
             }
         }

@@ -1,8 +1,8 @@
 //! New settings for a running gateway: checked first, then taken over without anything that could fail between.
 
 use crate::Gateway;
-use crate::certificates::CertificateError;
 use crate::certificates::resolver::{Standing, WebCertificates};
+use crate::certificates::{CertificateError, of_files};
 use crate::listen::strangers::Strangers;
 use crate::settings::GatewaySettings;
 use crate::site::SiteVoice;
@@ -22,21 +22,22 @@ pub(crate) struct Changeable {
 #[must_use]
 pub struct Checked {
     settings: GatewaySettings,
-    certificate: Arc<Standing>,
+    /// The owner's files, if there are such.
+    files: Option<Arc<Standing>>,
 }
 
 impl Gateway {
     /// Whether these settings can be used; reads the certificate's files.
     pub fn check(&self, settings: GatewaySettings) -> Result<Checked, CertificateError> {
-        let certificate = self.changeable.certificates.renewed(&settings.certificate)?;
-        Ok(Checked { settings, certificate })
+        let files = of_files(&settings.certificate)?;
+        Ok(Checked { settings, files })
     }
 
     /// Goes by these settings from now on: certificate, addresses, proxies and limits. What stands is left alone.
     pub async fn take_over(&self, checked: Checked) {
-        let Checked { settings, certificate } = checked;
+        let Checked { settings, files } = checked;
         let Changeable { certificates, strangers, web, voice } = &self.changeable;
-        certificates.take(settings.certificate, certificate);
+        certificates.take(settings.certificate, files);
         strangers.set_limits(settings.limits);
         web.admission.flows.store(Arc::new(settings.flows));
         web.rates.set_limits(settings.limits);

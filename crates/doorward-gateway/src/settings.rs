@@ -2,6 +2,7 @@
 
 use crate::certificates::IssuingSettings;
 use doorward_core::access::Networks;
+use doorward_core::certificates::Scope;
 use doorward_core::site::Address;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ pub struct GatewaySettings {
     pub https: Vec<SocketAddr>,
     /// Plain HTTP, for loopback or behind a proxy.
     pub http: Vec<SocketAddr>,
+    /// The same on a socket in the file system, for a web server of this machine. `proxies` must hold 127.0.0.1, as
+    /// which whoever is on it counts.
+    pub local: Option<PathBuf>,
     /// Links over QUIC, on UDP.
     pub quic: Vec<SocketAddr>,
     /// Devices without an agent and visitors by SSH, on TCP.
@@ -43,8 +47,8 @@ pub struct GatewaySettings {
 /// Where the web entrance has its certificate from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
-    /// Made here, for these names; browsers will warn.
-    Own { names: Vec<String> },
+    /// An authority of the gateway's own; browsers warn unless its root was installed.
+    Own(Scope),
     /// PEM files of somebody else's making.
     Files { chain: PathBuf, key: PathBuf },
 }
@@ -64,6 +68,9 @@ pub struct Limits {
     /// Web requests per second; ten times as many may come at once. Zero: any.
     pub requests_per_source: u32,
     pub requests_per_service: u32,
+    /// Web visits under way at one service, and of these from one source.
+    pub visits_per_service: usize,
+    pub visits_per_source: usize,
 }
 
 impl Default for Limits {
@@ -76,6 +83,8 @@ impl Default for Limits {
             handshakes_per_source: 100,
             requests_per_source: 500,
             requests_per_service: 2_000,
+            visits_per_service: 2_000,
+            visits_per_source: 512,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The SSH room: devices that have nothing but `ssh -R`, and visitors that have nothing but `ssh`. One connection may be
-//! link and entrance at once. The reasons are in docs/decisions/0040-ssh.md, what may be asked in `core::ssh`.
+//! link and entrance at once. The reasons are in docs/decisions/0041-ssh.md, what may be asked in `core::ssh`.
 
 mod connections;
 mod greeting;

@@ -1,6 +1,7 @@
 //! The REST API. Keys are in kebab-case, times in RFC 3339, unknown keys are refused.
 
 mod audit;
+mod authority;
 pub(crate) mod devices;
 mod invites;
 pub(crate) mod services;
@@ -39,6 +40,8 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/ssh-keys", get(ssh::list).post(ssh::add))
         .route("/ssh-keys/{fingerprint}", delete(ssh::remove))
         .route("/ssh-host-keys", get(ssh::host_keys))
+        .route("/authority", get(authority::show))
+        .route("/authority/renew", post(authority::renew))
         .route("/backup", post(site::backup))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }

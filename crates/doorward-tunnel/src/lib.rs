@@ -45,6 +45,6 @@ pub use queue::PacketQueue;
 pub use stream::{Reset, Stream};
 pub use transport::memory::{MemoryDialer, MemoryListener, memory};
 pub use transport::tls::{Proxy, Upgraded};
-pub use transport::websocket::answer_link_upgrade;
+pub use transport::websocket::{answer_link_upgrade, websocket_accept};
 pub use udp::{Flow, FlowEnd};
 pub use visit::Visit;

@@ -146,6 +146,7 @@ async fn stalled_readers_bound_what_is_kept_for_them() {
 
 #[test]
 fn a_packet_queue_that_nobody_empties_keeps_half_a_megabyte() {
+    let _turn = TURN.blocking_lock();
     let queue = PacketQueue::default();
     let before = resident();
     for size in [1400, 65_507] {

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod authority;
 mod client;
 pub mod devices;
 pub mod invites;

@@ -99,8 +99,9 @@ pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> 
     let lock = local::lock(&places.state)?;
     let proxy = environment_proxy()?;
     let file = SettingsFile::find(places.config.clone());
-    let watch = file.watch()?;
+    let mut watch = file.watch()?;
     let settings = file.read()?;
+    watch.look_after(file.with_beside(&settings));
     // What can be wrong here is right. Joining may take as long as the network does.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     if let Some(file) = how.invite_file {
@@ -164,12 +165,18 @@ impl SettingsFile {
         Watch::new(vec![self.path.clone()])
     }
 
+    /// The file, and those that it names.
+    fn with_beside(&self, settings: &Settings) -> Vec<PathBuf> {
+        [vec![self.path.clone()], settings.files_beside(&self.path)].concat()
+    }
+
     /// Takes changes over. What cannot be read changes nothing.
     async fn follow(self, mut watch: Watch, extra: Extra) {
         loop {
             watch.next().await;
             match self.read() {
                 Ok(settings) => {
+                    watch.look_after(self.with_beside(&settings));
                     info!(file = %self.path.display(), "the settings were read again");
                     extra.replace(settings);
                 }

@@ -11,6 +11,7 @@ mod ssh;
 mod upkeep;
 
 use crate::serve::Source;
+use crate::serve::settings::Behind;
 use crate::{demo, logging, paths, serve};
 use clap::{Args, Parser, Subcommand};
 use device::{AgentArgs, JoinArgs, QuickArgs};
@@ -22,7 +23,6 @@ use install::{InstallArgs, WhatArgs};
 use owner::OwnerCommand;
 use presets::PresetsArgs;
 use print::PrintArgs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
@@ -78,7 +78,7 @@ enum Command {
     #[command(
         // Whoever gives it nevertheless is told what to use.
         mut_arg("port", |port| port.hide(true)),
-        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint --mount /webcam/=8080\n  doorward http https://192.168.3.1 --headers rewrite --verify off\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
     /// Lists the applications that Doorward knows how to stand in front of.
@@ -146,9 +146,10 @@ pub struct ServeArgs {
     /// How agents reach this gateway, as gw.example.org:443; may be repeated.
     #[arg(long = "address", value_name = "HOST:PORT", value_parser = Address::parse)]
     addresses: Vec<Address>,
-    /// Plain HTTP here, for the web server that has the public ports (`doorward print nginx`).
-    #[arg(long, value_name = "IP:PORT")]
-    behind: Option<SocketAddr>,
+    /// Plain HTTP here, or on a socket as unix:/run/doorward/web.sock, for the web server that has the public ports
+    /// (`doorward print nginx`).
+    #[arg(long, value_name = "IP:PORT", value_parser = Behind::parse)]
+    behind: Option<Behind>,
     /// Where the gateway keeps everything, if not in /var/lib/doorward/gateway (root) or
     /// ~/.local/state/doorward/gateway.
     #[arg(long, value_name = "DIRECTORY")]
@@ -163,7 +164,7 @@ impl Cli {
         let _logging = logging::start(self.log.as_deref().unwrap_or(self.command.usual_log()), self.log_format)?;
         match self.command {
             Command::Demo { target } => Box::pin(demo::run(target.as_deref())).await,
-            Command::Serve(args) => args.run().await,
+            Command::Serve(args) => Box::pin(args.run()).await,
             Command::Join(args) => args.run().await,
             Command::Agent(args) => args.run().await,
             Command::Http(args) => args.run(ServiceKind::Http).await,

@@ -1,9 +1,9 @@
 //! What a web server in front of the gateway must be told: to pass everything on unchanged and at once, WebSockets
 //! too, and to say who the visitor is.
 
+use crate::serve::settings::Behind;
 use clap::ValueEnum;
 use doorward_core::names::{HostName, PathPrefix};
-use std::net::SocketAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WebServer {
@@ -15,7 +15,7 @@ pub enum WebServer {
 pub struct Front {
     pub domain: HostName,
     /// Where it reaches the gateway.
-    pub gateway: SocketAddr,
+    pub gateway: Behind,
     /// None: the domain and every name below it.
     pub paths: Vec<PathPrefix>,
 }
@@ -57,9 +57,12 @@ impl Front {
     }
 
     fn nginx_location(&self, path: &str, indent: &str) -> String {
-        let gateway = self.gateway;
+        let gateway = match &self.gateway {
+            Behind::Port(address) => format!("http://{address}"),
+            Behind::Socket(path) => format!("http://unix:{}", path.display()),
+        };
         let lines = [
-            &format!("proxy_pass http://{gateway};"),
+            &format!("proxy_pass {gateway};"),
             "proxy_http_version 1.1;",
             "proxy_set_header Host $http_host;",
             "proxy_set_header X-Forwarded-For $remote_addr;",
@@ -79,7 +82,7 @@ impl Front {
     }
 
     fn caddy_site(&self) -> String {
-        let Self { domain, gateway, .. } = self;
+        let (domain, gateway) = (&self.domain, self.caddy_upstream());
         format!(
             "# Caddy: a site of its own. For *.{domain} it needs a certificate by DNS (tls {{ dns ... }}), or one that \
              you have.\n{domain}, *.{domain} {{\n\treverse_proxy {gateway} {{\n\t\tflush_interval -1\n\t}}\n}}\n"
@@ -91,13 +94,21 @@ impl Front {
         format!(
             "# Caddy: into the site of {}.\n@doorward path{matcher}\nhandle @doorward {{\n\treverse_proxy {} {{\n\t\t\
              flush_interval -1\n\t}}\n}}\n",
-            self.domain, self.gateway
+            self.domain,
+            self.caddy_upstream()
         )
     }
 
+    fn caddy_upstream(&self) -> String {
+        match &self.gateway {
+            Behind::Port(address) => address.to_string(),
+            Behind::Socket(path) => format!("unix/{}", path.display()),
+        }
+    }
+
     fn apache_site(&self) -> String {
-        let Self { domain, gateway, .. } = self;
-        let pass = apache_pass("/", &format!("http://{gateway}/"));
+        let Self { domain, .. } = self;
+        let pass = self.apache_pass("/");
         format!(
             "# Apache 2.4.47 or newer: a2enmod ssl proxy proxy_http headers.\n<VirtualHost *:443>\n    ServerName {domain}\n    \
              ServerAlias *.{domain}\n    SSLEngine on\n    # SSLCertificateFile and SSLCertificateKeyFile stand here; they \
@@ -107,12 +118,19 @@ impl Front {
     }
 
     fn apache_paths(&self) -> String {
-        let passes: String =
-            self.with_own().map(|path| apache_pass(path, &format!("http://{}{path}", self.gateway))).collect();
+        let passes: String = self.with_own().map(|path| self.apache_pass(path)).collect();
         format!(
             "# Apache 2.4.47 or newer (a2enmod proxy proxy_http headers): into the <VirtualHost *:443> of {}.\n{}{passes}",
             self.domain, APACHE_HEADERS
         )
+    }
+
+    fn apache_pass(&self, path: &str) -> String {
+        let gateway = match &self.gateway {
+            Behind::Port(address) => format!("http://{address}"),
+            Behind::Socket(socket) => format!("unix:{}|http://localhost", socket.display()),
+        };
+        format!("    ProxyPass \"{path}\" \"{gateway}{path}\" upgrade=websocket nocanon timeout=3600 flushpackets=on\n")
     }
 }
 
@@ -121,26 +139,28 @@ const APACHE_HEADERS: &str = "    ProxyPreserveHost On\n    AllowEncodedSlashes 
                               RequestHeader unset X-Forwarded-For early\n    \
                               RequestHeader set X-Forwarded-Proto \"https\"\n";
 
-fn apache_pass(path: &str, to: &str) -> String {
-    format!("    ProxyPass \"{path}\" \"{to}\" upgrade=websocket nocanon timeout=3600 flushpackets=on\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_web_server_is_told_of_the_gateway_the_names_and_the_way_of_links() {
+        for (gateway, written) in [("[::1]:8080", "[::1]:8080"), ("unix:/run/x.sock", "/run/x.sock")] {
+            names_and_links_are_told(&Behind::parse(gateway).unwrap(), written);
+        }
+    }
+
+    fn names_and_links_are_told(gateway: &Behind, written: &str) {
         let front = |paths: &[&str]| Front {
             domain: HostName::parse("example.org").unwrap(),
-            gateway: "[::1]:8080".parse().unwrap(),
+            gateway: gateway.clone(),
             paths: paths.iter().map(|path| PathPrefix::parse(path).unwrap()).collect(),
         };
         for server in WebServer::value_variants() {
             let site = front(&[]).settings(*server);
-            assert!(site.contains("[::1]:8080") && site.contains("*.example.org"), "{site}");
+            assert!(site.contains(written) && site.contains("*.example.org"), "{site}");
             let paths = front(&["/zumi01/", "/zumi02/"]).settings(*server);
-            for part in ["/zumi01/", "/zumi02/", OWN_PATH, "[::1]:8080", "example.org"] {
+            for part in ["/zumi01/", "/zumi02/", OWN_PATH, written, "example.org"] {
                 assert!(paths.contains(part), "{part}: {paths}");
             }
         }

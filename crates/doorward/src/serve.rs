@@ -146,6 +146,9 @@ fn standing(running: &Running) -> String {
     if !bound.http.is_empty() {
         lines.push(("http", list(&bound.http)));
     }
+    if let Some(path) = &bound.local {
+        lines.push(("http", format!("unix:{}", path.display())));
+    }
     if !bound.redirect.is_empty() {
         lines.push(("to https", list(&bound.redirect)));
     }

@@ -33,10 +33,12 @@ const GATEWAY: [(&str, &str); 14] = [
 ];
 const SERVICE: &str = "[[service]]\nname = \"a\"\ntarget = \"http://a\"\n";
 /// The same, with what must stand before it.
-const AGENT: [(&str, &str, &str); 8] = [
+const AGENT: [(&str, &str, &str); 10] = [
     ("agent.toml: the top", "", "zz = 1"),
     ("agent.toml: [[gateway]]", "", "[[gateway]]\nzz = 1"),
     ("agent.toml: [[service]]", "", "[[service]]\nzz = 1"),
+    ("agent.toml: mounts", SERVICE, "mounts = { \"/a/\" = { zz = 1 } }"),
+    ("agent.toml: [service.pages]", SERVICE, "[service.pages]\nzz = 1"),
     ("agent.toml: entrances", SERVICE, "entrances = [{ zz = 1 }]"),
     ("agent.toml: path", SERVICE, "entrances = [{ path = { zz = 1 } }]"),
     ("agent.toml: [service.access]", SERVICE, "[service.access]\nzz = 1"),
@@ -78,6 +80,8 @@ fn the_limits_that_the_page_names_are_those_that_hold() {
         ("handshakes-per-source", limits.handshakes_per_source),
         ("requests-per-second-per-source", usize::try_from(limits.requests_per_source).unwrap()),
         ("requests-per-second-per-service", usize::try_from(limits.requests_per_service).unwrap()),
+        ("visits-per-service", limits.visits_per_service),
+        ("visits-per-source", limits.visits_per_source),
         ("udp-flow-idle-seconds", usize::try_from(flows.idle.as_secs()).unwrap()),
         ("udp-flows-per-port", flows.per_port),
         ("udp-flows-per-source", flows.per_source),

@@ -102,7 +102,7 @@ fn bytes_of(case: &Case) -> Result<Vec<u8>> {
             value = HOST.into();
         }
         has_host |= is(b"host");
-        if is(b"transfer-encoding") && value.eq_ignore_ascii_case(b"chunked") {
+        if is(b"transfer-encoding") && value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
             body = b"0\r\n\r\n".to_vec();
         } else if is(b"content-length")
             && let Some(length) = str::from_utf8(&value).ok().and_then(|text| text.trim().parse::<usize>().ok())

@@ -3,11 +3,15 @@
 
 mod desync;
 mod floods;
+mod machine;
+mod shell;
 mod slow;
+mod tls;
 mod tools;
 
 use anyhow::{Context, Result, bail};
 use doorward::serve::settings::LimitsFile;
+use doorward_agent::Service;
 use doorward_lab::visitor::get;
 use doorward_lab::web::{WebTarget, ok, web};
 use doorward_lab::{Lab, LabDevice, Shape, service};
@@ -15,7 +19,7 @@ use std::ffi::OsString;
 
 pub(crate) const HOST: &str = "page-pi.gw.test";
 
-const HEAD: &str = "# Conformance\n\nWritten by `cargo xtask conformance`, from a debug build whose attackers, visitors and target share one machine with\nthe gateway: waits are those of that machine.\n";
+const HEAD: &str = "# Conformance\n\nWritten by `cargo xtask conformance`, from a release build. Attackers, visitors, device and target share one machine\nwith the gateway: waits are those of that machine.";
 
 /// A gateway, a device and its page.
 pub(crate) struct Site {
@@ -26,21 +30,34 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        // The suites come from one address and ask fast; what limits sources has tests of its own.
-        let limits = LimitsFile {
-            connections_per_source: Some(2000),
-            handshakes_per_source: Some(2000),
-            requests_per_second_per_source: Some(0),
-            requests_per_second_per_service: Some(0),
-            ..LimitsFile::default()
-        };
-        let lab = Lab::of(Shape { limits, ..Shape::default() }).await;
+        Self::of(Shape::default(), Vec::new()).await
+    }
+
+    /// With more services.
+    pub(crate) async fn with(services: Vec<Service>) -> Self {
+        Self::of(Shape::default(), services).await
+    }
+
+    pub(crate) async fn of(shape: Shape, services: Vec<Service>) -> Self {
+        let lab = Lab::of(Shape { limits: unlimited(), ..shape }).await;
         // Large enough that who reads slowly has something to read.
         let body = "x".repeat(100_000);
         let page = web(move |_| ok(&body)).await;
-        let device = lab.device("pi", vec![service("page", &page.url())]).await;
+        let services = [vec![service("page", &page.url())], services].concat();
+        let device = lab.device("pi", services).await;
         assert_eq!(get(lab.http(), HOST, "/").await.body.len(), 100_000);
         Self { lab, page, _device: device }
+    }
+}
+
+/// The suites come from one address and ask fast; what limits sources has tests of its own.
+pub(crate) fn unlimited() -> LimitsFile {
+    LimitsFile {
+        connections_per_source: Some(2000),
+        handshakes_per_source: Some(2000),
+        requests_per_second_per_source: Some(0),
+        requests_per_second_per_service: Some(0),
+        ..LimitsFile::default()
     }
 }
 
@@ -74,11 +91,14 @@ async fn main() -> Result<()> {
         chapters.push(slow::run().await?);
     }
     if wants("tls") {
-        chapters.push(tools::sslyze().await?);
-        chapters.push(tools::testssl().await?);
+        chapters.push(tls::sslyze().await?);
+        chapters.push(tls::testssl().await?);
+    }
+    if wants("ssh") {
+        chapters.push(shell::run().await?);
     }
     let parts = chapters.iter().map(|chapter| format!("\n## {}\n\n{}\n", chapter.title, chapter.text.trim_end()));
-    let report = format!("{HEAD}{}", parts.collect::<String>());
+    let report = format!("{HEAD} {}\n{}", machine::describe(), parts.collect::<String>());
     println!("{report}");
     if let Some(path) = std::env::var_os("DOORWARD_REPORT") {
         std::fs::write(&path, &report).with_context(|| path.display().to_string())?;

@@ -1,10 +1,14 @@
 //! slowhttptest in its modes, 1000 connections each.
 
+use crate::machine::{Cores, on_core, processor_seconds};
 use crate::{Chapter, HOST, Site};
 use anyhow::{Context, Result};
-use doorward_lab::flood::waits;
+use doorward_lab::visitor::{connect_from, http1_over, nothing, request, send_over};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::process::Command;
+use tokio::time::{interval, sleep};
 
 const CONNECTIONS: &str = "1000";
 const MODES: [(&str, &[&str]); 4] = [
@@ -13,56 +17,142 @@ const MODES: [(&str, &[&str]); 4] = [
     ("slow read", &["-X", "-w", "1", "-y", "10", "-n", "1", "-z", "1", "-k", "1"]),
     ("ranges", &["-R", "-a", "10", "-b", "3000"]),
 ];
-const LASTS: Duration = Duration::from_secs(40);
+/// All are to be gone long before.
+const LASTS: Duration = Duration::from_secs(30);
+const PROMISED: Duration = Duration::from_secs(10);
+/// How long the other visitor asks, and how often.
+const ASKS: Duration = Duration::from_secs(12);
+const EVERY: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(250);
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
-/// Ten seconds for each, two until the last has come, and some for the machine that plays all parts.
-const ENOUGH: Duration = Duration::from_secs(15);
-/// The other visitor's.
-const OURS: usize = 2;
+const HEAD: &str = "\
+1000 connections from one source, 500 of them a second; the limits per source do not hold them back here. How long each \
+of them lived is seen from outside, by `ss`, every 250 ms: the most that it can have been, from before the first time \
+it was there to the first time it was not. \
+Meanwhile a visitor from elsewhere asks for a page of 100 kB every 10 ms, over a connection of its own, for twelve \
+seconds from the beginning of the attack; and for as long before and after it. \
+slowhttptest and `ss` have one core to themselves, the gateway, device, target and the visitor the other ones, before, \
+during and after alike.
 
-/// How many connections stood open at once at the most, and when the last of them was gone. slowhttptest itself does
-/// not notice those that were reset while it does not read.
-async fn until_gone(port: u16, started: Instant) -> Result<(usize, Duration)> {
-    let mut most = 0;
-    loop {
-        let table = tokio::fs::read_to_string("/proc/net/tcp").await?;
-        let here = format!(":{port:04X}");
-        let is_open = |line: &&str| {
-            let mut words = line.split_whitespace().skip(1);
-            words.next().is_some_and(|local| local.ends_with(&here)) && words.nth(1) == Some("01")
-        };
-        let open = table.lines().filter(is_open).count();
-        most = most.max(open);
-        if (most > OURS && open <= OURS) || started.elapsed() > LASTS {
-            return Ok((most, started.elapsed()));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
+| mode | connections at once | the longest lived | another's median, p99 before and after | during | ratio of p99 | processor time of ours before, during |
+|---|---|---|---|---|---|---|
+";
 
 pub(crate) async fn run() -> Result<Chapter> {
     let site = Site::start().await;
     let http = site.lab.http();
-    let mut text = "1000 connections from one source that the limits per source do not hold back here.\n\n\
-        | mode | connections at once | all gone after | another's median, p99 before | during |\n|---|---|---|---|---|\n"
-        .to_owned();
-    let mut failures = Vec::new();
+    let cores = Cores::part().await?;
+    let (mut text, mut failures) = (HEAD.to_owned(), Vec::new());
     for (mode, arguments) in MODES {
-        let before = waits(http, HOST, 200).await;
-        let mut command = Command::new("slowhttptest");
-        command.args(["-c", CONNECTIONS, "-r", "500", "-p", "3", "-l", &LASTS.as_secs().to_string()]).args(arguments);
-        // As if through a proxy: the name need not be known to any resolver.
-        command.args(["-u", &format!("http://{HOST}/"), "-d", &http.to_string()]).kill_on_drop(true);
-        let started = Instant::now();
-        let mut attack = command.stdout(std::process::Stdio::null()).spawn().context("slowhttptest")?;
-        let watching = tokio::spawn(until_gone(http.port(), started));
-        let during = waits(http, HOST, 200).await;
-        let (most, gone) = watching.await??;
-        attack.kill().await?;
-        text.push_str(&format!("| {mode} | {most} | {gone:.1?} | {before:.1?} | {during:.1?} |\n"));
-        if gone > ENOUGH {
-            failures.push(format!("{mode}: the last of {most} connections was gone after {gone:.1?}"));
+        let (mut quiet, idle) = ask(http).await?;
+        let attack = attack(http, cores.as_ref(), arguments)?;
+        let watching = tokio::spawn(watch(http.port(), on_attackers_core(cores.as_ref(), http.port())));
+        let (during, busy) = ask(http).await?;
+        let lives = watching.await??;
+        drop(attack);
+        quiet.extend(ask(http).await?.0);
+        let (quiet, during) = (Waits::of(quiet), Waits::of(during));
+        let ratio = during.late.as_secs_f64() / quiet.late.as_secs_f64();
+        let Lives { most, longest } = lives;
+        text.push_str(&format!(
+            "| {mode} | {most} | {longest:.1?} | {quiet} | {during} | {ratio:.1} | {idle:.1} s, {busy:.1} s |\n"
+        ));
+        if longest > PROMISED {
+            failures.push(format!("{mode}: one of {most} connections lived for {longest:.1?}"));
+        }
+        if ratio >= 2.0 {
+            failures.push(format!("{mode}: another visitor's p99 was {during} instead of {quiet}"));
         }
     }
+    if let Some(cores) = cores {
+        cores.join().await?;
+    }
     Ok(Chapter { title: "Slow visitors", text, failures })
+}
+
+fn attack(http: SocketAddr, cores: Option<&Cores>, arguments: &[&str]) -> Result<tokio::process::Child> {
+    let mut command = on_core(cores, "slowhttptest");
+    command.args(["-c", CONNECTIONS, "-r", "500", "-p", "3", "-l", &LASTS.as_secs().to_string()]).args(arguments);
+    // As if through a proxy: the name need not be known to any resolver.
+    command.args(["-u", &format!("http://{HOST}/"), "-d", &http.to_string()]);
+    command.stdout(Stdio::null()).kill_on_drop(true).spawn().context("slowhttptest")
+}
+
+struct Waits {
+    median: Duration,
+    /// The 99th of a hundred.
+    late: Duration,
+}
+
+impl Waits {
+    fn of(mut waits: Vec<Duration>) -> Self {
+        waits.sort_unstable();
+        Self { median: waits[waits.len() / 2], late: waits[waits.len() * 99 / 100] }
+    }
+}
+
+impl std::fmt::Display for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1?}, {:.1?}", self.median, self.late)
+    }
+}
+
+/// How long another visitor waits for each answer; and the processor time that all of it took here.
+async fn ask(http: SocketAddr) -> Result<(Vec<Duration>, f64)> {
+    let mut sender = http1_over(connect_from(OTHER, http).await?).await;
+    let (begun, used) = (Instant::now(), processor_seconds()?);
+    let (mut waits, mut ticks) = (Vec::new(), interval(EVERY));
+    while begun.elapsed() < ASKS {
+        ticks.tick().await;
+        let asked = Instant::now();
+        send_over(&mut sender, request(HOST, "/").body(nothing())?).await;
+        waits.push(asked.elapsed());
+    }
+    Ok((waits, processor_seconds()? - used))
+}
+
+#[derive(Default)]
+struct Lives {
+    most: usize,
+    longest: Duration,
+}
+
+/// The visitors' ends of the connections that the kernel still holds for the gateway.
+fn on_attackers_core(cores: Option<&Cores>, port: u16) -> tokio::process::Command {
+    let mut command = on_core(cores, "ss");
+    command.args(["-Htn", "state", "established", "state", "fin-wait-1", "state", "close-wait", "state", "last-ack"]);
+    command.args(["sport", "=", &format!(":{port}")]).kill_on_drop(true);
+    command
+}
+
+async fn watch(port: u16, mut table: tokio::process::Command) -> Result<Lives> {
+    let (mut lives, mut alive) = (Lives::default(), HashMap::<String, Instant>::new());
+    let (begun, mut before) = (Instant::now(), Instant::now());
+    loop {
+        let output = table.output().await.context("ss")?;
+        let now = Instant::now();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let here = format!(":{port}");
+        let others = text.lines().filter(|line| !line.contains(&OTHER.to_string()) && line.contains(&here));
+        let seen: Vec<&str> = others.filter_map(|line| line.split_whitespace().last()).collect();
+        alive.retain(|peer, since| {
+            let is_here = seen.contains(&peer.as_str());
+            if !is_here {
+                lives.longest = lives.longest.max(now - *since);
+            }
+            is_here
+        });
+        for peer in &seen {
+            alive.entry((*peer).to_owned()).or_insert(before);
+        }
+        lives.most = lives.most.max(alive.len());
+        let is_over = lives.most > 0 && alive.is_empty() && begun.elapsed() > ASKS;
+        if is_over || begun.elapsed() > LASTS {
+            lives.longest = alive.values().map(|since| now - *since).fold(lives.longest, Duration::max);
+            return Ok(lives);
+        }
+        before = now;
+        sleep(LOOK).await;
+    }
 }

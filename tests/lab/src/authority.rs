@@ -40,6 +40,8 @@ pub struct Manners {
     pub dns: SocketAddr,
     /// Of a hundred nonces, this many are refused.
     pub bad_nonces: u8,
+    /// How many seconds its certificates are good for.
+    pub life: u32,
 }
 
 impl Names {
@@ -104,6 +106,7 @@ impl Pebble {
             "privateKey": path("own.key"),
             "httpPort": manners.http,
             "tlsPort": manners.https,
+            "certificateValidityPeriod": manners.life,
         }});
         std::fs::write(folder.join("pebble.json"), settings.to_string()).unwrap();
         let mut pebble = Command::new("pebble");

@@ -2,9 +2,10 @@
 //! name once (rapid reset, CONTINUATION flood, MadeYouReset, …).
 
 use crate::visitor::{get, http1, nothing, request, send_over};
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,24 @@ pub struct Flooded {
     pub took: Duration,
 }
 
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+/// How a connection with prior knowledge begins, and no settings but the usual (RFC 9113, 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RESET: u8 = 3;
+pub const GO_AWAY: u8 = 7;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A header that no table knows, and none keeps (RFC 7541, 6.2.2).
+pub fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let text = |text: &[u8]| [&[u8::try_from(text.len()).unwrap()], text].concat();
+    [vec![0], text(name), text(value)].concat()
 }
 
 /// The header block of a request, of a method in HPACK's static table (RFC 7541, A).
@@ -111,7 +123,7 @@ impl Flood {
 /// Sends so many steps of a flood over one connection, in clear, and reads what comes back.
 pub async fn flood(address: SocketAddr, host: &str, flood: Flood, steps: u32) -> Flooded {
     let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    socket.write_all(PREFACE).await.unwrap();
     let started = Instant::now();
     let (reader, mut writer) = socket.into_split();
     let watching = tokio::spawn(until_goaway(reader));
@@ -131,19 +143,21 @@ pub async fn flood(address: SocketAddr, host: &str, flood: Flood, steps: u32) ->
 
 async fn until_goaway(mut reader: tokio::net::tcp::OwnedReadHalf) -> FloodEnd {
     loop {
-        let mut header = [0; 9];
-        if reader.read_exact(&mut header).await.is_err() {
-            return FloodEnd::Closed;
-        }
-        let mut payload = vec![0; usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2])];
-        if reader.read_exact(&mut payload).await.is_err() {
-            return FloodEnd::Closed;
-        }
-        if header[3] == 7 {
+        let Ok((kind, payload)) = next_frame(&mut reader).await else { return FloodEnd::Closed };
+        if kind == GO_AWAY {
             let code = payload.get(4..8).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes);
             return FloodEnd::GoAway(code);
         }
     }
+}
+
+/// Kind and payload of the next frame.
+pub async fn next_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
+    let mut header = [0; 9];
+    reader.read_exact(&mut header).await?;
+    let mut payload = vec![0; usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2])];
+    reader.read_exact(&mut payload).await?;
+    Ok((header[3], payload))
 }
 
 /// How long another visitor waits, in the median and at the 99th of 100 requests.

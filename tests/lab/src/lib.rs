@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a laboratory: what goes wrong here ends the test")]
 
 pub mod authority;
+pub mod calls;
 mod device;
 pub mod flood;
 mod log;
 mod relay;
 pub mod ssh;
 pub mod target;
+pub mod tls;
 pub mod visitor;
 pub mod web;
 pub mod websocket;
@@ -45,6 +47,7 @@ pub struct Lab {
 /// What a lab is made of, where it differs from the usual.
 #[derive(Clone, Debug)]
 pub struct Shape {
+    pub domain: &'static str,
     pub carriers: Vec<Carrier>,
     /// The port that agents dial, where something stands before the gateway; 0 is the gateway's own.
     pub link_port: u16,
@@ -65,11 +68,14 @@ pub struct Shape {
     /// How certificates are ordered, if they are.
     pub issuing: Option<IssuingSettings>,
     pub hsts: Duration,
+    /// Chain and key of somebody else's making, instead of a certificate made here.
+    pub certificate: Option<settings::Certificate>,
 }
 
 impl Default for Shape {
     fn default() -> Self {
         Self {
+            domain: DOMAIN,
             carriers: vec![Carrier::Quic, Carrier::Tls, Carrier::WebSocket],
             link_port: 0,
             limits: settings::LimitsFile::default(),
@@ -86,6 +92,7 @@ impl Default for Shape {
             redirect: 0,
             issuing: None,
             hsts: Duration::ZERO,
+            certificate: None,
         }
     }
 }
@@ -194,7 +201,7 @@ fn settings_file(shape: &Shape) -> settings::File {
     let addresses = shape.carriers.iter().map(|carrier| Address::one(*carrier, Host::Ip(LOOPBACK), shape.link_port));
     let addresses = addresses.collect();
     settings::File {
-        domain: Some(HostName::parse(DOMAIN).unwrap()),
+        domain: Some(HostName::parse(shape.domain).unwrap()),
         addresses: Some(addresses),
         listen: settings::Listen {
             https: Some(vec![at(shape.https)]),
@@ -209,6 +216,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         limits: settings::LimitsFile { udp_flow_idle_seconds: shape.udp_idle_seconds, ..shape.limits },
         proxies: shape.proxies.clone(),
         web: settings::Web { proxy_protocol_from: shape.proxy_protocol_from.clone() },
+        certificate: shape.certificate.clone(),
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
         ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },
@@ -230,7 +238,7 @@ pub fn service(name: &str, target: &str) -> Service {
     let mut service =
         Service::new(Label::parse(name).unwrap(), Target::parse(target).unwrap(), PolicyDocument::public());
     match service.target {
-        Target::Http(_) | Target::Https { .. } => {}
+        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } => {}
         Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
         Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
     }

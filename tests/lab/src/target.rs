@@ -14,6 +14,12 @@ pub struct Target {
     task: JoinHandle<()>,
 }
 
+impl Target {
+    pub(crate) fn new(address: SocketAddr, task: JoinHandle<()>) -> Self {
+        Self { address, task }
+    }
+}
+
 impl Drop for Target {
     fn drop(&mut self) {
         self.task.abort();

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ClientConnection;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -64,6 +65,21 @@ pub async fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Tcp
 /// A TLS connection as browsers make it; any certificate will do.
 pub async fn tls(socket: TcpStream, host: &str, protocols: &[&str]) -> io::Result<TlsStream<TcpStream>> {
     let connector = TlsConnector::from(Arc::new(trusting::config(protocols)));
+    connector.connect(ServerName::try_from(host.to_owned()).unwrap(), socket).await
+}
+
+/// What a visitor says first who asks for this name.
+pub fn hello(host: &str, protocols: &[&str]) -> Vec<u8> {
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let mut said = Vec::new();
+    let mut connection = ClientConnection::new(Arc::new(trusting::config(protocols)), name).unwrap();
+    connection.write_tls(&mut said).unwrap();
+    said
+}
+
+/// A TLS connection as browsers make it that trust this root (DER) alone. `host`: a name or an address.
+pub async fn tls_with_root(socket: TcpStream, host: &str, root: &[u8]) -> io::Result<TlsStream<TcpStream>> {
+    let connector = TlsConnector::from(Arc::new(trusting::config_with_root(root)));
     connector.connect(ServerName::try_from(host.to_owned()).unwrap(), socket).await
 }
 

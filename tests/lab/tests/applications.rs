@@ -3,14 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-use doorward_agent::{Service, Settings};
+use doorward_agent::{Service, Settings, Target};
 use doorward_core::access::PolicyDocument;
+use doorward_core::names::HostName;
+use doorward_core::web::Page;
 use doorward_lab::visitor::{self, get, http1, http2, request, request2, send, send_over, send2};
 use doorward_lab::web::{Answer, WebTarget, ok, web};
 use doorward_lab::{Lab, service, until, websocket};
 use http::StatusCode;
 use std::path::Path;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -228,6 +231,99 @@ async fn a_target_with_tls_is_asked_only_if_its_certificate_is_the_right_one() {
         assert_eq!(get(lab.http(), HOST, "/").await.status, status, "{keys}");
     }
     assert_eq!(page.requests().len(), 2, "nothing is sent to whom nobody vouches for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_services_own_page_is_there_when_its_device_is_not_and_strangers_see_nothing_of_it() {
+    let lab = Lab::start().await;
+    let page = web(|_| ok("page")).await;
+    let mut service = app(&page.url(), "title = \"Küche\"");
+    service.offer.web.pages.offline = Some(Page::parse("<p>{{service}} sleeps".to_owned()).unwrap());
+    service.offer.web.pages.unreachable = Some(Page::parse("<p>{{service}} is broken".to_owned()).unwrap());
+    let device = lab.device("pi", vec![service.clone()]).await;
+    assert_eq!(get(lab.http(), HOST, "/").await.text(), "page");
+    service.target = Target::parse("http://127.0.0.1:9").unwrap();
+    device.offer(vec![service]).await;
+    let broken = get(lab.http(), HOST, "/").await;
+    assert_eq!((broken.status, broken.text().as_str()), (StatusCode::BAD_GATEWAY, "<p>Küche is broken"));
+
+    device.stop().await;
+    // It rests in the store.
+    let lab = lab.restart_gateway().await;
+    let asleep = get(lab.http(), HOST, "/").await;
+    assert_eq!((asleep.status, asleep.text().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "<p>Küche sleeps"));
+    assert!(asleep.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert_eq!(asleep.headers["cache-control"], "no-store");
+    let asking = request(HOST, "/").header("accept", "application/json").body(visitor::nothing()).unwrap();
+    assert!(send(lab.http(), asking).await.text().contains("\"status\":503"));
+    lab.set_access("pi", "app", PolicyDocument::default()).await;
+    let stranger = get(lab.http(), HOST, "/").await;
+    assert_eq!(stranger.text(), get(lab.http(), "unknown-pi.gw.test", "/").await.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_with_tls_may_be_checked_in_another_way_than_its_service() {
+    let lab = Lab::start().await;
+    let (page, camera) = (web(|_| ok("page")).await, web(|_| ok("camera")).await);
+    let ((page_port, _), (camera_port, digest)) = (secured(&page).await, secured(&camera).await);
+    let keys = |verify: &str| {
+        format!(
+            "verify = \"off\"\nmounts = {{ \"/cam/\" = {{ target = \"https://127.0.0.1:{camera_port}\", \
+             verify = \"{verify}\" }} }}"
+        )
+    };
+    let target = format!("https://127.0.0.1:{page_port}");
+    let device = lab.device("pi", vec![app(&target, &keys("system"))]).await;
+    assert_eq!(get(lab.http(), HOST, "/").await.text(), "page");
+    assert_eq!(get(lab.http(), HOST, "/cam/").await.status, StatusCode::BAD_GATEWAY);
+    device.offer(vec![app(&target, &keys(&format!("pin:sha256:{digest}")))]).await;
+    assert_eq!(get(lab.http(), HOST, "/cam/").await.text(), "camera");
+    assert_eq!(camera.requests().len(), 1, "nothing is sent to whom nobody vouches for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_socket_the_web_server_says_who_the_visitor_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("web.sock");
+    let text = format!(
+        "domain = \"gw.test\"\nbehind = \"unix:{}\"\n[listen]\noperations = \"127.0.0.1:0\"\nports = [\"127.0.0.1\"]\n\
+         [built-in]\nname = \"pi\"\nconfig = \"{}\"\n",
+        path.display(),
+        directory.path().join("agent.toml").display()
+    );
+    let page = web(|_| Answer::Endless(doorward_lab::web::ENDLESS.to_vec())).await;
+    let agent = format!(
+        "[[service]]\nname = \"app\"\ntarget = \"{}\"\naccess = {{ who = \"public\", from = [\"192.0.2.7\"] }}\n",
+        page.url()
+    );
+    std::fs::write(directory.path().join("agent.toml"), agent).unwrap();
+    let file: doorward::serve::settings::File = toml::from_str(&text).unwrap();
+    let gateway = doorward::serve::start(file.into_settings(directory.path().join("gateway")).unwrap()).await.unwrap();
+    let bound = gateway.gateway.bound().clone();
+    assert_eq!((bound.local.as_deref(), bound.http.len(), bound.https.len()), (Some(path.as_path()), 0, 0));
+
+    let ask = async |source: &str| {
+        let mut socket = UnixStream::connect(&path).await.unwrap();
+        let asked = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nx-forwarded-for: {source}\r\n\r\n");
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut head = vec![0; 12];
+        socket.read_exact(&mut head).await.unwrap();
+        (socket, String::from_utf8(head).unwrap())
+    };
+    until("the visitor is admitted", async || ask("192.0.2.7").await.1.ends_with("200")).await;
+    assert_eq!(ask("192.0.2.8").await.1, "HTTP/1.1 404");
+    let (mut stream, head) = ask("192.0.2.7").await;
+    assert_eq!(head, "HTTP/1.1 200");
+    assert_eq!(page.last().header("x-forwarded-for"), Some("192.0.2.7"));
+
+    let started = std::time::Instant::now();
+    let control = &gateway.control;
+    let service = control.snapshot().web(&HostName::parse(HOST).unwrap(), "/").unwrap().0;
+    let nobody = Some(PolicyDocument::default());
+    control.set_access(service.device, &service.name, nobody, None, jiff::Timestamp::now()).await.unwrap();
+    let cut = tokio::time::timeout(doorward_lab::LIMIT, stream.read_to_end(&mut Vec::new())).await;
+    assert!(cut.is_ok() && started.elapsed().as_secs_f32() < 1.0, "{:?}", started.elapsed());
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

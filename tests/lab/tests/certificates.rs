@@ -24,7 +24,7 @@ fn shape(issuing: IssuingSettings) -> Shape {
 /// Looking for proofs where the gateway is.
 fn manners(lab: &Lab, dns: SocketAddr) -> Manners {
     let bound = lab.gateway.gateway.bound();
-    Manners { http: bound.redirect[0].port(), https: bound.https[0].port(), dns, bad_nonces: 0 }
+    Manners { http: bound.redirect[0].port(), https: bound.https[0].port(), dns, bad_nonces: 0, life: 90 * 86_400 }
 }
 
 /// The certificate that a browser sees under this name.

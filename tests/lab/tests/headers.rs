@@ -2,8 +2,8 @@
 
 use doorward::serve::settings::LimitsFile;
 use doorward_lab::visitor::{self, connect_from, heard, http2, request, request2, say, send, send2, tls};
-use doorward_lab::web::{Answer, ok, web};
-use doorward_lab::{Lab, Shape, service};
+use doorward_lab::web::{Answer, EVENTS, ok, web};
+use doorward_lab::{Lab, Shape, service, until};
 use http::StatusCode;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::io::AsyncWriteExt;
@@ -43,7 +43,7 @@ async fn headers_arrive_to_the_byte_without_those_of_the_connection() {
     assert_eq!(got.header("host"), Some(HOST));
     assert_eq!(got.header("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(got.header("x-forwarded-host"), Some(HOST));
-    assert_eq!(got.header("forwarded"), Some(format!("for=127.0.0.1;host=\"{HOST}\";proto=http").as_str()));
+    assert_eq!(got.header("forwarded"), Some(format!("for=127.0.0.1;host={HOST};proto=http").as_str()));
     for gone in ["x-private", "keep-alive", "proxy-connection", "te", "connection", "x-real-ip"] {
         assert_eq!(got.header(gone), None, "{gone}");
     }
@@ -116,4 +116,28 @@ async fn a_source_that_asks_too_often_is_held_back_and_others_are_not() {
     let socket = connect_from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 8)), lab.http()).await.unwrap();
     let asking = request(HOST, "/").body(visitor::nothing()).unwrap();
     assert_eq!(visitor::send_over(&mut visitor::http1_over(socket).await, asking).await.text(), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_holds_too_many_visits_at_a_service_leaves_room_for_others() {
+    let limits = LimitsFile { visits_per_source: Some(2), visits_per_service: Some(3), ..LimitsFile::default() };
+    let lab = Lab::of(Shape { limits, ..Shape::default() }).await;
+    let page = web(|_| Answer::Endless(EVENTS.to_vec())).await;
+    let _device = lab.device("pi", vec![service("page", &page.url())]).await;
+    let ask = async |last: u8| {
+        let socket = connect_from(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), lab.http()).await.unwrap();
+        let mut visitor = visitor::http1_over(socket).await;
+        let answer = visitor.send_request(request(HOST, "/").body(visitor::nothing()).unwrap()).await.unwrap();
+        (answer.status(), visitor, answer)
+    };
+    let (one, two) = (ask(8).await, ask(8).await);
+    assert_eq!((one.0, two.0), (StatusCode::OK, StatusCode::OK));
+    let (status, _, answer) = ask(8).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    let other = ask(9).await;
+    assert_eq!(other.0, StatusCode::OK, "another source has places of its own");
+    assert_eq!(ask(10).await.0, StatusCode::SERVICE_UNAVAILABLE, "the service is full");
+    drop((one, two));
+    until("whoever left gave the places back", async || ask(8).await.0 == StatusCode::OK).await;
 }

@@ -1,22 +1,25 @@
-//! WebSockets inside HTTP/2 (RFC 8441), to targets that speak HTTP/1.1.
+//! WebSockets inside HTTP/2 (RFC 8441), on either side of the gateway.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use bytes::Bytes;
 use doorward_core::access::PolicyDocument;
-use doorward_lab::visitor::{Body, Ending, http2, nothing, request2, send2};
+use doorward_lab::calls::{calls, calls_and_websockets};
+use doorward_lab::visitor::{self, Body, Ending, http1, http2, nothing, request, request2, send_over, send2};
 use doorward_lab::web::{ok, web};
 use doorward_lab::websocket::{echo, is_answered, until_ended};
 use doorward_lab::{Lab, service};
 use futures_util::{SinkExt, StreamExt};
+use h2::Reason;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -135,4 +138,76 @@ async fn a_visitor_who_stops_reading_a_websocket_inside_http_2_costs_little() {
     assert!(seen < 24 * 1024 * 1024, "{seen} bytes are on their way");
     drop(stalled);
     tokio::time::timeout(doorward_lab::LIMIT, target).await.expect("the target hears that he left").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_reaches_a_target_that_takes_them_inside_http_2() {
+    let lab = Lab::start().await;
+    let mut rpc = calls_and_websockets().await;
+    let _device = lab.device("pi", vec![service("live", &rpc.url())]).await;
+    // The example of RFC 6455, 1.3.
+    let asking = format!(
+        "GET /echo HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-protocol: chat\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let mut one = TcpStream::connect(lab.http()).await.unwrap();
+    one.write_all(asking.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tokio::time::timeout(doorward_lab::LIMIT, one.read_u8()).await.expect("an answer comes").unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101 ") && head.contains("upgrade: websocket"), "{head}");
+    assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+
+    let visitor = http2(lab.https(), HOST).await;
+    send2(&visitor, request2("nobody.gw.test", "/").body(nothing()).unwrap()).await;
+    let asking = request2(HOST, "/echo").method("CONNECT").extension(Protocol::from_static("websocket"));
+    let asking = asking.header("sec-websocket-version", "13").body(nothing()).unwrap();
+    let answer =
+        tokio::time::timeout(doorward_lab::LIMIT, visitor.clone().send_request(asking)).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut two = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+
+    for size in [1, 1000, 3_000_000] {
+        is_said_back(&mut one, size).await;
+        is_said_back(&mut two, size).await;
+    }
+    let cut = Instant::now();
+    lab.set_access("pi", "live", PolicyDocument::default()).await;
+    for _ in 0..2 {
+        assert_eq!(rpc.reset().await, ("/echo".to_owned(), Some(Reason::CANCEL)));
+    }
+    assert_eq!(visitor::ending(&mut one, doorward_lab::LIMIT).await, visitor::Ending::Reset);
+    visitor::ending(&mut two, doorward_lab::LIMIT).await;
+    assert!(cut.elapsed() < Duration::from_secs(1), "{:?}", cut.elapsed());
+    lab.set_access("pi", "live", PolicyDocument::public()).await;
+    send2(&visitor, request2(HOST, "/").body(nothing()).unwrap()).await;
+    let (head, _) = rpc.requests().pop().unwrap();
+    assert_eq!(head.uri.path(), "/");
+}
+
+async fn is_said_back(socket: &mut (impl AsyncRead + AsyncWrite + Unpin), size: usize) {
+    let (mut reader, mut writer) = tokio::io::split(socket);
+    let said = vec![7; size];
+    let mut heard = vec![0; size];
+    let both = async { tokio::try_join!(writer.write_all(&said), reader.read_exact(&mut heard)) };
+    tokio::time::timeout(doorward_lab::LIMIT, both).await.expect("it is said back").unwrap();
+    assert_eq!(heard, said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_without_websockets_inside_http_2_is_said_to_take_none() {
+    let lab = Lab::start().await;
+    let rpc = calls().await;
+    let _device = lab.device("pi", vec![service("live", &rpc.url())]).await;
+    for to in ["websocket", "foo"] {
+        let asking = request(HOST, "/echo").header("connection", "upgrade").header("upgrade", to);
+        let asking =
+            asking.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").header("sec-websocket-version", "13");
+        let answer = send_over(&mut http1(lab.http()).await, asking.body(nothing()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        assert!(answer.text().contains("takes no WebSockets"), "{}", answer.text());
+    }
+    assert!(rpc.requests().is_empty());
 }

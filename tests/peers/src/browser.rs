@@ -10,7 +10,7 @@ use pipe::Pipe;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -19,9 +19,8 @@ const TO_ANSWER: Duration = Duration::from_secs(30);
 /// Chromium speaks on the file descriptors 3 and 4.
 const START: &str = "exec chromium \"$@\" 3<&0 4>&1 </dev/null >&2";
 
-/// The sandbox needs rights of its own, which root's processes and namespaces lack; it only sees pages of ours. The
-/// certificate is one that nobody vouches for.
-const FLAGS: [&str; 10] = [
+/// The sandbox needs rights of its own, which root's processes and namespaces lack; it only sees pages of ours.
+const FLAGS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -30,9 +29,16 @@ const FLAGS: [&str; 10] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--ignore-certificate-errors",
     "--remote-debugging-pipe",
 ];
+
+/// Whose certificates it takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'t> {
+    Anybody,
+    /// The usual authorities, of which none knows pages of ours, and the roots in these files (PEM).
+    Roots(&'t [&'t Path]),
+}
 
 pub struct Browser {
     program: Child,
@@ -51,12 +57,24 @@ pub struct Browser {
 impl Browser {
     /// With a new, empty profile.
     pub fn start(node: &Node) -> Result<Self> {
+        Self::trusting(node, Trust::Anybody)
+    }
+
+    pub fn trusting(node: &Node, trust: Trust<'_>) -> Result<Self> {
         // Left to the world, which removes it after the last process.
         let profile = tempfile::tempdir_in(node.folder())?.keep();
+        let anybody = match trust {
+            Trust::Anybody => Some("--ignore-certificate-errors"),
+            Trust::Roots(roots) => {
+                install(node, &profile, roots)?;
+                None
+            }
+        };
         let log = profile.join("chromium.log");
         let program = Program::new("sh")
             .args(["-c", START, "chromium"])
             .args(FLAGS)
+            .args(anybody)
             .args([format!("--user-data-dir={}", profile.display()), "about:blank".to_owned()])
             .env("HOME", &profile)
             .env("TMPDIR", &profile);
@@ -210,6 +228,18 @@ impl Browser {
     fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// As `doorward ca` says, into the database of certificates that Chromium reads on Linux.
+fn install(node: &Node, home: &Path, roots: &[&Path]) -> Result<()> {
+    let database = format!("sql:{}/.pki/nssdb", home.display());
+    std::fs::create_dir_all(home.join(".pki/nssdb"))?;
+    node.run(&format!("certutil -d {database} -N --empty-password"))?.ok()?;
+    for (number, root) in roots.iter().enumerate() {
+        let install = format!("certutil -d {database} -A -t C,, -n root{number} -i {}", root.display());
+        node.run(&install)?.ok()?;
+    }
+    Ok(())
 }
 
 impl Drop for Browser {

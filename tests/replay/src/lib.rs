@@ -3,12 +3,14 @@
 //!
 //! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
 
+mod questions;
 mod requests;
 mod script;
 mod ssh;
 mod wire;
 mod words;
 
+pub use questions::dns_query;
 pub use requests::framing;
 pub use ssh::{ssh_key, ssh_request};
 pub use wire::{datagram, lane_stream, message_decode, read_frame};
@@ -21,6 +23,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("authority", authority),
     ("datagram", datagram),
+    ("dns_query", dns_query),
     ("framing", framing),
     ("invite", invite),
     ("lane_stream", lane_stream),

@@ -25,6 +25,27 @@ pub(super) fn listen(command: Command, suite: &'static str, label: &str) -> Resu
     hear_out(command, suite, label, std::io::stdout(), std::io::stderr())
 }
 
+/// Keeps what it says for later.
+pub(super) fn listen_quietly(command: Command, suite: &'static str, label: &str) -> Result<(Outcome, Vec<u8>)> {
+    let said = Said::default();
+    let outcome = hear_out(command, suite, label, said.clone(), said.clone())?;
+    let said = std::mem::take(&mut *said.0.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((outcome, said))
+}
+
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 fn hear_out(
     mut command: Command,
     suite: &'static str,

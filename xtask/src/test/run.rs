@@ -1,13 +1,15 @@
 //! Starts the test programs of a suite.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::build::{Built, TestProgram};
-use super::listen::listen;
+use super::listen::{listen, listen_quietly};
 use super::suites::{Suite, Tests};
 use crate::process::{cargo, is_ci, program};
 
@@ -67,14 +69,21 @@ impl Counts {
 
 /// Runs all of the suite, also when something in it fails.
 pub(crate) fn suite(suite: &Suite, built: &Built, options: &[String]) -> Result<Vec<Outcome>> {
+    let programs = built.programs.iter().filter(|test| suite.has(&test.package));
+    let (patient, others): (Vec<_>, Vec<_>) = programs.partition(|test| suite.patient.contains(&test.label.as_str()));
     let mut outcomes = Vec::new();
-    for test in built.programs.iter().filter(|test| suite.has(&test.package)) {
-        println!("\n-- {}", test.label);
-        let mut command = limited(test.file.as_os_str());
-        command.args(threads(suite, options)).args(options);
-        as_cargo_would(&mut command, test, built);
-        outcomes.push(listen(command, suite.name, &test.label)?);
-    }
+    thread::scope(|scope| {
+        let beside = |test| scope.spawn(move || listen_beside(command(suite, test, built, options), suite.name, test));
+        let beside: Vec<_> = patient.iter().copied().map(beside).collect();
+        for test in others {
+            println!("\n-- {}", test.label);
+            outcomes.push(listen(command(suite, test, built, options), suite.name, &test.label)?);
+        }
+        for running in beside {
+            outcomes.push(running.join().map_err(|_| anyhow!("a test program was not heard out"))??);
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
     if matches!(suite.tests, Tests::Rest) {
         println!("\n-- examples in the documentation");
         let mut command = cargo(["test", "--workspace", "--doc", "--locked", "--no-fail-fast", "--"]);
@@ -82,6 +91,22 @@ pub(crate) fn suite(suite: &Suite, built: &Built, options: &[String]) -> Result<
         outcomes.push(listen(command, suite.name, "documentation")?);
     }
     Ok(outcomes)
+}
+
+fn command(suite: &Suite, test: &TestProgram, built: &Built, options: &[String]) -> Command {
+    let mut command = limited(test.file.as_os_str());
+    command.args(threads(suite, options)).args(options);
+    as_cargo_would(&mut command, test, built);
+    command
+}
+
+/// What it says is said when it has ended: others are being listened to meanwhile.
+fn listen_beside(command: Command, suite: &'static str, test: &TestProgram) -> Result<Outcome> {
+    let (outcome, said) = listen_quietly(command, suite, &test.label)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n-- {}, beside the others", test.label)?;
+    out.write_all(&said)?;
+    Ok(outcome)
 }
 
 fn limited(file: &OsStr) -> Command {
@@ -121,7 +146,7 @@ mod tests {
     #[test]
     fn the_caller_may_choose_the_number_of_threads() {
         let world = super::super::suites::SUITES.iter().find(|suite| suite.name == "world").unwrap();
-        assert_eq!(threads(world, &[]).unwrap(), "--test-threads=2");
+        assert_eq!(threads(world, &[]).unwrap(), "--test-threads=3");
         assert_eq!(threads(world, &["--test-threads=1".to_owned()]), None);
     }
 }

@@ -5,6 +5,8 @@ pub(crate) struct Suite {
     pub(crate) tests: Tests,
     /// How many tests may run at once, where the machine's cores are not the answer.
     pub(crate) threads: Option<u8>,
+    /// Test programs that wait for minutes and do next to nothing: they run beside the others.
+    pub(crate) patient: &'static [&'static str],
 }
 
 pub(crate) enum Tests {
@@ -14,21 +16,35 @@ pub(crate) enum Tests {
 }
 
 pub(crate) const SUITES: &[Suite] = &[
-    Suite { name: "unit", about: "each crate by itself", tests: Tests::Rest, threads: None },
-    Suite { name: "lab", about: "all in one process", tests: Tests::Package("doorward-lab"), threads: None },
+    Suite { name: "unit", about: "each crate by itself", tests: Tests::Rest, threads: None, patient: &[] },
+    Suite {
+        name: "lab",
+        about: "all in one process",
+        tests: Tests::Package("doorward-lab"),
+        threads: None,
+        patient: &[],
+    },
     Suite {
         name: "world",
         about: "network namespaces: internet, NAT, CGNAT",
         tests: Tests::Package("doorward-world"),
         // Each starts a handful of processes and measures how soon they react.
-        threads: Some(2),
+        threads: Some(3),
+        patient: &["doorward-world (idle)"],
     },
-    Suite { name: "peers", about: "real software", tests: Tests::Package("doorward-peers"), threads: None },
+    Suite {
+        name: "peers",
+        about: "real software",
+        tests: Tests::Package("doorward-peers"),
+        threads: None,
+        patient: &[],
+    },
     Suite {
         name: "replay",
         about: "every input of the fuzz corpora, once",
         tests: Tests::Package("doorward-replay"),
         threads: None,
+        patient: &[],
     },
 ];
 

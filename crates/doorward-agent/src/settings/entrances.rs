@@ -11,6 +11,7 @@ pub(super) enum Entrance {
     Path(Path),
     TcpPort(u16),
     UdpPort(u16),
+    Tls(HostName),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +31,7 @@ impl Entrance {
             }
             Self::TcpPort(port) => EntranceWish::TcpPort(port),
             Self::UdpPort(port) => EntranceWish::UdpPort(port),
+            Self::Tls(host) => EntranceWish::Tls(host),
         }
     }
 }

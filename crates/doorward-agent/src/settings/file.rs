@@ -1,7 +1,8 @@
 //! The file as written, and its one conversion.
 
 use super::entrances::Entrance;
-use super::web::{Web, WebKeys};
+use super::pages::PageFiles;
+use super::web::{MountsTable, Web, WebKeys};
 use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings, TooMuch, check_size};
 use crate::proxy::ProxyRule;
 use doorward_core::access::PolicyDocument;
@@ -9,7 +10,7 @@ use doorward_core::names::Label;
 use doorward_core::service::Offer;
 use doorward_core::web::HeaderMode;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -58,8 +59,10 @@ struct ServiceTable {
     preset: Option<Spanned<String>>,
     headers: Option<Spanned<HeaderMode>>,
     forwarded: Option<Spanned<bool>>,
-    mounts: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
+    mounts: Option<Spanned<MountsTable>>,
     verify: Option<Spanned<String>>,
+    #[serde(default)]
+    pages: Option<Spanned<PageFiles>>,
     access: Option<Spanned<PolicyDocument>>,
 }
 
@@ -116,6 +119,7 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         forwarded: table.forwarded.as_ref(),
         mounts: table.mounts.as_ref(),
         verify: table.verify.as_ref(),
+        pages: table.pages.as_ref(),
     };
     let Web { target, mounts, offer: web, strips } = keys.read(&table.target)?;
     if let Some(access) = &table.access {
@@ -136,7 +140,8 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         access: table.access.as_ref().map(|access| access.get_ref().clone()).unwrap_or_default(),
         web,
     };
-    Ok(Service { offer, target, mounts })
+    let page_files = table.pages.as_ref().map(|pages| pages.get_ref().clone()).unwrap_or_default();
+    Ok(Service { offer, target, mounts, page_files })
 }
 
 fn gateways(tables: Vec<Gateway>, services: &[Service]) -> Result<Vec<GatewaySettings>, Fault> {

@@ -1,4 +1,6 @@
 use super::*;
+use doorward_core::names::HostName;
+use doorward_core::service::EntranceWish;
 
 fn parse(text: &str) -> Result<Settings, String> {
     Settings::parse(text, Path::new("agent.toml")).map_err(|error| error.to_string())
@@ -29,6 +31,7 @@ target = "http+unix:/run/cam.sock"
 [[service]]
 name = "ssh"
 target = "tcp://127.0.0.1:2222"
+entrances = [{ tls = "Vault.example.org" }]
 
 [[service]]
 name = "second"
@@ -46,6 +49,8 @@ fn a_whole_file_is_read() {
     let ports: Vec<_> = settings.services.iter().map(|s| s.offer.virtual_port).collect();
     assert_eq!(ports, [Some(80), None, Some(22), None], "port 80 is taken by the first service");
     assert_eq!(settings.services[0].offer.entrances.len(), 3);
+    let vault = HostName::parse("vault.example.org").unwrap();
+    assert_eq!(settings.services[2].offer.entrances, [EntranceWish::Tls(vault)]);
     let names = |gateway: &str| settings.services_for(&label(gateway)).map(|s| s.offer.name.to_string()).collect();
     let (home, other): (Vec<_>, Vec<_>) = (names("home"), names("main"));
     assert_eq!(home, ["octoprint", "cam"]);
@@ -100,6 +105,53 @@ verify = "off"
 }
 
 #[test]
+fn each_target_with_tls_is_checked_in_its_own_way() {
+    let pin = format!("pin:sha256:{}", "ab".repeat(32));
+    let settings = parse(&format!(
+        "[[service]]\nname = \"a\"\ntarget = \"https://h\"\nverify = \"off\"\n[service.mounts]\n\"/as/\" = \"https://m\"\n\
+         \"/own/\" = {{ target = \"https://m/x/\", verify = \"{pin}\" }}\n\
+         \"/strict/\" = {{ target = \"https://m\", verify = \"system\" }}\n"
+    ))
+    .unwrap();
+    let service = &settings.services[0];
+    let verified = |target: &Target| match target {
+        Target::Https { verify, .. } | Target::H2 { verify, .. } => verify.to_string(),
+        Target::Http(_) | Target::H2c(_) | Target::Tcp(_) | Target::Udp { .. } => panic!("{target}"),
+    };
+    assert_eq!(verified(&service.target), "off");
+    let mounts: Vec<_> = service.mounts.iter().map(|(path, target)| (path.as_str(), verified(target))).collect();
+    assert_eq!(mounts, [("/as/", "off".to_owned()), ("/own/", pin), ("/strict/", "system".to_owned())]);
+    assert_eq!(service.offer.web.mounts[1].base, Some(PathPrefix::parse("/x/").unwrap()));
+}
+
+#[test]
+fn pages_are_read_beside_the_file_and_refused_where_they_could_not_be_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.toml");
+    let web = "[[service]]\nname = \"a\"\ntarget = \"http://h:1\"\n[service.pages]\noffline = \"pages/off.html\"\n";
+    std::fs::write(&file, format!("{web}password = \"in.html\"\n")).unwrap();
+    let page = folder.path().join("pages/off.html");
+    let refused = || Settings::load(&file).unwrap_err().to_string();
+    assert!(refused().contains("pages/off.html cannot be read"), "{}", refused());
+    std::fs::create_dir(folder.path().join("pages")).unwrap();
+    std::fs::write(folder.path().join("in.html"), "<p>{{service}}").unwrap();
+    for (html, why) in [("{{titel}}".to_owned(), "off.html: \"{{titel"), ("a".repeat(65 * 1024), "off.html: pages of")]
+    {
+        std::fs::write(&page, html).unwrap();
+        assert!(refused().contains(why), "{}", refused());
+    }
+    std::fs::write(&page, "a".repeat(64 * 1024 - 4)).unwrap();
+    assert!(refused().contains("64 KiB together"), "{}", refused());
+    std::fs::write(&page, "<p>{{detail}}").unwrap();
+    let settings = Settings::load(&file).unwrap();
+    assert_eq!(settings.files_beside(&file), [page, folder.path().join("in.html")]);
+    let pages = &settings.services[0].offer.web.pages;
+    let filled = |page: &Option<doorward_core::web::Page>| page.as_ref().unwrap().fill(|blank| format!("{blank:?}"));
+    assert_eq!((filled(&pages.offline), filled(&pages.password)), ("<p>Detail".into(), "<p>Service".into()));
+    assert_eq!(pages.unreachable, None);
+}
+
+#[test]
 fn an_empty_file_offers_nothing() {
     assert!(parse("").unwrap().services.is_empty());
 }
@@ -118,13 +170,27 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{service}headers = \"rewrite\""), &["agent.toml:4:11: headers: ", "for web services"]),
         (format!("{web}headers = \"guess\""), &["agent.toml:4:11: headers: ", "unknown variant", "rewrite"]),
         (format!("{web}preset = \"octopi\""), &["agent.toml:4:10: preset: ", "no preset \"octopi\"", "octoprint"]),
-        (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// targets"]),
+        (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// and h2:// targets"]),
         (format!("{web}mounts = {{ \"/a/\" = \"tcp://h:1\" }}"), &["agent.toml:4:", "only web targets"]),
         (
             format!("{web}mounts = {{ \"/a/\" = \"http://h\", \"a\" = \"http://h\" }}"),
             &["agent.toml:4:", "mounted at /a/"],
         ),
         (format!("{web}mounts = {{ \"/\" = \"http://h\" }}"), &["agent.toml:4:", "name at least one part"]),
+        (
+            format!("{web}mounts = {{ \"/a/\" = {{ target = \"http://h\", verify = \"off\" }} }}"),
+            &["agent.toml:4:", "verify is for https:// and h2:// targets"],
+        ),
+        (
+            format!("{web}mounts = {{ \"/a/\" = {{ target = \"https://h\", verify = \"maybe\" }} }}"),
+            &["agent.toml:4:", "pin:sha256:"],
+        ),
+        (format!("{web}mounts = {{ \"/a/\" = {{ verify = \"off\" }} }}"), &["agent.toml:4:", "target"]),
+        (
+            format!("{web}[service.pages]\nnothing-here = \"a.html\""),
+            &["agent.toml:5:1: nothing-here: ", "unknown field"],
+        ),
+        (format!("{service}[service.pages]\noffline = \"a.html\""), &["agent.toml:", "for web services"]),
         (format!("{service}virtual-port = 0"), &["agent.toml:4:16: virtual-port: ", "1 to 65535"]),
         (format!("{service}entrances = [{{ door = 1 }}]"), &["agent.toml:4:", "door"]),
         (format!("{service}access = {{ who = \"password\" }}"), &["agent.toml:4:10: access: ", "doorward password"]),

@@ -32,6 +32,16 @@ impl Verify {
     }
 }
 
+impl fmt::Display for Verify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::Off => f.write_str("off"),
+            Self::Pin(pin) => write!(f, "pin:sha256:{pin:?}"),
+        }
+    }
+}
+
 const FORMS: &str = "write \"system\", \"off\", or \"pin:sha256:\" and the 64 digits that \
                      `openssl x509 -noout -fingerprint -sha256` prints of the target's certificate";
 

@@ -2,8 +2,8 @@
 
 use super::Registration;
 use super::reservations::{insert_host, insert_port, rest_host, rest_port, want_host, want_port};
-use crate::settings::SiteSettings;
-use crate::snapshot::{HostReservation, Origin, PortReservation, Protocol, ServiceRecord, Snapshot};
+use crate::settings::{SiteSettings, WebFace};
+use crate::snapshot::{HostEntrance, HostReservation, Origin, PortReservation, Protocol, ServiceRecord, Snapshot};
 use crate::store::StoreError;
 use crate::work::Work;
 use doorward_core::access::WhoDocument;
@@ -16,8 +16,19 @@ use std::sync::Arc;
 /// Where visitors reach a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    Web { url: String },
-    Port { protocol: Protocol, host: String, port: u16 },
+    Web {
+        url: String,
+    },
+    Port {
+        protocol: Protocol,
+        host: String,
+        port: u16,
+    },
+    /// The service's own TLS, on the gateway's HTTPS port.
+    Tls {
+        host: HostName,
+        port: u16,
+    },
 }
 
 impl fmt::Display for Reach {
@@ -26,6 +37,8 @@ impl fmt::Display for Reach {
             Self::Web { url } => f.write_str(url),
             Self::Port { protocol: Protocol::Tcp, host, port } => write!(f, "{host}:{port}"),
             Self::Port { protocol: Protocol::Udp, host, port } => write!(f, "udp://{host}:{port}"),
+            // Most of what speaks TLS there is HTTPS, and whoever wants something else finds host and port in it.
+            Self::Tls { host, port } => f.write_str(&WebFace { is_https: true, port: *port }.url(host, None)),
         }
     }
 }
@@ -33,10 +46,13 @@ impl fmt::Display for Reach {
 /// What leads to the service now.
 pub(crate) fn reach(site: &SiteSettings, record: &ServiceRecord) -> Vec<Reach> {
     let hosts = record.hosts.iter().filter(|h| record.routes_host(h));
-    let web = hosts.map(|h| Reach::Web { url: site.web.url(&h.host, h.prefix.as_ref()) });
+    let named = hosts.filter_map(|h| match h.entrance {
+        HostEntrance::Web => Some(Reach::Web { url: site.web.url(&h.host, h.prefix.as_ref()) }),
+        HostEntrance::Tls => site.tls_port.map(|port| Reach::Tls { host: h.host.clone(), port }),
+    });
     let ports = record.ports.iter().filter(|p| record.routes_port(p));
     let raw = ports.map(|p| Reach::Port { protocol: p.protocol, host: site.port_host(), port: p.port });
-    web.chain(raw).collect()
+    named.chain(raw).collect()
 }
 
 const MAX_ENTRANCES: usize = 20;
@@ -45,7 +61,7 @@ const MAX_NUMBER: u32 = 200;
 
 /// An entrance that makes sense for the kind of service.
 enum Wanted {
-    Host { host: HostName, prefix: Option<PathPrefix>, strip: bool },
+    Host { host: HostName, prefix: Option<PathPrefix>, strip: bool, entrance: HostEntrance },
     Port { protocol: Protocol, port: u16 },
 }
 
@@ -61,8 +77,8 @@ pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut R
     }
     for wish in offer.entrances.iter().take(MAX_ENTRANCES) {
         let refusal = match understand(work.draft.site(), wish, offer.kind) {
-            Ok(Wanted::Host { host, prefix, strip }) => {
-                let held = hold_host(work, id, &host, prefix.as_ref(), strip).await?;
+            Ok(Wanted::Host { host, prefix, strip, entrance }) => {
+                let held = hold_host(work, id, &host, prefix.as_ref(), strip, entrance).await?;
                 held.map(|()| hosts.push((host, prefix))).err()
             }
             Ok(Wanted::Port { protocol, port }) => {
@@ -79,19 +95,26 @@ pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut R
 fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Result<Wanted, String> {
     match (wish, kind) {
         (EntranceWish::Host(host), ServiceKind::Http) => {
-            Ok(Wanted::Host { host: host.clone(), prefix: None, strip: false })
+            Ok(Wanted::Host { host: host.clone(), prefix: None, strip: false, entrance: HostEntrance::Web })
+        }
+        (EntranceWish::Tls(host), ServiceKind::Tcp) => {
+            Ok(Wanted::Host { host: host.clone(), prefix: None, strip: false, entrance: HostEntrance::Tls })
         }
         (EntranceWish::Path(wish), ServiceKind::Http) => {
             let host = wish.host.clone().or_else(|| site.domain.clone());
             let host =
                 host.ok_or(format!("path {}: the gateway has no domain of its own: name a host", wish.prefix))?;
-            Ok(Wanted::Host { host, prefix: Some(wish.prefix.clone()), strip: wish.strip })
+            let (prefix, strip) = (Some(wish.prefix.clone()), wish.strip);
+            Ok(Wanted::Host { host, prefix, strip, entrance: HostEntrance::Web })
         }
         (EntranceWish::TcpPort(port), ServiceKind::Tcp) => Ok(Wanted::Port { protocol: Protocol::Tcp, port: *port }),
         (EntranceWish::UdpPort(port), ServiceKind::Udp) => Ok(Wanted::Port { protocol: Protocol::Udp, port: *port }),
         (EntranceWish::Host(_) | EntranceWish::Path(_), ServiceKind::Tcp | ServiceKind::Udp) => {
             Err(format!("a {kind} service is reached by a port; a web address needs kind = \"http\""))
         }
+        (EntranceWish::Tls(host), ServiceKind::Http | ServiceKind::Udp) => Err(format!(
+            "tls = \"{host}\" leads to a service that speaks TLS itself: offer it with kind = \"tcp\", not \"{kind}\""
+        )),
         (EntranceWish::TcpPort(_), ServiceKind::Http | ServiceKind::Udp) => {
             Err(format!("a tcp port does not fit kind = \"{kind}\": offer it once more with kind = \"tcp\""))
         }
@@ -145,11 +168,11 @@ async fn give_default_host(work: &mut Work, id: ServiceId) -> Result<Option<Stri
 async fn give_host(work: &mut Work, record: &ServiceRecord, host: &HostName) -> Result<Result<(), String>, StoreError> {
     let id = record.service.id;
     match work.draft.host_holder(host, None) {
-        Some(holder) if holder == id => want_host(work, record, host, None, None).await.map(Ok),
+        Some(holder) if holder == id => want_host(work, record, host, None, None, HostEntrance::Web).await.map(Ok),
         Some(holder) => Ok(Err(taken_host(work, host, holder))),
         None => match obstacle(work, record, host) {
             Some(why) => Ok(Err(why)),
-            None => insert_host(work, id, host, None, false, Origin::Given).await.map(Ok),
+            None => insert_host(work, id, host, None, false, HostEntrance::Web, Origin::Given).await.map(Ok),
         },
     }
 }
@@ -160,11 +183,15 @@ async fn hold_host(
     host: &HostName,
     prefix: Option<&PathPrefix>,
     strip: bool,
+    entrance: HostEntrance,
 ) -> Result<Result<(), String>, StoreError> {
     let Some(record) = work.draft.service_record(id) else { return Ok(Ok(())) };
+    if let (HostEntrance::Tls, Some(why)) = (entrance, why_not_pass_through(&work.draft, host)) {
+        return Ok(Err(why));
+    }
     match work.draft.host_holder(host, prefix) {
         Some(holder) if holder == id && work.draft.grants(record.service.account).cover_host(host) => {
-            return want_host(work, &record, host, prefix, Some(strip)).await.map(Ok);
+            return want_host(work, &record, host, prefix, Some(strip), entrance).await.map(Ok);
         }
         Some(holder) if holder != id => return Ok(Err(taken_host(work, host, holder))),
         Some(_) | None => {}
@@ -179,7 +206,7 @@ async fn hold_host(
     }
     match obstacle(work, &record, host) {
         Some(why) => Ok(Err(why)),
-        None => insert_host(work, id, host, prefix, strip, Origin::Wished).await.map(Ok),
+        None => insert_host(work, id, host, prefix, strip, entrance, Origin::Wished).await.map(Ok),
     }
 }
 
@@ -187,7 +214,22 @@ fn obstacle(work: &Work, record: &ServiceRecord, host: &HostName) -> Option<Stri
     if work.draft.site().kept_hosts.contains(host) {
         return Some(format!("{host} is the gateway's own name"));
     }
+    if let Some(holder) = work.draft.tls_holder(host) {
+        return Some(taken_host(work, host, holder));
+    }
     why_not_share(&work.draft, record, host)
+}
+
+/// Under such a name the gateway reads nothing, so all of it is one service's, and nobody may need the gateway there.
+fn why_not_pass_through(draft: &Snapshot, host: &HostName) -> Option<String> {
+    if draft.site().tls_port.is_none() {
+        return Some(format!("{host} cannot be passed through: this gateway has no HTTPS port of its own"));
+    }
+    if draft.site().speaks_tls_for(host) {
+        return Some(format!("{host} is the gateway's own name, where agents look for it: take a name below it"));
+    }
+    let (holder, path) = draft.path_on(host)?;
+    Some(format!("{host}{path} belongs to {holder}; `doorward release {host}{path}` would free it"))
 }
 
 /// Services on one host share one origin, so they have one owner and one *who*. One that admits nobody harms nobody.
@@ -276,7 +318,8 @@ async fn rest_the_others(
     let Some(record) = work.draft.service_record(id) else { return Ok(()) };
     let is_idle = |h: &&HostReservation| {
         let is_wished = hosts.iter().any(|(host, prefix)| *host == h.host && *prefix == h.prefix);
-        h.is_wanted && h.origin == Origin::Wished && !is_wished
+        // A given name is given to the web.
+        h.is_wanted && (h.origin == Origin::Wished || h.entrance == HostEntrance::Tls) && !is_wished
     };
     for host in record.hosts.iter().filter(is_idle) {
         rest_host(work, id, host).await?;

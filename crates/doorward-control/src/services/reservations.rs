@@ -1,6 +1,6 @@
 //! The rows that make a name or port a service's own.
 
-use crate::snapshot::{HostReservation, Origin, PortReservation, Protocol, ServiceRecord};
+use crate::snapshot::{HostEntrance, HostReservation, Origin, PortReservation, Protocol, ServiceRecord};
 use crate::store::StoreError;
 use crate::work::Work;
 use doorward_core::ServiceId;
@@ -12,12 +12,16 @@ pub(super) async fn insert_host(
     host: &HostName,
     prefix: Option<&PathPrefix>,
     strip: bool,
+    entrance: HostEntrance,
     origin: Origin,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO hosts (host, prefix, strip, origin, is_wanted, service) VALUES ($1, $2, $3, $4, 1, $5)")
+    const INSERT: &str = "INSERT INTO hosts (host, prefix, strip, entrance, origin, is_wanted, service) \
+                          VALUES ($1, $2, $3, $4, $5, 1, $6)";
+    sqlx::query(INSERT)
         .bind(host.as_str())
         .bind(prefix_text(prefix))
         .bind(i64::from(strip))
+        .bind(entrance.word())
         .bind(origin.word())
         .bind(id.0)
         .execute(work.connection())
@@ -32,13 +36,14 @@ pub(super) async fn want_host(
     host: &HostName,
     prefix: Option<&PathPrefix>,
     strip: Option<bool>,
+    entrance: HostEntrance,
 ) -> Result<(), StoreError> {
     let held = record.hosts.iter().find(|h| h.host == *host && h.prefix.as_ref() == prefix);
-    let Some(held) = held.filter(|h| !h.is_wanted || strip.is_some_and(|strip| strip != h.strip)) else {
-        return Ok(());
-    };
-    sqlx::query("UPDATE hosts SET is_wanted = 1, strip = $1 WHERE host = $2 AND prefix = $3")
+    let differs = |h: &&HostReservation| strip.is_some_and(|strip| strip != h.strip) || entrance != h.entrance;
+    let Some(held) = held.filter(|h| !h.is_wanted || differs(h)) else { return Ok(()) };
+    sqlx::query("UPDATE hosts SET is_wanted = 1, strip = $1, entrance = $2 WHERE host = $3 AND prefix = $4")
         .bind(i64::from(strip.unwrap_or(held.strip)))
+        .bind(entrance.word())
         .bind(host.as_str())
         .bind(prefix_text(prefix))
         .execute(work.connection())

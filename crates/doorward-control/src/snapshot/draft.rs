@@ -1,6 +1,9 @@
 //! The next snapshot in the making: what the one writer needs beyond what everybody sees.
 
-use super::{Claim, DeviceRecord, HostClaims, HostReservation, KeyState, PortClaim, Protocol, ServiceRecord, Snapshot};
+use super::{
+    Claim, DeviceRecord, HostClaims, HostEntrance, HostReservation, KeyState, PortClaim, Protocol, ServiceRecord,
+    Snapshot,
+};
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
@@ -59,6 +62,18 @@ impl Snapshot {
         claims.filter_map(|claim| self.service_record(claim.service))
     }
 
+    /// Who passes TLS through under this name, or did once.
+    pub(crate) fn tls_holder(&self, host: &HostName) -> Option<ServiceId> {
+        let whole = self.hosts.get(host)?.whole.as_ref();
+        whole.filter(|claim| claim.entrance == HostEntrance::Tls).map(|claim| claim.service)
+    }
+
+    /// A service that holds a path on this host, and which.
+    pub(crate) fn path_on(&self, host: &HostName) -> Option<(String, String)> {
+        let (path, claim) = self.hosts.get(host)?.paths.iter().min_by_key(|(path, _)| *path)?;
+        Some((self.service(claim.service)?.path(), path.clone()))
+    }
+
     pub(crate) fn port_holder(&self, protocol: Protocol, port: u16) -> Option<ServiceId> {
         self.ports.get(&(protocol, port)).map(|c| c.service)
     }
@@ -107,13 +122,18 @@ impl Snapshot {
         let (id, device) = (record.service.id, record.service.device);
         self.take_claims(id);
         let grants = self.grants(record.service.account);
-        record.hosts.iter_mut().for_each(|host| host.is_granted = grants.cover_host(&host.host));
+        for host in &mut record.hosts {
+            let is_own = host.entrance == HostEntrance::Tls && self.site.speaks_tls_for(&host.host);
+            host.is_granted = grants.cover_host(&host.host) && !is_own;
+        }
         record.ports.iter_mut().for_each(|port| port.is_granted = grants.cover_port(port.protocol, port.port));
         for host in &record.hosts {
             let claim = Claim {
                 prefix: host.prefix.clone(),
                 strip: host.strip,
+                entrance: host.entrance,
                 service: id,
+                is_granted: host.is_granted,
                 is_routed: record.routes_host(host),
             };
             let mut claims = self.hosts.get(&host.host).cloned().unwrap_or_default();

@@ -3,8 +3,8 @@
 use super::{StoreError, words};
 use crate::settings::SiteSettings;
 use crate::snapshot::{
-    AccessHome, Device, DeviceRecord, HostReservation, KeyState, Origin, PortReservation, Protocol, ServiceRecord,
-    Snapshot,
+    AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
+    ServiceRecord, Snapshot,
 };
 use crate::{accounts, site, ssh};
 use doorward_core::access::PolicyDocument;
@@ -19,9 +19,8 @@ use std::sync::Arc;
 
 const DEVICES: &str = "SELECT id, account, name, title, joined_at, revoked_at, version FROM devices";
 const KEYS: &str = "SELECT key, device, state FROM device_keys";
-const HOSTS: &str = "SELECT host, prefix, strip, origin, is_wanted, service FROM hosts ORDER BY host, prefix";
-const HOSTS_OF: &str =
-    "SELECT host, prefix, strip, origin, is_wanted, service FROM hosts WHERE service = $1 ORDER BY host, prefix";
+const HOSTS: &str = "SELECT host, prefix, strip, origin, entrance, is_wanted, service FROM hosts ORDER BY host, prefix";
+const HOSTS_OF: &str = "SELECT host, prefix, strip, origin, entrance, is_wanted, service FROM hosts WHERE service = $1 ORDER BY host, prefix";
 const PORTS: &str = "SELECT protocol, port, origin, is_wanted, service FROM ports ORDER BY protocol, port";
 const PORTS_OF: &str =
     "SELECT protocol, port, origin, is_wanted, service FROM ports WHERE service = $1 ORDER BY protocol, port";
@@ -181,6 +180,11 @@ fn read_host(row: &SqliteRow) -> Result<HostReservation, StoreError> {
         host: words::read_host(row.try_get("host")?)?,
         prefix,
         strip: row.try_get::<i64, _>("strip")? != 0,
+        entrance: match row.try_get("entrance")? {
+            "web" => HostEntrance::Web,
+            "tls" => HostEntrance::Tls,
+            other => return Err(words::strange("an entrance", other)),
+        },
         origin: read_origin(row)?,
         is_wanted: row.try_get::<i64, _>("is_wanted")? != 0,
         // What is granted is not in the row: the snapshot knows.

@@ -3,6 +3,7 @@
 
 use super::Names;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
 
 /// A certificate that is there.
 #[derive(Clone, Debug)]
@@ -10,6 +11,13 @@ pub struct Held {
     pub names: Names,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
+}
+
+/// When an authority wants a certificate of its own renewed (RFC 9773, 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub from: Timestamp,
+    pub until: Timestamp,
 }
 
 /// An order that came to its end.
@@ -53,6 +61,8 @@ pub struct Tempo {
 pub struct Situation<'s> {
     pub wanted: &'s [Names],
     pub held: &'s [Held],
+    /// What authorities said about the newest of these, where they said something.
+    pub windows: &'s HashMap<Names, Window>,
     /// Those of the last week at least, the oldest first.
     pub attempts: &'s [Attempt],
     /// In the order in which they are asked.
@@ -99,7 +109,7 @@ pub fn plan(situation: &Situation<'_>, now: Timestamp) -> Vec<Need> {
 fn need(situation: &Situation<'_>, names: &Names, now: Timestamp) -> Need {
     let held = situation.held.iter().filter(|held| held.names == *names).max_by_key(|held| held.not_after);
     if let Some(held) = held {
-        let renew_at = renew_at(held);
+        let renew_at = renew_at(held, situation.windows.get(names));
         if now < renew_at {
             return Need::Nothing { renew_at };
         }
@@ -118,12 +128,19 @@ fn need(situation: &Situation<'_>, names: &Names, now: Timestamp) -> Need {
     earliest.map_or(Need::Nobody, |(until, why)| Need::Wait { until, why })
 }
 
-/// After two thirds of its life, and up to a twenty-fourth of it earlier, so that many certificates of one day do not
-/// come back on one day.
-fn renew_at(held: &Held) -> Timestamp {
+/// At the moment within the authority's window that belongs to these names; so a window that is over means now.
+/// Without one after two thirds of its life, and up to a twenty-fourth of it earlier, so that many certificates of one
+/// day do not come back on one day.
+fn renew_at(held: &Held, window: Option<&Window>) -> Timestamp {
     let life = held.not_after.duration_since(held.not_before);
-    let spread = life / 24 / 1000 * i32::try_from(held.names.hash() % 1000).unwrap_or(0);
-    held.not_before.saturating_add(life / 3 * 2 - spread).unwrap_or(held.not_after)
+    let share = i32::try_from(held.names.hash() % 1000).unwrap_or(0);
+    let Some(Window { from, until }) = window else {
+        return held.not_before.saturating_add(life / 3 * 2 - life / 24 / 1000 * share).unwrap_or(held.not_after);
+    };
+    let width = until.duration_since(*from).max(SignedDuration::ZERO);
+    // Whatever is said, there must be time for some failures.
+    let latest = held.not_after.saturating_sub(life / 12).unwrap_or(held.not_after);
+    from.saturating_add(width / 1000 * share).unwrap_or(latest).min(latest)
 }
 
 /// From when on this authority may be asked for these names, and what it is that holds it up.
@@ -187,159 +204,4 @@ pub fn weekly_use(attempts: &[Attempt], directory: &str, now: Timestamp) -> u32 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FIRST: &str = "https://one/";
-    const SECOND: &str = "https://two/";
-
-    fn time(text: &str) -> Timestamp {
-        format!("2026-{text}:00Z").parse().unwrap()
-    }
-
-    fn names(text: &str) -> Names {
-        Names::parse(text).unwrap()
-    }
-
-    fn held(text: &str, from: &str, until: &str) -> Held {
-        Held { names: names(text), not_before: time(from), not_after: time(until) }
-    }
-
-    fn attempt(text: &str, authority: &str, at: &str, outcome: Outcome) -> Attempt {
-        Attempt { names: names(text), authority: authority.to_owned(), at: time(at), outcome }
-    }
-
-    const NEW: Outcome = Outcome::Issued { is_renewal: false };
-    const RENEWED: Outcome = Outcome::Issued { is_renewal: true };
-    const FAILED: Outcome = Outcome::Failed { not_until: None };
-
-    /// What is to be done about `a.net` now, with two authorities and pauses from 5 minutes to 12 hours.
-    fn ask(held: &[Held], attempts: &[Attempt], now: &str) -> Need {
-        let terms = |directory: &str| AuthorityTerms { directory: directory.to_owned(), weekly: 3, weekly_same: 2 };
-        let situation = Situation {
-            wanted: &[names("a.net")],
-            held,
-            attempts,
-            authorities: &[terms(FIRST), terms(SECOND)],
-            tempo: Tempo { first: SignedDuration::from_mins(5), longest: SignedDuration::from_hours(12) },
-        };
-        let plan = plan(&situation, time(now));
-        assert_eq!(plan.len(), 1);
-        plan[0]
-    }
-
-    const ORDER: Need = Need::Order { authority: 0, is_renewal: false };
-    const ORDER_SECOND: Need = Need::Order { authority: 1, is_renewal: false };
-    const RENEW: Need = Need::Order { authority: 0, is_renewal: true };
-
-    #[test]
-    fn what_is_missing_is_ordered_and_what_is_held_is_renewed_in_its_last_third() {
-        assert_eq!(ask(&[], &[], "01-01T00:00"), ORDER);
-        assert_eq!(ask(&[held("b.net", "01-01T00:00", "04-01T00:00")], &[], "01-02T00:00"), ORDER);
-        let held = [held("a.net", "01-01T00:00", "04-01T00:00")];
-        assert!(matches!(ask(&held, &[], "01-02T00:00"), Need::Nothing { .. }));
-        assert!(matches!(ask(&held, &[], "02-25T00:00"), Need::Nothing { .. }));
-        assert_eq!(ask(&held, &[], "03-02T00:00"), RENEW);
-        // Six days long, as for addresses.
-        let short = [Held { not_after: time("01-07T00:00"), ..held[0].clone() }];
-        assert!(matches!(ask(&short, &[], "01-04T12:00"), Need::Nothing { .. }));
-        assert_eq!(ask(&short, &[], "01-05T00:00"), RENEW);
-    }
-
-    #[test]
-    fn renewals_of_different_names_do_not_fall_on_one_moment() {
-        let at = |name: &str| renew_at(&held(name, "01-01T00:00", "04-01T00:00"));
-        let moments: std::collections::BTreeSet<_> = (0..50).map(|n| at(&format!("p{n}.gw.net"))).collect();
-        assert!(moments.len() > 40, "{}", moments.len());
-        assert!(moments.iter().all(|m| *m > time("02-25T00:00") && *m <= time("03-02T00:00")), "{moments:?}");
-    }
-
-    #[test]
-    fn after_a_failure_the_next_authority_is_asked_and_then_nobody_for_a_while() {
-        let mut tried = vec![attempt("a.net", FIRST, "01-01T00:00", FAILED)];
-        assert_eq!(ask(&[], &tried, "01-01T00:01"), ORDER_SECOND);
-        tried.push(attempt("a.net", SECOND, "01-01T00:01", FAILED));
-        let Need::Wait { until, why: Pause::Failures } = ask(&[], &tried, "01-01T00:02") else { panic!("no pause") };
-        assert!(until >= time("01-01T00:05") && until <= time("01-01T00:07"), "{until}");
-        assert_eq!(ask(&[], &tried, "01-01T00:08"), ORDER);
-        // Somebody else's failures do not matter.
-        assert_eq!(ask(&[], &[attempt("b.net", FIRST, "01-01T00:00", FAILED)], "01-01T00:01"), ORDER);
-    }
-
-    #[test]
-    fn pauses_grow_to_half_a_day_and_end_with_a_success() {
-        let mut tried: Vec<Attempt> = Vec::new();
-        let mut pauses = Vec::new();
-        let start = time("01-01T00:00");
-        let mut now = start;
-        for _ in 0..6 {
-            for authority in [FIRST, SECOND] {
-                tried.push(Attempt { at: now, ..attempt("a.net", authority, "01-01T00:00", FAILED) });
-            }
-            let from = rested(
-                tried.iter().filter(|a| a.authority == FIRST),
-                &names("a.net"),
-                Tempo { first: SignedDuration::from_mins(5), longest: SignedDuration::from_hours(12) },
-            );
-            pauses.push(from.duration_since(now).as_mins());
-            now = from;
-        }
-        let expected = [5, 20, 80, 320, 720, 720];
-        let fits = |(got, least): (&i64, &i64)| (*least..=least * 5 / 4).contains(got);
-        assert!(pauses.iter().zip(&expected).all(fits), "{pauses:?}");
-        tried.push(Attempt { at: now, ..attempt("a.net", FIRST, "01-01T00:00", RENEWED) });
-        let later = [tried, vec![Attempt { at: now, ..attempt("a.net", FIRST, "01-01T00:00", FAILED) }]].concat();
-        let again = rested(
-            later.iter().filter(|a| a.authority == FIRST),
-            &names("a.net"),
-            Tempo { first: SignedDuration::from_mins(5), longest: SignedDuration::from_hours(12) },
-        );
-        assert!(again.duration_since(now) < SignedDuration::from_mins(7), "{again} {now}");
-    }
-
-    #[test]
-    fn an_authority_that_asks_for_patience_gets_it() {
-        let patience = Outcome::Failed { not_until: Some(time("01-03T00:00")) };
-        let tried = [
-            attempt("a.net", FIRST, "01-01T00:00", patience),
-            attempt("a.net", SECOND, "01-01T00:00", Outcome::Failed { not_until: Some(time("01-02T00:00")) }),
-        ];
-        assert_eq!(ask(&[], &tried, "01-01T12:00"), Need::Wait { until: time("01-02T00:00"), why: Pause::Failures });
-        assert_eq!(ask(&[], &tried, "01-02T00:00"), ORDER_SECOND);
-        assert_eq!(ask(&[], &tried, "01-03T00:00"), ORDER);
-    }
-
-    #[test]
-    fn the_weekly_budget_holds_back_new_certificates_and_not_renewals() {
-        let used: Vec<_> = ["b.net", "c.net", "d.net"]
-            .iter()
-            .flat_map(|name| [FIRST, SECOND].map(|authority| attempt(name, authority, "01-01T00:00", NEW)))
-            .collect();
-        assert_eq!(ask(&[], &used, "01-02T00:00"), Need::Wait { until: time("01-08T00:00"), why: Pause::Budget });
-        assert_eq!(ask(&[], &used, "01-08T00:00"), ORDER);
-        assert_eq!(weekly_use(&used, FIRST, time("01-02T00:00")), 3);
-        assert_eq!(weekly_use(&used, FIRST, time("01-08T00:00")), 0);
-        let old = [held("a.net", "01-01T00:00", "01-01T12:00")];
-        assert_eq!(ask(&old, &used, "01-02T00:00"), RENEW);
-        // Only the first is used up: the second is asked.
-        let first: Vec<_> = used.into_iter().filter(|attempt| attempt.authority == FIRST).collect();
-        assert_eq!(ask(&[], &first, "01-02T00:00"), ORDER_SECOND);
-    }
-
-    #[test]
-    fn the_same_names_are_not_ordered_without_end() {
-        let issued = |authority: &str| {
-            [attempt("a.net", authority, "01-01T00:00", NEW), attempt("a.net", authority, "01-02T00:00", RENEWED)]
-        };
-        let lost = [issued(FIRST), issued(SECOND)].concat();
-        assert_eq!(ask(&[], &lost, "01-03T00:00"), Need::Wait { until: time("01-08T00:00"), why: Pause::Budget });
-    }
-
-    #[test]
-    fn without_an_authority_nothing_is_ordered() {
-        let wanted = [names("a.net")];
-        let tempo = Tempo { first: SignedDuration::from_mins(5), longest: SignedDuration::from_hours(12) };
-        let situation = Situation { wanted: &wanted, held: &[], attempts: &[], authorities: &[], tempo };
-        assert_eq!(plan(&situation, time("01-01T00:00")), [Need::Nobody]);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use super::authority::Authority;
 use super::dns::Dns;
 use super::order::{OrderError, Orders};
 use super::records::Eyes;
+use super::windows::Windows;
 use doorward_control::{AuthorityReport, CertificateReport, CertificateState, Control, SetReport, StoreError};
 use doorward_core::certificates::{
     Attempt, AuthorityTerms, Held, Names, Need, Outcome, Pause, Situation, Tempo, Wishes, plan, wanted, weekly_use,
@@ -33,6 +34,7 @@ pub(crate) struct Issuer {
 #[derive(Default)]
 pub(super) struct Seen {
     records: HashMap<Names, (Instant, Vec<String>)>,
+    pub(super) windows: Windows,
     failures: HashMap<Names, String>,
 }
 
@@ -89,12 +91,20 @@ impl Issuer {
             let wanted = self.wanted();
             self.seen.records.retain(|names, _| wanted.contains(names));
             self.seen.failures.retain(|names, _| wanted.contains(names));
+            self.seen.windows.ask(&self.control, &self.authorities, &wanted).await;
             let attempts = self.control.certificate_attempts().await?;
             let held: Vec<Held> = self.control.certificates().borrow().iter().map(|c| c.held.clone()).collect();
             let now = Timestamp::now();
+            self.control.forget_unwanted(&wanted, now).await?;
             let terms: Vec<_> = self.authorities.iter().map(|authority| authority.settings.terms.clone()).collect();
-            let situation =
-                Situation { wanted: &wanted, held: &held, attempts: &attempts, authorities: &terms, tempo: self.tempo };
+            let situation = Situation {
+                wanted: &wanted,
+                held: &held,
+                windows: &self.seen.windows.known(),
+                attempts: &attempts,
+                authorities: &terms,
+                tempo: self.tempo,
+            };
             let needs: Vec<_> = wanted.iter().cloned().zip(plan(&situation, now)).collect();
             self.look(&needs).await;
             self.control.certificate_reports().publish(self.report(&needs, &held, &attempts, &terms, now));
@@ -150,6 +160,7 @@ impl Issuer {
             Ok(certificate) => {
                 info!(%names, until = %certificate.held.not_after, "a certificate was issued");
                 self.seen.failures.remove(&names);
+                self.seen.windows.forget(&names);
                 self.control.order_completed(certificate, is_renewal, now).await
             }
             Err(OrderError::Store(error)) => Err(error),

@@ -2,9 +2,10 @@
 //! ordered, else whatever there is.
 
 use super::challenges::Challenges;
-use super::{CertificateError, standing};
+use super::own::Signer;
+use super::{CertificateError, of_files};
 use crate::settings::CertificateSource;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use doorward_control::{Certificate, Shelf};
 use doorward_core::certificates::CertificateName;
 use doorward_core::names::HostName;
@@ -23,14 +24,21 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 #[derive(Debug)]
 pub(crate) struct WebCertificates {
     pub(crate) challenges: Arc<Challenges>,
-    source: ArcSwap<CertificateSource>,
-    standing: ArcSwap<Standing>,
+    source: watch::Sender<CertificateSource>,
+    /// For names that have no other. None where nobody comes by HTTPS.
+    standing: ArcSwapOption<Standing>,
     ordered: ArcSwap<Ordered>,
 }
 
-/// What the settings name, or what was made here.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) enum Standing {
+    Files(Files),
+    Own(Box<Signer>),
+}
+
+/// What the settings name.
+#[derive(Debug)]
+pub(crate) struct Files {
     key: Arc<CertifiedKey>,
     names: Vec<CertificateName>,
     /// Somebody else signed it.
@@ -52,24 +60,36 @@ struct Entry {
 
 impl WebCertificates {
     pub(crate) fn new(source: CertificateSource, shelf: &Shelf) -> Result<Self, CertificateError> {
-        let standing = ArcSwap::new(standing(&source)?);
-        let (source, ordered) = (ArcSwap::from_pointee(source), ArcSwap::from_pointee(Ordered::of(shelf)));
+        let standing = ArcSwapOption::new(of_files(&source)?);
+        let (source, ordered) = (watch::Sender::new(source), ArcSwap::from_pointee(Ordered::of(shelf)));
         Ok(Self { challenges: Arc::default(), source, standing, ordered })
     }
 
-    /// What the source has now. One of our own making stays while it is for the same names: browsers were told to
-    /// trust it.
-    pub(crate) fn renewed(&self, source: &CertificateSource) -> Result<Arc<Standing>, CertificateError> {
-        match source {
-            CertificateSource::Own { .. } if **self.source.load() == *source => Ok(self.standing.load_full()),
-            CertificateSource::Own { .. } | CertificateSource::Files { .. } => standing(source),
-        }
+    /// It counts from the next handshake on. `files`: what the source has now, if it is files. An authority of our own
+    /// is put in its place by whoever keeps it; until then all stays as it is.
+    pub(crate) fn take(&self, source: CertificateSource, files: Option<Arc<Standing>>) {
+        self.source.send_modify(|current| {
+            if let Some(files) = files {
+                self.standing.store(Some(files));
+            }
+            *current = source;
+        });
     }
 
-    /// It counts from the next handshake on.
-    pub(crate) fn take(&self, source: CertificateSource, renewed: Arc<Standing>) {
-        self.source.store(Arc::new(source));
-        self.standing.store(renewed);
+    pub(crate) fn sources(&self) -> watch::Receiver<CertificateSource> {
+        self.source.subscribe()
+    }
+
+    /// Signs for whoever has no other certificate, from the next handshake on, unless something else is wanted by now.
+    pub(crate) fn sign_with(&self, signer: Signer) {
+        // Held, so that nothing else is taken meanwhile.
+        let source = self.source.borrow();
+        match &*source {
+            CertificateSource::Own(scope) if scope.domain == *signer.domain() => {
+                self.standing.store(Some(Arc::new(Standing::Own(Box::new(signer)))));
+            }
+            CertificateSource::Own(_) | CertificateSource::Files { .. } => {}
+        }
     }
 
     /// Uses what is ordered as soon as it is there. Connections that are open go on as they are.
@@ -84,36 +104,52 @@ impl WebCertificates {
     /// to them alone, and those that do not ignore what hangs on it (RFC 6797, 8.1).
     pub(crate) fn is_issued_for(&self, host: &HostName) -> bool {
         let standing = self.standing.load();
-        (standing.is_issued && standing.covers(host)) || self.ordered.load().find(host).is_some()
+        standing.as_ref().is_some_and(|standing| standing.is_issued_for(host))
+            || self.ordered.load().find(host).is_some()
     }
 
-    fn choose(&self, host: Option<&HostName>) -> Arc<CertifiedKey> {
+    fn choose(&self, host: Option<&HostName>) -> Option<Arc<CertifiedKey>> {
         let (standing, ordered) = (self.standing.load(), self.ordered.load());
         let found = match host {
-            Some(host) if standing.is_issued && standing.covers(host) => None,
+            Some(host) if standing.as_ref().is_some_and(|standing| standing.is_issued_for(host)) => None,
             Some(host) => ordered.find(host),
             // Whoever asks by address names nothing.
             None => ordered.address.as_ref(),
         };
-        found.map_or_else(|| standing.key.clone(), |entry| entry.key.clone())
+        match found {
+            Some(entry) => Some(entry.key.clone()),
+            None => standing.as_ref()?.key(host),
+        }
     }
 }
 
 impl ResolvesServerCert for WebCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let host = hello.server_name().and_then(|name| HostName::parse(name).ok());
-        Some(self.choose(host.as_ref()))
+        self.choose(host.as_ref())
     }
 }
 
 impl Standing {
-    pub(crate) fn new(key: CertifiedKey) -> Self {
+    pub(super) fn of_files(key: CertifiedKey) -> Self {
         let (names, is_issued) = key.cert.first().map(read).unwrap_or_default();
-        Self { key: Arc::new(key), names, is_issued }
+        Self::Files(Files { key: Arc::new(key), names, is_issued })
     }
 
-    fn covers(&self, host: &HostName) -> bool {
-        self.names.iter().any(|name| name.covers(host))
+    /// Whether somebody else stands for this name. Our own authority is trusted by few, and HSTS would leave the
+    /// others no way in.
+    fn is_issued_for(&self, host: &HostName) -> bool {
+        match self {
+            Self::Files(files) => files.is_issued && files.names.iter().any(|name| name.covers(host)),
+            Self::Own(_) => false,
+        }
+    }
+
+    fn key(&self, host: Option<&HostName>) -> Option<Arc<CertifiedKey>> {
+        match self {
+            Self::Files(files) => Some(files.key.clone()),
+            Self::Own(signer) => signer.leaf(host, Timestamp::now()),
+        }
     }
 }
 
@@ -177,7 +213,7 @@ fn read(certificate: &CertificateDer<'_>) -> (Vec<CertificateName>, bool) {
 mod tests {
     use super::*;
     use doorward_core::Secret;
-    use doorward_core::certificates::{Held, Names};
+    use doorward_core::certificates::{Held, Names, Scope};
     use rcgen::{CertificateParams, Issuer, KeyPair};
 
     fn made(names: &str, days: i64, is_issued: bool) -> Certificate {
@@ -202,11 +238,11 @@ mod tests {
     }
 
     fn of(standing: &Certificate, ordered: Vec<Certificate>) -> WebCertificates {
-        let source = CertificateSource::Own { names: vec!["gw.net".to_owned()] };
+        let source = CertificateSource::Own(Scope::parse("gw.net").unwrap());
         let shelf = Arc::new(ordered.into_iter().map(Arc::new).collect());
         let certificates = WebCertificates::new(source.clone(), &shelf).unwrap();
         let key = CertifiedKey::clone(&certified(standing).unwrap());
-        certificates.take(source, Arc::new(Standing::new(key)));
+        certificates.take(source, Some(Arc::new(Standing::of_files(key))));
         certificates
     }
 
@@ -221,13 +257,13 @@ mod tests {
         let keys: Vec<_> = ordered.iter().map(|c| certified(c).unwrap().cert.clone()).collect();
         let certificates = of(&standing, ordered.into());
         for (name, expected) in [("gw.net", 0), ("a.gw.net", 1)] {
-            assert_eq!(certificates.choose(Some(&host(name))).cert, keys[expected], "{name}");
+            assert_eq!(certificates.choose(Some(&host(name))).unwrap().cert, keys[expected], "{name}");
             assert!(certificates.is_issued_for(&host(name)), "{name}");
         }
-        assert_eq!(certificates.choose(None).cert, keys[2]);
+        assert_eq!(certificates.choose(None).unwrap().cert, keys[2]);
         let own = certified(&standing).unwrap().cert.clone();
         for name in ["b.gw.net", "x.a.gw.net", "elsewhere.net"] {
-            assert_eq!(certificates.choose(Some(&host(name))).cert, own, "{name}");
+            assert_eq!(certificates.choose(Some(&host(name))).unwrap().cert, own, "{name}");
             assert!(!certificates.is_issued_for(&host(name)), "{name}");
         }
     }
@@ -237,7 +273,7 @@ mod tests {
         let ordered = [made("a.gw.net", 10, true), made("gw.net,*.gw.net", 20, true)];
         let longer = certified(&ordered[1]).unwrap().cert.clone();
         let certificates = of(&made("gw.net", 1, false), ordered.into());
-        assert_eq!(certificates.choose(Some(&host("a.gw.net"))).cert, longer);
+        assert_eq!(certificates.choose(Some(&host("a.gw.net"))).unwrap().cert, longer);
     }
 
     #[test]
@@ -245,8 +281,8 @@ mod tests {
         let standing = made("gw.net,*.gw.net", 1, true);
         let own = certified(&standing).unwrap().cert.clone();
         let certificates = of(&standing, vec![made("gw.net", 10, true), made("else.net", 10, true)]);
-        assert_eq!(certificates.choose(Some(&host("gw.net"))).cert, own);
-        assert_ne!(certificates.choose(Some(&host("else.net"))).cert, own);
+        assert_eq!(certificates.choose(Some(&host("gw.net"))).unwrap().cert, own);
+        assert_ne!(certificates.choose(Some(&host("else.net"))).unwrap().cert, own);
         assert!(certificates.is_issued_for(&host("x.gw.net")) && !certificates.is_issued_for(&host("gw.org")));
     }
 }

@@ -7,7 +7,8 @@ use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::Strangers;
 use crate::tasks::Tasks;
 use crate::web::request::{check_shape, host_of};
-use crate::web::{Body, page};
+use crate::web::root::{InUse, root_for};
+use crate::web::{Body, body, page};
 use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -24,6 +25,7 @@ use tracing::debug;
 #[derive(Clone)]
 pub(crate) struct RedirectEntrance {
     pub(crate) challenges: Arc<Challenges>,
+    pub(crate) own_authority: InUse,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) tasks: Tasks,
     /// Where visitors find HTTPS.
@@ -63,7 +65,11 @@ impl RedirectEntrance {
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        answer(&self.challenges, self.https_port, request)
+        // It can be fetched by address, too, of whatever kind.
+        match root_for(request, &self.own_authority) {
+            Some(root) => root,
+            None => answer(&self.challenges, self.https_port, request),
+        }
     }
 }
 
@@ -79,7 +85,7 @@ fn answer<B>(challenges: &Challenges, https_port: u16, request: &Request<B>) -> 
     }
     let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
     let rest = request.uri().path_and_query().map_or("/", |rest| rest.as_str());
-    let mut response = Response::new(page::body(""));
+    let mut response = Response::new(body(""));
     match HeaderValue::from_str(&format!("https://{host}{port}{rest}")) {
         Ok(location) => {
             *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -93,7 +99,7 @@ fn answer<B>(challenges: &Challenges, https_port: u16, request: &Request<B>) -> 
 
 /// What an authority asked to see.
 pub(crate) fn proof(text: String) -> Response<Body> {
-    let mut response = Response::new(page::body(text));
+    let mut response = Response::new(body(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response
 }

@@ -1,5 +1,5 @@
-//! A visitor's TCP connection that can be torn down from elsewhere: a cut must reach it wherever it is being read,
-//! written or wrapped in TLS and HTTP.
+//! A visitor's connection that can be torn down from elsewhere: a cut must reach it wherever it is being read, written
+//! or wrapped in TLS and HTTP.
 
 use doorward_tunnel::{Duplex, keep_alive, tune_tcp};
 use socket2::SockRef;
@@ -9,18 +9,40 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
-pub(crate) struct VisitorSocket(Arc<TcpStream>);
+/// What the kernel may hold of an answer beyond what is on its way: a visitor who takes nothing costs little, and shows
+/// soon.
+const UNSENT: u32 = 128 * 1024;
+
+pub(crate) struct VisitorSocket(Arc<Socket>);
 
 /// Tears the connection down, from anywhere.
 #[derive(Clone)]
-pub(crate) struct Breaker(Arc<TcpStream>);
+pub(crate) struct Breaker(Arc<Socket>);
+
+enum Socket {
+    Tcp(TcpStream),
+    /// From a web server of this machine.
+    Local(UnixStream),
+}
 
 impl VisitorSocket {
     pub(crate) fn new(socket: TcpStream) -> Self {
         tune_tcp(&socket);
-        Self(Arc::new(socket))
+        Self(Arc::new(Socket::Tcp(socket)))
+    }
+
+    pub(crate) fn local(socket: UnixStream) -> Self {
+        Self(Arc::new(Socket::Local(socket)))
+    }
+
+    /// For answers that one visitor takes fast and another slowly.
+    pub(crate) fn keep_unsent_short(&self) {
+        if let Socket::Tcp(socket) = &*self.0 {
+            // Without it the kernel holds megabytes for the slow; nothing else differs.
+            let _ = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT);
+        }
     }
 
     pub(crate) fn breaker(&self) -> Breaker {
@@ -31,9 +53,51 @@ impl VisitorSocket {
 impl Breaker {
     /// Resets the connection: what the kernel has not sent yet is dropped, the peer learns at once.
     pub(crate) fn reset(&self) {
-        // connect(2) to AF_UNSPEC dissolves the association; for TCP on Linux that sends RST, whoever else holds the
-        // socket. It fails only where the connection is gone.
-        let _ = rustix::net::connect_unspec(&*self.0);
+        // Either fails only where the connection is gone.
+        let _ = match &*self.0 {
+            // connect(2) to AF_UNSPEC dissolves the association; for TCP on Linux that sends RST, whoever else holds
+            // the socket.
+            Socket::Tcp(socket) => rustix::net::connect_unspec(socket).map_err(io::Error::from),
+            // There is no RST. HTTP's own framing tells an answer that was cut from one that is finished.
+            Socket::Local(socket) => SockRef::from(socket).shutdown(std::net::Shutdown::Both),
+        };
+    }
+}
+
+impl Socket {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
+            Self::Local(socket) => socket.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_write_ready(cx),
+            Self::Local(socket) => socket.poll_write_ready(cx),
+        }
+    }
+
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_read(buf),
+            Self::Local(socket) => socket.try_read(buf),
+        }
+    }
+
+    fn try_write(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_write_vectored(bufs),
+            Self::Local(socket) => socket.try_write_vectored(bufs),
+        }
+    }
+
+    fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).shutdown(std::net::Shutdown::Write),
+            Self::Local(socket) => SockRef::from(socket).shutdown(std::net::Shutdown::Write),
+        }
     }
 }
 
@@ -43,7 +107,10 @@ impl Duplex for VisitorSocket {
     }
 
     fn keep_alive(&mut self, every: Option<Duration>) {
-        keep_alive(SockRef::from(&*self.0), every);
+        match &*self.0 {
+            Socket::Tcp(socket) => keep_alive(SockRef::from(socket), every),
+            Socket::Local(_) => {}
+        }
     }
 }
 
@@ -65,13 +132,7 @@ impl AsyncRead for VisitorSocket {
 
 impl AsyncWrite for VisitorSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -81,7 +142,7 @@ impl AsyncWrite for VisitorSocket {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_write_ready(cx))?;
-            match self.0.try_write_vectored(bufs) {
+            match self.0.try_write(bufs) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -97,7 +158,7 @@ impl AsyncWrite for VisitorSocket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match socket2::SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write) {
+        match self.0.shutdown() {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }

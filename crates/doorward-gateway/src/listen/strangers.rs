@@ -76,6 +76,11 @@ impl Strangers {
         self.limits.store(Arc::new(limits));
     }
 
+    /// How many may visit one port, or one name for TLS.
+    pub(crate) fn connections_per_port(&self) -> usize {
+        self.limits.load().connections_per_port
+    }
+
     /// A place for a connection and one for its handshake, or `None` where there is none for this source.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<(Place, Handshake)> {
         let source = source_of(ip);
@@ -184,9 +189,12 @@ impl Tally {
 }
 
 impl Place {
-    /// Whether the source of this connection held many a short while ago.
+    /// Whether the source of this connection held many a short while ago, or the places for all are about to run out.
     pub(crate) fn is_crowded(&self) -> bool {
         let counts = self.strangers.counts();
+        if counts.connections.all > self.strangers.limits.load().connections / 4 * 3 {
+            return true;
+        }
         let held = counts.connections.by_source.get(&self.source);
         held.and_then(|held| held.crowded_at).is_some_and(|at| at.elapsed() < CROWDED_FOR)
     }
@@ -259,6 +267,15 @@ mod tests {
         let counts = strangers.counts();
         assert_eq!((counts.handshakes.all, counts.connections.all, counts.waiting.len()), (0, 0, 0));
         assert!(counts.handshakes.by_source.is_empty());
+    }
+
+    #[test]
+    fn when_places_run_out_all_are_crowded() {
+        let strangers = Strangers::new(Limits { connections: 8, ..Limits::default() });
+        let mut held: Vec<_> = (1..=7).map(|n: u8| strangers.enter([192, 0, 2, n].into()).unwrap().0).collect();
+        assert!(held.iter().all(Place::is_crowded));
+        held.pop();
+        assert!(!held.iter().any(Place::is_crowded));
     }
 
     #[test]

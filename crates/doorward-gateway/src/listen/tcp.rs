@@ -73,7 +73,14 @@ async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admiss
     let service = admission.control.snapshot().tcp(port);
     let admitted = service.and_then(|service| admission.admit(service, &visitor, Way::Port(Protocol::Tcp, port)).ok());
     // Whatever is in the way, a raw port has one answer: a reset.
-    let Some(admitted) = admitted else { return socket.abort() };
+    match admitted {
+        Some(admitted) => carry(socket, &admission, admitted).await,
+        None => socket.abort(),
+    }
+}
+
+/// Opens the way and passes bytes until the visit ends. Where that fails, the visitor gets what strangers get.
+pub(crate) async fn carry(mut socket: impl Duplex, admission: &Admission, admitted: Admitted) {
     let cut = admitted.presence.cut_owned();
     let stream = tokio::select! {
         opened = admission.open(&admitted, None) => opened,
@@ -85,13 +92,13 @@ async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admiss
     }
 }
 
-async fn pass(socket: VisitorSocket, stream: doorward_tunnel::Stream, admitted: &Admitted) {
+async fn pass(socket: impl Duplex, stream: doorward_tunnel::Stream, admitted: &Admitted) {
     let started = Instant::now();
     let traffic = Traffic::default();
     let end = splice(socket, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
     info!(
         target: "doorward::access",
-        entrance = "tcp",
+        entrance = admitted.permit.visitor().entrance.word(),
         service = admitted.service.path(),
         source = access_log::source(admitted.permit.visitor().source()),
         up = traffic.up.load(Ordering::Relaxed),

@@ -1,8 +1,11 @@
-//! HTTPS and HTTP. One TCP port serves browsers and links: the ClientHello's ALPN tells them apart, and it alone
-//! chooses the certificate.
+//! HTTPS and HTTP. One TCP port serves all who speak TLS. The ClientHello tells them apart, in this order: by its name
+//! who comes to a service that speaks TLS itself, then by its ALPN links, authorities, and everybody else.
 
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
+use crate::listen::hello::{Hello, Unread};
+use crate::listen::local;
+use crate::listen::passthrough::Passthrough;
 use crate::listen::proxied::visitor_behind;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
@@ -13,7 +16,8 @@ use crate::web::forward::Web;
 use crate::web::framing::{MAX_HEAD, MAX_HEADERS};
 use crate::web::guarded::Guarded;
 use crate::web::presented::Presented;
-use doorward_tunnel::CARRIER_LIMIT;
+use crate::web::turns::{PATIENCE, Turns};
+use doorward_core::names::HostName;
 use doorward_tunnel::messages::ALPN;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,9 +30,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 /// The web entrance: what each of its connections needs.
@@ -36,6 +39,7 @@ use tracing::debug;
 pub(crate) struct WebEntrance {
     pub(crate) web: Arc<Web>,
     pub(crate) strangers: Arc<Strangers>,
+    pub(crate) passthrough: Arc<Passthrough>,
     /// `None`: plain HTTP.
     pub(crate) certificate: Option<Arc<ServerConfig>>,
     /// Nobody but the web server in front may connect.
@@ -53,30 +57,20 @@ const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Who speaks TLS here, as ALPN says.
-#[derive(Clone, Copy)]
+/// Who says hello. The order in which `WebEntrance::caller` looks is that of the variants.
 enum Caller {
+    /// It is not for us: under this name a service speaks TLS itself.
+    Others(HostName),
     Link,
     /// A certificate authority that wants to see a proof.
     Authority,
     Visitor,
 }
 
-impl Caller {
-    fn of(hello: &ClientHello<'_>) -> Self {
-        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == wanted));
-        if offers(ALPN) {
-            Self::Link
-        } else if offers(ACME_ALPN) {
-            Self::Authority
-        } else {
-            Self::Visitor
-        }
-    }
-}
-
-/// What came of a TLS handshake.
+/// What came of a ClientHello.
 enum Secured {
+    /// It is not for the gateway.
+    Passed(HostName, Unread<VisitorSocket>),
     Link(TlsStream),
     /// The handshake was all that it wanted to see (RFC 8737, 3).
     Authority,
@@ -89,16 +83,26 @@ impl WebEntrance {
     pub(crate) async fn serve(self, listener: TcpListener) {
         loop {
             let (socket, peer) = accept(&listener).await;
+            let accepted = Instant::now();
             let introduces = self.web.proxy_protocol_from.load().contain(peer.ip());
             if self.only_proxies && !introduces && !self.web.proxies.load().contain(peer.ip()) {
                 debug!(%peer, "not the web server in front");
             } else if introduces {
                 let entrance = self.clone();
-                self.tasks.spawn(async move { entrance.take_proxied(socket, peer).await });
+                self.tasks.spawn(async move { entrance.take_proxied(socket, peer, accepted).await });
             } else if let Some(places) = self.room_for(peer) {
                 let entrance = self.clone();
-                self.tasks.spawn(async move { entrance.take(VisitorSocket::new(socket), peer, places).await });
+                let socket = VisitorSocket::new(socket);
+                self.tasks.spawn(async move { entrance.take(socket, peer, places, accepted).await });
             }
+        }
+    }
+
+    /// On a socket that only the web server in front can open.
+    pub(crate) async fn serve_local(self, listener: UnixListener) {
+        loop {
+            let (entrance, socket) = (self.clone(), VisitorSocket::local(local::accept(&listener).await));
+            self.tasks.spawn(async move { entrance.take(socket, local::PEER, None, Instant::now()).await });
         }
     }
 
@@ -109,13 +113,13 @@ impl WebEntrance {
     }
 
     /// A proxy that says who it speaks for before it passes bytes on.
-    async fn take_proxied(self, socket: TcpStream, proxy: SocketAddr) {
+    async fn take_proxied(self, socket: TcpStream, proxy: SocketAddr, accepted: Instant) {
         let mut socket = VisitorSocket::new(socket);
-        match timeout(CARRIER_LIMIT, visitor_behind(&mut socket)).await {
+        match timeout_at(accepted + PATIENCE, visitor_behind(&mut socket)).await {
             Ok(Ok(visitor)) => {
                 let peer = visitor.unwrap_or(proxy);
                 if let Some(places) = self.room_for(peer) {
-                    self.take(socket, peer, places).await;
+                    self.take(socket, peer, places, accepted).await;
                 }
             }
             Ok(Err(error)) => debug!(%error, %proxy, "a proxy's connection is dropped"),
@@ -123,18 +127,30 @@ impl WebEntrance {
         }
     }
 
-    async fn take(self, socket: VisitorSocket, peer: SocketAddr, places: Option<(Place, Handshake)>) {
+    async fn take(
+        self,
+        socket: VisitorSocket,
+        peer: SocketAddr,
+        places: Option<(Place, Handshake)>,
+        accepted: Instant,
+    ) {
+        socket.keep_unsent_short();
         let breaker = socket.breaker();
         let (place, handshake) = places.unzip();
         let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
-        let connection =
-            |presented, places| Arc::new(VisitorConnection::new(peer, presented, breaker, self.tasks.clone(), places));
+        let connection = |presented, places| {
+            let turns = Turns::since(accepted);
+            Arc::new(VisitorConnection::new(peer, presented, breaker, self.tasks.clone(), places, turns))
+        };
         let Some(certificate) = &self.certificate else {
             return self.speak_http(socket, connection(None, (place, handshake))).await;
         };
         let securing = self.secure(socket, certificate.clone());
-        let secured = pushed_out.run_until_cancelled(timeout(CARRIER_LIMIT, securing)).await;
+        let secured = pushed_out.run_until_cancelled(timeout_at(accepted + PATIENCE, securing)).await;
         match secured {
+            Some(Ok(Ok(Secured::Passed(host, socket)))) => {
+                self.passthrough.visit(host, socket, peer, (place, handshake)).await;
+            }
             Some(Ok(Ok(Secured::Link(stream)))) => {
                 let arrived = pushed_out.run_until_cancelled(self.web.acceptor.take_tls(stream, peer)).await;
                 drop((place, handshake));
@@ -155,19 +171,32 @@ impl WebEntrance {
         }
     }
 
-    /// The hello's ALPN tells who it is.
+    /// The hello tells who it is.
     async fn secure(&self, socket: VisitorSocket, certificate: Arc<ServerConfig>) -> io::Result<Secured> {
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-        match Caller::of(&hello.client_hello()) {
-            Caller::Link => Ok(Secured::Link(hello.into_stream(self.web.acceptor.tls_config()).await?)),
+        let hello = Hello::read(socket).await?;
+        match self.caller(&hello) {
+            Caller::Others(host) => Ok(Secured::Passed(host, hello.unread())),
+            Caller::Link => Ok(Secured::Link(hello.answer(self.web.acceptor.tls_config()).await?)),
             Caller::Authority => {
                 let config = self.proof_config(&hello.client_hello()).ok_or(io::ErrorKind::ConnectionRefused)?;
-                hello.into_stream(config).await.map(|_| Secured::Authority)
+                hello.answer(config).await.map(|_| Secured::Authority)
             }
             Caller::Visitor => {
                 let presented = Presented::to(hello.client_hello(), &certificate);
-                Ok(Secured::Visitor(hello.into_stream(certificate).await?, presented))
+                Ok(Secured::Visitor(hello.answer(certificate).await?, presented))
             }
+        }
+    }
+
+    fn caller(&self, hello: &Hello<VisitorSocket>) -> Caller {
+        if let Some(host) = self.passthrough.host(hello) {
+            Caller::Others(host)
+        } else if hello.offers(ALPN) {
+            Caller::Link
+        } else if hello.offers(ACME_ALPN) {
+            Caller::Authority
+        } else {
+            Caller::Visitor
         }
     }
 
@@ -196,6 +225,7 @@ impl WebEntrance {
             served = watcher.watch(serving) => if let Err(error) = served {
                 debug!(%error, "a visitor's connection ended early");
             },
+            never = visitor.upstreams.let_idle_go() => match never {},
             () = visitor.until_pushed_out() => debug!("a visitor that had asked for nothing made room for another"),
             overdue = turns.overdue(|| visitor.is_crowded()) => {
                 debug!(?overdue, "a visitor took too long");
@@ -205,6 +235,7 @@ impl WebEntrance {
                 }
             }
         }
+        visitor.upstreams.let_all_go();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What docs/decisions/0040-ssh.md promises of channels, with the clients of others.
+//! What docs/decisions/0041-ssh.md promises of channels, with the clients of others.
 
 use super::pipe::{ChannelPipe, Channels};
 use super::queue::Queues;

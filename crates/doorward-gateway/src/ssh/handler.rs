@@ -55,7 +55,7 @@ impl Handler for SshSession {
         Ok(Auth::Accept)
     }
 
-    /// Asks nothing, and lets a guest in: docs/decisions/0040-ssh.md.
+    /// Asks nothing, and lets a guest in: docs/decisions/0041-ssh.md.
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,

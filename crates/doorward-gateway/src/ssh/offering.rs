@@ -90,7 +90,7 @@ impl Room {
     fn public_port(&self, device: &Device, wanted: &Wanted, wish: u16, mine: &Registration) -> Result<u16, String> {
         let given = mine.reached_by.iter().find_map(|reach| match reach {
             Reach::Port { protocol: Protocol::Tcp, port, .. } if wish == 0 || *port == wish => Some(*port),
-            Reach::Port { .. } | Reach::Web { .. } => None,
+            Reach::Port { .. } | Reach::Web { .. } | Reach::Tls { .. } => None,
         });
         let inner = format!("-R ssh:{wish}:… offers it to `ssh -J` alone, with no public port");
         let port = given.ok_or_else(|| format!("{}; {inner}", mine.problems.join("; ")))?;

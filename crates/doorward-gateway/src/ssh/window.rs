@@ -1,5 +1,5 @@
 //! How much a client may send on each channel, so that a visitor who does not read holds up nobody else. Pure; the
-//! reasons are in docs/decisions/0040-ssh.md.
+//! reasons are in docs/decisions/0041-ssh.md.
 //!
 //! russh refills a channel to the session's target when less than half of the target is left there, then asks for the
 //! next target. Nothing else can be said to it. A target of [`TRICKLE`] refills only who has nothing left.

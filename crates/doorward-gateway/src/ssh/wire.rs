@@ -1,5 +1,5 @@
 //! The transport under an SSH connection: bytes pass as they are, except that a refill may be held back for a moment
-//! (docs/decisions/0040-ssh.md). It counts what is heard, and can be torn down from outside while it is being used.
+//! (docs/decisions/0041-ssh.md). It counts what is heard, and can be torn down from outside while it is being used.
 
 use super::window::Windows;
 use crate::listen::socket::{Breaker, VisitorSocket};

@@ -1,8 +1,10 @@
 //! Bodies on their way through: a visit lasts until both the upload and the answer have ended.
 
 use super::breaking::VisitorSide;
-use super::connection::{Upstream, VisitorConnection};
+use super::connection::VisitorConnection;
+use super::expected::{Expected, Waiting};
 use super::pace::Paced;
+use super::upstreams::Upstream;
 use crate::access_log;
 use crate::admit::Admitted;
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,13 +25,20 @@ use tracing::{debug, info};
 /// An upload on its way to the target; tells when it is over, one way or the other.
 pub(crate) struct Sending {
     incoming: Paced<Incoming>,
+    /// The body is not asked for before this has ended.
+    waiting: Option<Waiting>,
     visitor: VisitorSide,
     _over: DropGuard,
 }
 
 impl Sending {
-    pub(crate) fn new(incoming: Incoming, visitor: VisitorSide, over: &CancellationToken) -> Self {
-        Self { incoming: Paced::new(incoming), visitor, _over: over.clone().drop_guard() }
+    pub(crate) fn new(
+        incoming: Paced<Incoming>,
+        waiting: Option<Waiting>,
+        visitor: VisitorSide,
+        over: &CancellationToken,
+    ) -> Self {
+        Self { incoming, waiting, visitor, _over: over.clone().drop_guard() }
     }
 }
 
@@ -38,6 +47,10 @@ impl Body for Sending {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(waiting) = &mut self.waiting {
+            ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = &polled {
             // Too slow, malformed, or gone: whatever the target says to half a body is no answer to this visitor.
@@ -62,20 +75,25 @@ pub(crate) struct Visit {
     pub(crate) visitor: VisitorSide,
     pub(crate) upstream: Upstream,
     pub(crate) upload_over: CancellationToken,
+    pub(crate) expected: Expected,
     pub(crate) connection: Arc<VisitorConnection>,
 }
 
 impl Visit {
     /// The answer has ended. An upload may go on, with the same permission; then the connection is free for the next.
     fn end(self) {
-        let Self { admitted, visitor, upstream, upload_over, connection } = self;
+        let Self { admitted, visitor, upstream, upload_over, expected, connection } = self;
+        if expected.is_unwanted() {
+            // Whatever came next, the target would take it for the body that it was announced.
+            return;
+        }
         if upload_over.is_cancelled() {
-            return connection.keep(upstream);
+            return connection.upstreams.keep(upstream);
         }
         connection.clone().spawn(async move {
             tokio::select! {
                 () = admitted.presence.cut() => visitor.break_off(),
-                () = upload_over.cancelled() => connection.keep(upstream),
+                () = upload_over.cancelled() => connection.upstreams.keep(upstream),
             }
         });
     }
@@ -83,7 +101,7 @@ impl Visit {
 
 /// An answer on its way to the visitor, counted. Dropped before its end, it breaks the stream to the target.
 pub(crate) struct Returning {
-    incoming: Incoming,
+    incoming: super::Body,
     visit: Option<Visit>,
     watch: Option<AbortOnDropHandle<()>>,
     service: Arc<Service>,
@@ -94,7 +112,7 @@ pub(crate) struct Returning {
 }
 
 impl Returning {
-    pub(crate) fn new(incoming: Incoming, visit: Visit, status: StatusCode, started: Instant) -> Self {
+    pub(crate) fn new(incoming: super::Body, visit: Visit, status: StatusCode, started: Instant) -> Self {
         let (service, source) = (visit.admitted.service.clone(), visit.admitted.permit.visitor().source());
         let watch = (!incoming.is_end_stream()).then(|| {
             let (cut, visitor) = (visit.admitted.presence.cut_owned(), visit.visitor.clone());
@@ -131,7 +149,7 @@ impl Body for Returning {
             }
             Poll::Pending => {}
         }
-        polled.map_err(io::Error::other)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,20 +1,23 @@
 //! A request's way: host → route → admission → stream → target, and the answer's way back.
 
-use super::bodies::{Returning, Visit};
+use super::answer::Answer;
+use super::bodies::Visit;
 use super::breaking::VisitorSide;
-use super::connection::{VisitorConnection, empty};
-use super::credentials::{check_cookies, take_out_set_cookies};
+use super::connection::VisitorConnection;
+use super::credentials::check_cookies;
+use super::expected::Expected;
 use super::guarded::refused;
-use super::headers::{X_FORWARDED_PROTO, source_behind, strip_hop_by_hop};
+use super::headers::{X_FORWARDED_PROTO, source_behind};
 use super::malformed::{Broken, is_malformed};
 use super::origin::is_foreign_deed;
 use super::outgoing::{Upload, outgoing};
 use super::passage::Passage;
 use super::rates::Rates;
 use super::request::{check_shape, host_of};
+use super::root::InUse;
+use super::tunnelled;
 use super::turns::InTurn;
-use super::websocket::answer_as_http2;
-use super::{Body, page, upgrade};
+use super::{Body, empty, page, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::certificates::resolver::WebCertificates;
 use crate::links::agent::Reception;
@@ -22,16 +25,19 @@ use crate::listen::strangers::source_of;
 use crate::live::Way;
 use crate::passwords::Passwords;
 use arc_swap::ArcSwap;
+use doorward_control::SiteSettings;
 use doorward_core::access::{Denied, Networks, Visitor};
 use doorward_core::hop::HopFailure;
+use doorward_core::names::HostName;
 use doorward_core::service::{Entrance, ServiceKind, WebRoute};
 use doorward_core::site::LINK_PATH;
+use doorward_core::web::WebProtocol;
 use doorward_tunnel::{Acceptor, Reset, Upgraded, answer_link_upgrade};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -49,6 +55,7 @@ pub(crate) struct Web {
     pub(crate) proxy_protocol_from: ArcSwap<Networks>,
     pub(crate) rates: Rates,
     pub(crate) certificates: Arc<WebCertificates>,
+    pub(crate) own_authority: InUse,
     pub(crate) hsts: Option<HeaderValue>,
 }
 
@@ -91,7 +98,7 @@ impl Web {
             return Ok(self.take_link(&connection, request));
         }
         // Agents know the gateway by its key, and ask for whatever name it is reached by.
-        if !connection.speaks_for(&host) {
+        if !connection.speaks_for(&host) || self.admission.control.snapshot().passes_through(&host) {
             return Ok(page::misdirected(headers));
         }
         let source = source_behind(connection.peer.ip(), headers, &self.proxies.load());
@@ -101,7 +108,9 @@ impl Web {
         if path.starts_with(OWN_PATHS) {
             return Ok(page::nothing_here(headers));
         }
-        let found = self.admission.control.snapshot().web(&host, path);
+        let snapshot = self.admission.control.snapshot();
+        let host = stands_for(host, snapshot.site());
+        let found = snapshot.web(&host, path);
         let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
             return Ok(page::nothing_here(headers));
         };
@@ -110,12 +119,15 @@ impl Web {
             Err(refusal) => return Ok(*refusal),
         };
         let way = Way::Web { host, prefix: route.prefix.clone() };
-        match self.admission.admit(service, &visitor, way) {
+        match self.admission.admit(service.clone(), &visitor, way) {
             Ok(admitted) if !self.rates.by_service.admit(admitted.service.id, Instant::now()) => {
                 Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
             }
+            Ok(admitted) if !self.rates.has_room(admitted.presence.crowd) => {
+                Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
+            }
             Ok(admitted) => self.forward(connection, request, admitted, &route).await,
-            Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers)),
+            Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers, &service)),
             Err(
                 Denied::NotOffered
                 | Denied::DeviceRevoked
@@ -154,21 +166,27 @@ impl Web {
     ) -> Result<Response<Body>, Reset> {
         let upgrading = upgrade::is_upgrade(&request);
         let is_http2 = request.version() == Version::HTTP_2;
-        let visitor_side = upgrading.then(|| hyper::upgrade::on(&mut request));
-        let visitor_headers = request.headers().clone();
+        let upgraded = upgrading.then(|| hyper::upgrade::on(&mut request));
+        let headers = request.headers().clone();
         let visitor = VisitorSide::of(request.version(), &connection.breaker);
         let upload_over = CancellationToken::new();
-        let upload = Upload { visitor: visitor.clone(), over: upload_over.clone() };
         let Some(passage) = self.passage(&connection, &request, &admitted, route) else {
-            return Ok(page::malformed(&visitor_headers, "it names no host"));
+            return Ok(page::malformed(&headers, "it names no host"));
         };
-        if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &visitor_headers, passage.public()) {
-            return Ok(page::foreign(&visitor_headers));
+        if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &headers, passage.public()) {
+            return Ok(page::foreign(&headers));
         }
+        let is_inside_http2 = upgrading && passage.protocol != WebProtocol::Http1;
+        if is_inside_http2 && !upgrade::is_for_websocket(&request) {
+            return Ok(page::no_upgrade(&headers, &admitted.service.title));
+        }
+        let expected = Expected::of(request.version(), &headers, passage.protocol);
+        let upload = Upload { visitor: visitor.clone(), over: upload_over.clone(), expected: expected.clone() };
         let outgoing = match outgoing(request, &admitted, &passage, upgrading, upload) {
             Ok(outgoing) => outgoing,
-            Err(why) => return Ok(page::malformed(&visitor_headers, why)),
+            Err(why) => return Ok(page::malformed(&headers, why)),
         };
+        let (uplink, outgoing) = if is_inside_http2 { tunnelled::with_uplink(outgoing) } else { (None, outgoing) };
         let started = Instant::now();
         let exchange = timeout(ANSWER_LIMIT, self.exchange(&connection, &admitted, &passage, outgoing));
         let answered = tokio::select! {
@@ -179,42 +197,19 @@ impl Web {
             }
             answered = exchange => answered,
         };
-        let (mut response, upstream) = match answered {
+        let (response, upstream) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(_)) if visitor.is_broken() => return Err(Reset::VisitorGone),
-            Ok(Err(failure)) => {
-                return Ok(page::hop_failed(&visitor_headers, failure.hop, &admitted.service.title));
-            }
-            Err(_) => {
-                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetTimedOut, &admitted.service.title));
-            }
+            Ok(Err(failure)) => return Ok(page::hop_failed(&headers, failure.hop, &admitted.service)),
+            Err(_) => return Ok(page::hop_failed(&headers, HopFailure::TargetTimedOut, &admitted.service)),
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let Some(visitor_side) = visitor_side else {
-                return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service.title));
-            };
-            let target_side = hyper::upgrade::on(&mut response);
-            upstream.let_go();
-            connection.spawn(upgrade::pass(visitor_side, target_side, visitor, connection.clone(), admitted));
-            take_out_set_cookies(response.headers_mut());
-            passage.repair(response.headers_mut());
-            if is_http2 {
-                answer_as_http2(&mut response);
-            }
-            return Ok(response.map(|_| empty()));
-        }
-        if upgrading && is_http2 && response.status().is_success() {
-            // Inside HTTP/2 this would open what the target has not opened.
-            return Ok(page::hop_failed(&visitor_headers, HopFailure::TargetUnreachable, &admitted.service.title));
-        }
-        let (mut parts, incoming) = response.into_parts();
-        strip_hop_by_hop(&mut parts.headers);
-        take_out_set_cookies(&mut parts.headers);
-        passage.repair(&mut parts.headers);
-        parts.version = Version::default();
-        let visit = Visit { admitted, visitor, upstream, upload_over, connection };
-        let returning = Returning::new(incoming, visit, parts.status, started);
-        Ok(Response::from_parts(parts, returning.boxed_unsync()))
+        expected.answered();
+        let visit = Visit { admitted, visitor, upstream, upload_over, expected, connection };
+        let answer = Answer { visit, passage, headers, is_http2, started };
+        Ok(match upgraded {
+            None => answer.whole(response),
+            Some(upgraded) => answer.upgrading(response, upgraded, uplink),
+        })
     }
 
     /// How the request passes; `None` if it names no host.
@@ -236,5 +231,13 @@ impl Web {
         let vouched = self.proxies.load().contain(connection.peer.ip());
         let claimed = headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         connection.is_https() || (vouched && claimed == Some(b"https"))
+    }
+}
+
+/// A bare address stands for the domain, so that services with a path there can be had without any name.
+fn stands_for(host: HostName, site: &SiteSettings) -> HostName {
+    match host.as_str().parse::<Ipv4Addr>() {
+        Ok(_) => site.domain.clone().unwrap_or(host),
+        Err(_) => host,
     }
 }

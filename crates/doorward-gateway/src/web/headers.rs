@@ -77,13 +77,17 @@ pub(crate) fn tell(headers: &mut HeaderMap, told: &Told<'_>) {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("\"[{ip}]\""),
     };
-    let host = told.host.to_str().unwrap_or_default();
+    // With a port it is no token any more (RFC 7239, 4). Where it is one, it stands bare: not all who read it know quotes.
+    let host = match told.host.to_str().unwrap_or_default() {
+        host if host.contains([':', '[']) => format!("\"{host}\""),
+        host => host.to_owned(),
+    };
     let pairs = [
         (&X_FORWARDED_FOR, text(told.source.to_string())),
         (&X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto))),
         (&X_FORWARDED_HOST, Some(told.host.clone())),
         (&X_FORWARDED_PORT, text(told.port.to_string())),
-        (&FORWARDED, text(format!("for={forwarded_for};host=\"{host}\";proto={proto}"))),
+        (&FORWARDED, text(format!("for={forwarded_for};host={host};proto={proto}"))),
     ];
     for (name, value) in pairs {
         if let Some(value) = value {
@@ -154,6 +158,9 @@ mod tests {
         assert_eq!(map["cookie"], "session|P443=1");
         assert_eq!(map["x-forwarded-for"], "2001:db8::1");
         assert_eq!(map["forwarded"], "for=\"[2001:db8::1]\";host=\"a:8443\";proto=https");
+        let (source, host) = ("192.0.2.1".parse().unwrap(), HeaderValue::from_static("a.test"));
+        tell(&mut map, &Told { source, is_https: false, host: &host, port: 80, taken_off: None });
+        assert_eq!(map["forwarded"], "for=192.0.2.1;host=a.test;proto=http");
     }
 
     #[test]

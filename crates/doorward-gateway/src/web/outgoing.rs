@@ -4,13 +4,18 @@ use super::Body;
 use super::bodies::Sending;
 use super::breaking::VisitorSide;
 use super::credentials::take_out_cookies;
+use super::expected::Expected;
 use super::headers::{join_cookies, strip_hop_by_hop};
+use super::pace::Paced;
 use super::passage::Passage;
 use super::websocket::ask_as_http1;
 use crate::admit::Admitted;
 use doorward_core::access::Who;
-use http::header::{AUTHORIZATION, CONNECTION, UPGRADE};
-use http::{HeaderValue, Method, Request, Version};
+use doorward_core::web::WebProtocol;
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Upload {
     pub(super) visitor: VisitorSide,
     pub(super) over: CancellationToken,
+    pub(super) expected: Expected,
 }
 
 pub(super) fn outgoing(
@@ -47,7 +53,44 @@ pub(super) fn outgoing(
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
     parts.uri = passage.target_of(&parts.uri)?;
-    parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    Ok(Request::from_parts(parts, Sending::new(incoming, upload.visitor, &upload.over).boxed_unsync()))
+    let Upload { visitor, over, expected } = upload;
+    match passage.protocol {
+        WebProtocol::Http1 => {
+            parts.version = Version::HTTP_11;
+            let body = Sending::new(Paced::new(incoming), expected.waiting(), visitor, &over);
+            let mut request = Request::from_parts(parts, body.boxed_unsync());
+            expected.listen(&mut request);
+            Ok(request)
+        }
+        WebProtocol::H2c => as_http2(&mut parts, Scheme::HTTP).map(|()| multiplexed(parts, incoming, visitor, &over)),
+        WebProtocol::H2 => as_http2(&mut parts, Scheme::HTTPS).map(|()| multiplexed(parts, incoming, visitor, &over)),
+    }
+}
+
+/// Inside HTTP/2 host and scheme are part of the target (RFC 9113, 8.3.1). The scheme is that of the connection to it.
+fn as_http2(parts: &mut Parts, scheme: Scheme) -> Result<(), &'static str> {
+    const WHY: &str = "its target cannot be passed on";
+    let host = parts.headers.remove(HOST).ok_or(WHY)?;
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(scheme);
+    uri.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| WHY)?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| WHY)?;
+    parts.version = Version::HTTP_2;
+    // It has been heard already: the body is on its way.
+    parts.headers.remove(EXPECT);
+    if parts.headers.remove(UPGRADE).is_some() {
+        // A WebSocket, as RFC 8441 (4 and 5) has it; no other upgrade comes here.
+        parts.method = Method::CONNECT;
+        parts.headers.remove(CONNECTION);
+        parts.headers.remove(SEC_WEBSOCKET_KEY);
+        parts.extensions.insert(h2::ext::Protocol::from_static("websocket"));
+    }
+    Ok(())
+}
+
+/// Calls may be open for hours, either side silent.
+fn multiplexed(parts: Parts, incoming: Incoming, visitor: VisitorSide, over: &CancellationToken) -> Request<Body> {
+    let body = Sending::new(Paced::unhurried(incoming), None, visitor, over);
+    Request::from_parts(parts, body.boxed_unsync())
 }

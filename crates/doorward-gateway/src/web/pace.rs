@@ -1,6 +1,7 @@
 //! The pace of uploads. A visitor who has a service wait for a body, and then sends next to nothing, holds it for
 //! nothing. Only the time that we wait for the visitor counts: while the target takes nothing, nobody asks for more.
 
+use super::turns::PATIENCE;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -10,8 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a body may be waited for before its first byte.
-const FIRST: Duration = Duration::from_secs(8);
 /// Each second of waiting costs so many bytes…
 const BYTES_PER_SECOND: u32 = 1024;
 /// …and what came faster is a reserve for this long at most: a phone in a tunnel is forgiven.
@@ -19,7 +18,8 @@ const RESERVE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Paced<B> {
     body: B,
-    patience: Patience,
+    /// `None`: without end.
+    patience: Option<Patience>,
     /// Made when it is first waited for.
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -33,7 +33,12 @@ struct Patience {
 
 impl Paced<Incoming> {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, patience: Patience { left: FIRST, waiting_since: None }, alarm: None }
+        Self { body, patience: Some(Patience { left: PATIENCE, waiting_since: None }), alarm: None }
+    }
+
+    /// For targets to which an open request costs next to nothing, and a silent one may be meant.
+    pub(crate) fn unhurried(body: Incoming) -> Self {
+        Self { body, patience: None, alarm: None }
     }
 }
 
@@ -59,15 +64,16 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Paced<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            let until = this.patience.wait(Instant::now());
+            let Some(patience) = &mut this.patience else { return Poll::Pending };
+            let until = patience.wait(Instant::now());
             let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
             if alarm.deadline() != until {
                 alarm.as_mut().reset(until);
             }
             return alarm.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())));
         };
-        if let Some(Ok(frame)) = &frame {
-            this.patience.earn(frame.data_ref().map_or(0, Bytes::len), Instant::now());
+        if let (Some(Ok(frame)), Some(patience)) = (&frame, &mut this.patience) {
+            patience.earn(frame.data_ref().map_or(0, Bytes::len), Instant::now());
         }
         Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
     }
@@ -87,7 +93,7 @@ mod tests {
 
     /// Sends so many bytes each time, so many seconds apart; how long it is borne.
     fn borne(bytes: usize, apart: u64, limit: u64) -> Option<u64> {
-        let mut patience = Patience { left: FIRST, waiting_since: None };
+        let mut patience = Patience { left: PATIENCE, waiting_since: None };
         let begun = Instant::now();
         let mut now = begun;
         while (now - begun).as_secs() < limit {
@@ -103,24 +109,24 @@ mod tests {
 
     #[test]
     fn a_trickle_is_cut_and_a_slow_line_is_not() {
-        assert_eq!(borne(10, 1, 3600), Some(8));
-        assert_eq!(borne(500, 1, 3600), Some(14));
+        assert_eq!(borne(10, 1, 3600), Some(7));
+        assert_eq!(borne(500, 1, 3600), Some(12));
         assert_eq!(borne(1100, 1, 3600), None);
-        let (mut patience, now) = (Patience { left: FIRST, waiting_since: None }, Instant::now());
+        let (mut patience, now) = (Patience { left: PATIENCE, waiting_since: None }, Instant::now());
         patience.earn(64 * 1024, now);
         assert!(patience.wait(now) >= now + Duration::from_secs(55), "a pause after much has come");
-        assert_eq!(borne(10, 9, 3600), Some(8));
+        assert_eq!(borne(10, 9, 3600), Some(7));
     }
 
     #[test]
     fn what_the_target_takes_its_time_for_costs_nothing() {
-        let mut patience = Patience { left: FIRST, waiting_since: None };
+        let mut patience = Patience { left: PATIENCE, waiting_since: None };
         let mut now = Instant::now();
         for _ in 0..1000 {
             patience.wait(now);
             patience.earn(1, now);
             now += Duration::from_secs(100);
         }
-        assert!(patience.left >= FIRST);
+        assert!(patience.left >= PATIENCE);
     }
 }

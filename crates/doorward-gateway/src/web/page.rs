@@ -1,19 +1,17 @@
 //! The gateway's own answers. Small, readable on a phone, nothing from elsewhere; JSON for those who ask for it.
+//! Whoever may know of a service gets the service's own pages, where it has any.
 
-use super::Body;
 use super::framing::Refusal;
+use super::grpc;
 use super::language::Language;
-use bytes::Bytes;
+use super::{Body, body};
 use doorward_core::hop::HopFailure;
+use doorward_core::service::Service;
+use doorward_core::web::{Blank, Page};
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-
-pub(crate) fn body(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
 
 /// What everybody gets who may not know more: unknown, forbidden and offline look the same.
 pub(crate) fn nothing_here(headers: &HeaderMap) -> Response<Body> {
@@ -34,6 +32,15 @@ pub(crate) fn foreign(headers: &HeaderMap) -> Response<Body> {
     answer(headers, StatusCode::FORBIDDEN, "Not from there", detail, remedy)
 }
 
+/// The target is spoken to in HTTP/2, and does not take what was asked for in it.
+pub(crate) fn no_upgrade(headers: &HeaderMap, service: &str) -> Response<Body> {
+    let what = "this service is spoken to in HTTP/2, and takes no WebSockets in it";
+    let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
+    let detail = format!("{service}: {}.", language.say(what));
+    let remedy = "Ask whoever runs the device whether the target takes them in HTTP/1.1.";
+    answer(headers, StatusCode::BAD_GATEWAY, "Not reachable right now", &detail, remedy)
+}
+
 /// A head that may not be read (`framing`); the connection ends with this.
 pub(crate) fn refused(headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
     let mut response = malformed(headers, refusal.reason());
@@ -43,7 +50,7 @@ pub(crate) fn refused(headers: &HeaderMap, refusal: Refusal) -> Response<Body> {
 
 /// RFC 9110, 15.5.20: over this connection nobody speaks for that host.
 pub(crate) fn misdirected(headers: &HeaderMap) -> Response<Body> {
-    let detail = "The certificate that was shown is for another host.";
+    let detail = "This connection does not lead to that host.";
     answer(headers, StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail, "Open the address in a new window.")
 }
 
@@ -63,25 +70,27 @@ pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-pub(crate) fn password_needed(headers: &HeaderMap) -> Response<Body> {
+pub(crate) fn password_needed(headers: &HeaderMap, service: &Service) -> Response<Body> {
     let detail = "This service asks for a user name and a password.";
     let remedy = "Reload the page to enter them. If you have none, ask whoever runs the service.";
-    let mut response = answer(headers, StatusCode::UNAUTHORIZED, "Password needed", detail, remedy);
+    let said = Said { status: StatusCode::UNAUTHORIZED, what: "Password needed", detail, remedy };
+    let mut response = said.on(headers, service, service.web.pages.password.as_ref());
     let challenge = HeaderValue::from_static("Basic realm=\"Doorward\", charset=\"UTF-8\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }
 
 /// For those who are admitted: which hop failed.
-pub(crate) fn hop_failed(headers: &HeaderMap, failure: HopFailure, service: &str) -> Response<Body> {
+pub(crate) fn hop_failed(headers: &HeaderMap, failure: HopFailure, service: &Service) -> Response<Body> {
     let status = match failure {
         HopFailure::DeviceOffline | HopFailure::Busy => StatusCode::SERVICE_UNAVAILABLE,
         HopFailure::AgentSilent | HopFailure::TargetTimedOut => StatusCode::GATEWAY_TIMEOUT,
         HopFailure::AgentRefused | HopFailure::TargetRefused | HopFailure::TargetUnreachable => StatusCode::BAD_GATEWAY,
     };
     let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
-    let detail = format!("{service}: {}.", language.say(&failure.to_string()));
-    let mut response = answer(headers, status, "Not reachable right now", &detail, remedy(failure));
+    let detail = format!("{}: {}.", service.title, language.say(&failure.to_string()));
+    let said = Said { status, what: "Not reachable right now", detail: &detail, remedy: remedy(failure) };
+    let mut response = said.on(headers, service, page_about(failure, service));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         // Whoever waits for a device need not press anything. Programs wait as they like.
@@ -108,23 +117,76 @@ fn remedy(failure: HopFailure) -> &'static str {
     }
 }
 
-/// `remedy`: what its reader can do next.
+fn page_about(failure: HopFailure, service: &Service) -> Option<&Page> {
+    let pages = &service.web.pages;
+    match failure {
+        HopFailure::DeviceOffline | HopFailure::AgentSilent => pages.offline.as_ref(),
+        HopFailure::AgentRefused
+        | HopFailure::TargetRefused
+        | HopFailure::TargetTimedOut
+        | HopFailure::TargetUnreachable
+        | HopFailure::Busy => pages.unreachable.as_ref(),
+    }
+}
+
+/// What there is to say, in English: `language` knows it in others.
+struct Said<'a> {
+    status: StatusCode,
+    what: &'a str,
+    detail: &'a str,
+    /// What its reader can do next.
+    remedy: &'a str,
+}
+
 fn answer(headers: &HeaderMap, status: StatusCode, what: &str, detail: &str, remedy: &str) -> Response<Body> {
+    let said = Said { status, what, detail, remedy };
     let language = Language::wanted(headers);
-    let (kind, bytes) = if wants_json(headers) {
-        let error = serde_json::json!({ "status": status.as_u16(), "what": what, "detail": detail, "remedy": remedy });
-        ("application/json", serde_json::json!({ "error": error }).to_string())
-    } else {
-        ("text/html; charset=utf-8", html(language, what, detail, remedy))
-    };
-    let mut response = Response::new(body(bytes));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"));
-    response
+    said.respond(headers, html(language, &said), OURS)
+}
+
+/// Styles of its own, and nothing else.
+const OURS: &str = "default-src 'none'; style-src 'unsafe-inline'";
+/// A service's page may have pictures and type in it, too, but runs nothing, fetches nothing and sends nothing: it is
+/// shown on the service's origin when the service cannot speak for itself.
+const THEIRS: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+impl Said<'_> {
+    /// On the service's own page, if it has one for this.
+    fn on(&self, headers: &HeaderMap, service: &Service, page: Option<&Page>) -> Response<Body> {
+        let language = Language::wanted(headers);
+        let Some(page) = page else { return self.respond(headers, html(language, self), OURS) };
+        let words = |blank| match blank {
+            Blank::Title => escape(language.say(self.what)),
+            Blank::Detail => escape(language.say(self.detail)),
+            Blank::Remedy => escape(language.say(self.remedy)),
+            Blank::Service => escape(&service.title),
+            Blank::Language => language.tag().to_owned(),
+        };
+        self.respond(headers, page.fill(words), THEIRS)
+    }
+
+    fn respond(&self, headers: &HeaderMap, html: String, allows: &'static str) -> Response<Body> {
+        let Self { status, what, detail, remedy } = *self;
+        if grpc::is_grpc(headers) {
+            return grpc::answer(status, &format!("{what}: {detail}"));
+        }
+        let (kind, bytes) = if wants_json(headers) {
+            let error =
+                serde_json::json!({ "status": status.as_u16(), "what": what, "detail": detail, "remedy": remedy });
+            ("application/json", serde_json::json!({ "error": error }).to_string())
+        } else {
+            ("text/html; charset=utf-8", html)
+        };
+        let mut response = Response::new(body(bytes));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(allows));
+        response
+    }
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -139,9 +201,9 @@ const STYLE: &str = "\
     main{max-width:34rem;margin:16vh auto 2rem;padding:0 1.25rem;overflow-wrap:anywhere}\
     h1{margin:0 0 .5rem;font-size:1.5rem;line-height:1.25}p{margin:0 0 .5rem}p+p{color:var(--quiet)}";
 
-/// `title`, `detail` and `remedy` in English; a sentence that `pages.toml` does not know stays as it is.
-fn html(language: Language, title: &str, detail: &str, remedy: &str) -> String {
-    let [title, detail, remedy] = [title, detail, remedy].map(|text| escape(language.say(text)));
+/// A sentence that `pages.toml` does not know stays as it is.
+fn html(language: Language, said: &Said<'_>) -> String {
+    let [title, detail, remedy] = [said.what, said.detail, said.remedy].map(|text| escape(language.say(text)));
     format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
@@ -152,59 +214,9 @@ fn html(language: Language, title: &str, detail: &str, remedy: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::header::ACCEPT_LANGUAGE;
-
-    fn pages(headers: &HeaderMap) -> Vec<Response<Body>> {
-        let mut pages = vec![nothing_here(headers), foreign(headers), too_many(headers), password_needed(headers)];
-        pages.extend(HopFailure::ALL.map(|failure| hop_failed(headers, failure, "Printer & <friends>")));
-        pages
-    }
-
-    async fn text(response: Response<Body>) -> String {
-        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn every_page_speaks_the_visitors_language_from_its_title_to_its_last_word() {
-        for tag in ["de", "es"] {
-            let spoken = HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static(tag))]);
-            for (spoken, english) in pages(&spoken).into_iter().zip(pages(&HeaderMap::new())) {
-                let (spoken, english) = (text(spoken).await, text(english).await);
-                assert!(spoken.contains(&format!("<html lang=\"{tag}\">")), "{spoken}");
-                assert!(english.contains("<html lang=\"en\">"), "{english}");
-                let sentences = |page: &str| {
-                    let body = page.split("<main>").nth(1).unwrap().split("</main>").next().unwrap().to_owned();
-                    body.split('<')
-                        .filter_map(|part| part.split_once('>'))
-                        .map(|(_, text)| text.to_owned())
-                        .filter(|t| t.len() > 3)
-                        .collect::<Vec<_>>()
-                };
-                let (spoken, english) = (sentences(&spoken), sentences(&english));
-                assert_eq!(spoken.len(), 3, "{spoken:?}");
-                for (spoken, english) in spoken.iter().zip(&english) {
-                    assert_ne!(spoken, english, "not in {tag}");
-                }
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn programs_get_json_in_one_language_and_are_not_told_to_reload() {
-        let asked = [(ACCEPT, "application/json"), (ACCEPT_LANGUAGE, "de")];
-        let headers = asked.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect();
-        let response = hop_failed(&headers, HopFailure::DeviceOffline, "Printer");
-        assert!(!response.headers().contains_key(REFRESH));
-        let json: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
-        assert_eq!(json["error"]["detail"], "Printer: the device is offline.");
-        let for_people = hop_failed(&HeaderMap::new(), HopFailure::DeviceOffline, "Printer & <friends>");
-        assert_eq!(for_people.headers()[REFRESH], "10");
-        assert!(text(for_people).await.contains("Printer &amp; &lt;friends&gt;: the device is offline."));
-    }
-}
+mod tests;

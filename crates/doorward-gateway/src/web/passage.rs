@@ -6,7 +6,7 @@ use super::origin::PublicOrigin;
 use super::{repair, rewrite};
 use doorward_core::names::PathPrefix;
 use doorward_core::service::WebRoute;
-use doorward_core::web::{HeaderMode, TargetOrigin, WebOffer};
+use doorward_core::web::{HeaderMode, TargetOrigin, WebOffer, WebProtocol};
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri};
@@ -20,6 +20,8 @@ pub(crate) struct Passage {
     public: PublicOrigin,
     target: TargetOrigin,
     paths: Paths,
+    /// What the target is spoken to in.
+    pub(crate) protocol: WebProtocol,
     /// The mount that the path leads to, rather than the service itself.
     pub(crate) mount: Option<PathPrefix>,
 }
@@ -40,10 +42,10 @@ impl Passage {
         };
         let entrance = route.prefix.as_ref().map(bare).unwrap_or_default();
         let mount = offer.mount(&own);
-        let (target, base, taken_off) = match mount {
-            Some(mount) => (&mount.origin, &mount.base, format!("{entrance}{}", bare(&mount.path))),
-            None if route.strip => (&offer.origin, &offer.base, entrance.to_owned()),
-            None => (&offer.origin, &offer.base, String::new()),
+        let (target, protocol, base, taken_off) = match mount {
+            Some(mount) => (&mount.origin, mount.protocol, &mount.base, format!("{entrance}{}", bare(&mount.path))),
+            None if route.strip => (&offer.origin, offer.protocol, &offer.base, entrance.to_owned()),
+            None => (&offer.origin, offer.protocol, &offer.base, String::new()),
         };
         Self {
             mode: offer.headers,
@@ -54,6 +56,7 @@ impl Passage {
             public: PublicOrigin { is_https, host },
             target: target.clone(),
             paths: Paths { visitor: taken_off, target: base.as_ref().map(bare).unwrap_or_default().to_owned() },
+            protocol,
             mount: mount.map(|mount| mount.path.clone()),
         }
     }

@@ -1,31 +1,46 @@
 //! How often one source may ask, and how often one service is asked: the generic cell rate algorithm, which needs one
 //! instant for each.
 
+use crate::live::Crowd;
 use crate::settings::Limits;
 use doorward_core::ServiceId;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often one may ask.
+/// How often one may ask, and how many requests may be under way.
 pub(crate) struct Rates {
     pub(crate) by_source: Rate<IpAddr>,
     pub(crate) by_service: Rate<ServiceId>,
+    visits_at_service: AtomicUsize,
+    visits_from_source: AtomicUsize,
 }
 
 impl Rates {
     pub(crate) fn new(limits: Limits) -> Self {
-        let by_source = Rate::per_second(limits.requests_per_source);
-        Self { by_source, by_service: Rate::per_second(limits.requests_per_service) }
+        Self {
+            by_source: Rate::per_second(limits.requests_per_source),
+            by_service: Rate::per_second(limits.requests_per_service),
+            visits_at_service: AtomicUsize::new(limits.visits_per_service),
+            visits_from_source: AtomicUsize::new(limits.visits_per_source),
+        }
     }
 
     /// For requests from now on.
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.by_source.set_per_second(limits.requests_per_source);
         self.by_service.set_per_second(limits.requests_per_service);
+        self.visits_at_service.store(limits.visits_per_service, Ordering::Relaxed);
+        self.visits_from_source.store(limits.visits_per_source, Ordering::Relaxed);
+    }
+
+    /// Whether so many may be there at once.
+    pub(crate) fn has_room(&self, crowd: Crowd) -> bool {
+        crowd.at_service <= self.visits_at_service.load(Ordering::Relaxed)
+            && crowd.from_source <= self.visits_from_source.load(Ordering::Relaxed)
     }
 }
 

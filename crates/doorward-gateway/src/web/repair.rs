@@ -110,9 +110,10 @@ impl View<'_> {
         repaired
     }
 
-    /// `/zumi01/` for a root: what is set under one prefix is no business of the next.
+    /// `/zumi01/` for a root: what is set under one prefix is no business of the next. Its own pages in the browser may
+    /// have told the path to a target that we did not tell it (code-server's log-in does).
     fn cookie_path(&self, path: &[u8]) -> Option<String> {
-        self.paths.to_visitor(std::str::from_utf8(path).ok()?, self.knows_path)
+        self.paths.to_visitor(std::str::from_utf8(path).ok()?, true)
     }
 }
 

@@ -50,7 +50,19 @@ pub(crate) fn check_shape<B>(request: &Request<B>) -> Result<(), Malformed> {
     {
         return Err(Malformed("its transfer coding is not taken here"));
     }
-    if !request.uri().path().starts_with('/') && request.uri().path() != "*" {
+    check_target(request)?;
+    // To a gateway interface, underscore and hyphen are one (RFC 3875, 4.1.18): a second length, or a coding.
+    if headers.contains_key("content_length") || headers.contains_key("transfer_encoding") {
+        return Err(Malformed("the name of one of its headers is none"));
+    }
+    Ok(())
+}
+
+/// Inside HTTP/2, more comes this far than over HTTP/1.1: `framing` has not seen it.
+fn check_target<B>(request: &Request<B>) -> Result<(), Malformed> {
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let is_path = path.starts_with('/') || (request.method() == Method::OPTIONS && path == "*");
+    if !is_path || !path.bytes().chain(query.bytes()).all(|byte| byte.is_ascii_graphic()) {
         return Err(Malformed("its target is not a path"));
     }
     Ok(())
@@ -106,5 +118,19 @@ mod tests {
         assert!(shaped(&[("content-length", "3"), ("transfer-encoding", "chunked")]).is_err());
         assert!(shaped(&[("transfer-encoding", "gzip, chunked")]).is_err());
         assert!(shaped(&[("transfer-encoding", "xchunked")]).is_err());
+        assert!(shaped(&[("content_length", "3")]).is_err());
+        assert!(shaped(&[("transfer_encoding", "chunked")]).is_err());
+    }
+
+    #[test]
+    fn a_target_is_a_path_of_plain_characters() {
+        let shaped =
+            |method: &str, uri: &str| check_shape(&Request::builder().method(method).uri(uri).body(()).unwrap());
+        for (method, uri) in [("GET", "/"), ("GET", "/a//{\"b\"}?c=d|e"), ("GET", "http://a"), ("OPTIONS", "*")] {
+            assert!(shaped(method, uri).is_ok(), "{method} {uri}");
+        }
+        for (method, uri) in [("GET", "*"), ("GET", "/caf\u{e9}"), ("OPTIONS", "a")] {
+            assert!(shaped(method, uri).is_err(), "{method} {uri}");
+        }
     }
 }

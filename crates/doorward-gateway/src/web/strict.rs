@@ -5,6 +5,7 @@ use super::Body;
 use super::connection::VisitorConnection;
 use super::forward::Web;
 use super::request::host_of;
+use super::root::root_for;
 use crate::listen::redirect::proof;
 use doorward_tunnel::Reset;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -29,11 +30,15 @@ impl Web {
         if let Some(text) = self.certificates.challenges.text_at(request.uri().path()) {
             return Ok(proof(text));
         }
+        if let Some(root) = root_for(&request, &self.own_authority) {
+            return Ok(root);
+        }
         let is_https = connection.is_https();
         let host = self.hsts.as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());
         let mut response = self.answer(connection, request).await?;
         if let (Some(hsts), Some(host)) = (&self.hsts, host)
             && self.certificates.is_issued_for(&host)
+            && !self.admission.control.snapshot().passes_through(&host)
         {
             // The owner of a service may know better.
             response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());

@@ -30,6 +30,12 @@ pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
         && lists(request.headers(), "upgrade")
 }
 
+/// Whether what is asked for by such a request is a WebSocket.
+pub(crate) fn is_for_websocket<B>(request: &Request<B>) -> bool {
+    let to = request.headers().get(UPGRADE).map(HeaderValue::as_bytes);
+    asks_for_websocket(request) || to.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"))
+}
+
 fn names_http(protocols: &HeaderValue) -> bool {
     let protocols = protocols.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let begins =
@@ -60,7 +66,7 @@ pub(crate) async fn pass(
     };
     let Ok(parts) = target.downcast::<TokioIo<TargetStream>>() else { return };
     let Some(stream) = parts.io.into_inner().into_stream() else { return };
-    let mut near = UpgradedVisitor { io: Upgraded(TokioIo::new(visitor)), side };
+    let mut near = UpgradedVisitor::new(visitor, side);
     // The target may have begun to talk in the same packet as its answer.
     tokio::select! {
         written = near.write_all(&parts.read_buf) => if written.is_err() { return },
@@ -81,9 +87,15 @@ pub(crate) async fn pass(
 }
 
 /// A visitor's connection after an upgrade, or the stream of it that was upgraded.
-struct UpgradedVisitor {
+pub(super) struct UpgradedVisitor {
     io: Upgraded,
     side: VisitorSide,
+}
+
+impl UpgradedVisitor {
+    pub(super) fn new(visitor: hyper::upgrade::Upgraded, side: VisitorSide) -> Self {
+        Self { io: Upgraded(TokioIo::new(visitor)), side }
+    }
 }
 
 impl Duplex for UpgradedVisitor {

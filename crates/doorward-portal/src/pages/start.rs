@@ -100,8 +100,8 @@ fn opening(device: &Device, record: &ServiceRecord) -> String {
 /// A link where a browser can follow it, else text that one tap selects.
 fn way_in(reach: &Reach) -> String {
     match reach {
-        Reach::Web { url } => {
-            let url = escape(url);
+        Reach::Web { .. } | Reach::Tls { .. } => {
+            let url = escape(reach);
             format!("<a href=\"{url}\" rel=\"noreferrer\">{url}</a>")
         }
         Reach::Port { .. } => format!("<code>{}</code>", escape(reach)),

@@ -12,7 +12,8 @@ async fn the_page_shows_who_is_here_and_how_to_get_in() {
     let (here, gone) = (portal.join(1, "zumi01").await, portal.join(2, "attic").await);
     let jupyter = r#"{"name": "jupyter", "kind": "http", "access": {"who": "public"}}"#;
     let ssh = r#"{"name": "ssh", "kind": "tcp", "entrances": [{"tcp-port": 0}]}"#;
-    portal.offer(&here, &[jupyter, ssh]).await;
+    let vault = r#"{"name": "vault", "kind": "tcp", "entrances": [{"tls": "vault.example.org"}]}"#;
+    portal.offer(&here, &[jupyter, ssh, vault]).await;
     let presence = portal.state.control.presence();
     let source = "192.0.2.7".parse().unwrap();
     for (device, link) in [(here.id, 1), (gone.id, 2)] {
@@ -31,6 +32,7 @@ async fn the_page_shows_who_is_here_and_how_to_get_in() {
         ">5 min</time> ago",
         "<a href=\"https://jupyter-zumi01.example.org/\"",
         "<code>example.org:20000</code>",
+        "<a href=\"https://vault.example.org/\"",
         "nobody may use it yet",
     ] {
         assert!(page.contains(part), "{part} is missing in {page}");

@@ -36,6 +36,8 @@ impl Portal {
             udp_ports: 30000..=30009,
             suffixes: Vec::new(),
             kept_hosts: Vec::new(),
+            link_hosts: Vec::new(),
+            tls_port: Some(443),
         };
         let settings = ControlSettings { directory: directory.path().join("data"), site, now: noon() };
         let control = Control::open(settings).await.unwrap();

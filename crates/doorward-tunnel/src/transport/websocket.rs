@@ -42,6 +42,11 @@ pub fn answer_link_upgrade<B>(request: &http::Request<B>) -> Option<http::Respon
     tokio_tungstenite::tungstenite::handshake::server::create_response(&plain).ok()
 }
 
+/// What `Sec-WebSocket-Accept` answers to a key (RFC 6455, 4.2.2).
+pub fn websocket_accept(key: &[u8]) -> String {
+    tokio_tungstenite::tungstenite::handshake::derive_accept_key(key)
+}
+
 /// The gateway's end, after the HTTP upgrade.
 pub(crate) async fn accept(upgraded: impl Duplex + 'static) -> Pipe {
     let socket = WebSocketStream::from_raw_socket(PipeIo(Box::new(upgraded)), Role::Server, Some(config())).await;

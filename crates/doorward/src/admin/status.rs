@@ -1,5 +1,6 @@
 //! `doorward status`: the gateway at a glance.
 
+use super::authority::{self, Authority};
 use super::{AskError, Form, Owner};
 use doorward_control::{CertificateReport, CertificateState, PortState, Reachability};
 use serde::Deserialize;
@@ -51,6 +52,7 @@ pub async fn show(owner: &Owner, form: Form) -> Result<String, AskError> {
         ("services", status.services.to_string()),
         ("ports", status.ports_in_words()),
         ("certificates", status.certificates_in_words()),
+        ("own ca", own_authority_in_words(authority::find(owner).await?.as_ref())),
     ];
     if let Some(successor) = &status.site_key_successor {
         lines.insert(5, ("next key", format!("{successor} (`doorward site-key`)")));
@@ -61,6 +63,13 @@ pub async fn show(owner: &Owner, form: Form) -> Result<String, AskError> {
     } else {
         text
     })
+}
+
+fn own_authority_in_words(own: Option<&Authority>) -> String {
+    match own {
+        Some(own) => format!("for {}, until {} (`doorward ca`)", own.scope_in_words(), own.not_after.strftime("%F")),
+        None => "none".to_owned(),
+    }
 }
 
 impl Status {

@@ -4,8 +4,8 @@
 //! One JSON object a line. To the agent: the service. From it: its [`Answer`]s, as the state changes.
 
 use anyhow::{Context, bail};
-use doorward_agent::{GatewayStatus, LinkState, Service, Settings, Status, Target};
-use doorward_core::names::Label;
+use doorward_agent::{GatewayStatus, LinkState, PageFiles, Service, Settings, Status, TargetDocument};
+use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::Offer;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -125,8 +125,15 @@ impl Drop for Loan {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Request {
-    Lend { offer: Box<Offer>, target: String },
-    Ask { about: Question },
+    Lend {
+        offer: Box<Offer>,
+        target: TargetDocument,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mounts: Vec<(PathPrefix, TargetDocument)>,
+    },
+    Ask {
+        about: Question,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -236,9 +243,9 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
             let _ = write(&mut writer, &standings).await;
             return;
         }
-        Ok(Request::Lend { offer, target }) => Target::parse(&target).map_err(anyhow::Error::from).and_then(|target| {
-            let name = offer.name.clone();
-            Ok((extra.lend(Service { offer: *offer, target, mounts: Vec::new() })?, name))
+        Ok(Request::Lend { offer, target, mounts }) => service(*offer, &target, &mounts).and_then(|service| {
+            let name = service.offer.name.clone();
+            Ok((extra.lend(service)?, name))
         }),
         Err(error) => Err(error.into()),
     };
@@ -265,6 +272,12 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
     }
 }
 
+fn service(offer: Offer, target: &TargetDocument, mounts: &[(PathPrefix, TargetDocument)]) -> anyhow::Result<Service> {
+    let mounts = mounts.iter().map(|(path, target)| Ok((path.clone(), target.to_target()?)));
+    let mounts = mounts.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Service { offer, target: target.to_target()?, mounts, page_files: PageFiles::default() })
+}
+
 async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &impl Serialize) -> anyhow::Result<()> {
     let line = serde_json::to_string(answer)? + "\n";
     timeout(LINE_LIMIT, writer.write_all(line.as_bytes())).await??;
@@ -275,7 +288,8 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &impl Serializ
 pub async fn lend(state: &Path, service: &Service) -> anyhow::Result<Option<Lent>> {
     let Ok(stream) = UnixStream::connect(state.join(SOCKET)).await else { return Ok(None) };
     let (reader, mut writer) = stream.into_split();
-    let request = Request::Lend { offer: Box::new(service.offer.clone()), target: service.target.to_string() };
+    let mounts = service.mounts.iter().map(|(path, target)| (path.clone(), target.into())).collect();
+    let request = Request::Lend { offer: Box::new(service.offer.clone()), target: (&service.target).into(), mounts };
     let line = serde_json::to_string(&request)? + "\n";
     writer.write_all(line.as_bytes()).await?;
     Ok(Some(Lent { lines: BufReader::new(reader).lines(), _writer: writer }))

@@ -5,11 +5,12 @@ use super::{Places, Start, require_membership};
 use crate::{invite, password, shutdown, terminal};
 use anyhow::{Context, anyhow, bail};
 use doorward_agent::presets::Preset;
-use doorward_agent::{Service, Target};
+use doorward_agent::{Service, Target, Verify, WebWish};
 use doorward_core::Secret;
 use doorward_core::access::{PolicyDocument, WhoDocument};
-use doorward_core::names::Label;
+use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::{EntranceWish, ServiceKind};
+use doorward_core::web::{HeaderMode, MAX_MOUNTS};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone, Debug)]
@@ -22,8 +23,17 @@ pub struct Wish {
     pub from: Vec<String>,
     /// The public port of a tcp or udp service; 0: the gateway chooses.
     pub port: Option<u16>,
-    /// Of a web service: the application that it is.
+    pub requests: Requests,
+}
+
+/// How those to a web service are treated; as the keys of `agent.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// The application that it is.
     pub preset: Option<String>,
+    pub headers: Option<HeaderMode>,
+    pub verify: Option<Verify>,
+    pub mounts: Vec<(PathPrefix, String)>,
 }
 
 /// A service and what its visitors must be told.
@@ -34,7 +44,7 @@ pub struct Prepared {
 
 impl Wish {
     pub fn prepare(self) -> anyhow::Result<Prepared> {
-        let target = Target::parse_short(self.kind, &self.target)?;
+        let (target, base) = Target::parse_short(self.kind, &self.target)?;
         let name = match &self.name {
             Some(name) => Label::parse(name).context("--name")?,
             None => self.default_name(&target)?,
@@ -65,13 +75,14 @@ impl Wish {
         access.from = from;
         // Its message names the key of a file.
         access.to_policy().map_err(|error| anyhow!("{}", error.to_string().replace("access.from:", "--from:")))?;
-        let preset = self.preset.as_deref().map(|name| Preset::find(name).context("--preset")).transpose()?;
-        if preset.is_some() && self.kind != ServiceKind::Http {
-            bail!("--preset is for web services: leave it out, or use `doorward http`");
-        }
         let mut service = Service::new(name, target, access);
-        if let Some(preset) = preset {
-            service = service.with_preset(preset);
+        if self.kind == ServiceKind::Http {
+            service = service.with_web(&self.requests.wish()?, base)?;
+        } else if self.requests != Requests::default() {
+            bail!("--preset, --headers, --verify and --mount are for web services: use `doorward http`");
+        }
+        if self.requests.verify.is_some() && !has_tls(&service) {
+            bail!("--verify is for https:// targets; here is none");
         }
         match self.kind {
             ServiceKind::Http => {}
@@ -89,6 +100,26 @@ impl Wish {
         };
         Ok(Label::parse(&name)?)
     }
+}
+
+impl Requests {
+    fn wish(&self) -> anyhow::Result<WebWish> {
+        let preset = self.preset.as_deref().map(|name| Preset::find(name).context("--preset")).transpose()?;
+        let mounts = self.mounts.clone();
+        let twice = mounts.iter().enumerate().find(|(n, mount)| mounts[..*n].iter().any(|other| other.0 == mount.0));
+        if let Some((_, (path, _))) = twice {
+            bail!("--mount: two targets are mounted at {path}");
+        }
+        if mounts.len() > MAX_MOUNTS {
+            bail!("--mount: a service has room for {MAX_MOUNTS} mounts");
+        }
+        Ok(WebWish { preset, headers: self.headers, verify: self.verify.unwrap_or_default(), mounts })
+    }
+}
+
+fn has_tls(service: &Service) -> bool {
+    let mut targets = std::iter::once(&service.target).chain(service.mounts.iter().map(|(_, target)| target));
+    targets.any(|target| matches!(target, Target::Https { .. }))
 }
 
 /// Offers the service until the command is ended: through the agent that runs here, or as one.
@@ -183,7 +214,7 @@ mod tests {
             is_public: true,
             from: Vec::new(),
             port: Some(20_005),
-            preset: None,
+            requests: Requests::default(),
         };
         let error = wish.clone().prepare().err().expect("it is refused").to_string();
         assert!(error.contains("doorward tcp 5000 --port 20005 --public"), "{error}");

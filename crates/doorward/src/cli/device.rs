@@ -1,10 +1,13 @@
 //! Commands on a device.
 
-use crate::agent::quick::Wish;
+use crate::agent::quick::{Requests, Wish};
 use crate::agent::{self, JoinWish, Places};
 use crate::{paths, terminal};
 use clap::Args;
+use doorward_agent::Verify;
+use doorward_core::names::PathPrefix;
 use doorward_core::service::ServiceKind;
+use doorward_core::web::HeaderMode;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -62,8 +65,28 @@ pub(super) struct QuickArgs {
     /// What application it is, as in `doorward presets` (http).
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// Whose host the target hears of: preserve, the visitor's, or rewrite, its own (http).
+    #[arg(long, value_name = "MODE", value_parser = header_mode)]
+    headers: Option<HeaderMode>,
+    /// A further target below a path, as /webcam/=8080; may be repeated (http).
+    #[arg(long = "mount", value_name = "PATH=TARGET", value_parser = mount)]
+    mounts: Vec<(PathPrefix, String)>,
+    /// How certificates of https:// targets are checked: system, off, or pin:sha256:… (http).
+    #[arg(long, value_name = "HOW", value_parser = Verify::parse)]
+    verify: Option<Verify>,
     #[command(flatten)]
     state: StateArgs,
+}
+
+fn header_mode(given: &str) -> Result<HeaderMode, &'static str> {
+    let modes = [HeaderMode::Preserve, HeaderMode::Rewrite];
+    modes.into_iter().find(|mode| mode.word() == given).ok_or("write preserve or rewrite")
+}
+
+fn mount(given: &str) -> Result<(PathPrefix, String), String> {
+    let (path, target) = given.split_once('=').ok_or("write it as /webcam/=8080")?;
+    let path = PathPrefix::parse(path).map_err(|error| error.to_string())?;
+    Ok((path, target.to_owned()))
 }
 
 impl StateArgs {
@@ -100,7 +123,7 @@ impl QuickArgs {
             is_public: self.public,
             from: self.from,
             port: self.port,
-            preset: self.preset,
+            requests: Requests { preset: self.preset, headers: self.headers, verify: self.verify, mounts: self.mounts },
         };
         agent::quick::run(self.state.places(), wish).await
     }

@@ -4,12 +4,12 @@ use super::access::AccessArgs;
 use super::ssh::{AddKeyArgs, PeopleArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
-use crate::admin::{Form, Owner, audit, devices, release, services, site_key, ssh, status, when};
+use crate::admin::{Form, Owner, audit, authority, devices, release, services, site_key, ssh, status, when};
 use crate::{invite, paths, terminal};
 use clap::{Args, Subcommand};
 use doorward_core::Secret;
 use jiff::{SignedDuration, Timestamp};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 /// Which gateway.
@@ -62,6 +62,11 @@ pub(super) enum OwnerCommand {
         after_help = "Examples:\n  doorward site-key rotate        announces the next key; devices store it\n  doorward site-key               who has not stored it yet\n  doorward site-key activate      puts it in use"
     )]
     SiteKey(SiteKeyArgs),
+    /// Shows the gateway's own certificate authority, and how to have a machine trust it.
+    #[command(
+        after_help = "It signs for names that have no other certificate. Its root counts for the\ngateway's domain and addresses alone: trusting it endangers no other site.\n\nExamples:\n  doorward ca\n  doorward ca --pem > doorward-ca.pem\n  doorward ca renew       a new root, for the addresses as they are now"
+    )]
+    Ca(CaArgs),
     /// Lists SSH keys and whose each is, or removes one.
     #[command(after_help = super::ssh::KEYS_EXAMPLES)]
     SshKeys(SshKeysArgs),
@@ -205,6 +210,28 @@ enum SiteKeyCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct CaArgs {
+    #[command(subcommand)]
+    command: Option<CaCommand>,
+    /// Only the root certificate, as PEM.
+    #[arg(long, conflicts_with = "der")]
+    pem: bool,
+    /// Only the root certificate, as DER.
+    #[arg(long)]
+    der: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Shows the root and how to install it (the same as without a word).
+    Show,
+    /// Makes a new root and destroys the old one's key; the new one must be installed anew.
+    Renew,
+}
+
 impl DataArgs {
     pub(super) fn directory(self) -> PathBuf {
         self.data.unwrap_or_else(paths::gateway_directory)
@@ -251,6 +278,7 @@ impl OwnerCommand {
         let now = Timestamp::now();
         let text = match self {
             Self::Invite(args) => return args.run().await,
+            Self::Ca(args) => return args.run().await,
             Self::Invites(args) => args.run(now).await?,
             Self::Devices(args) => args.run(now).await?,
             Self::Services(args) => services::list(&args.data.owner(), args.form.form(), now).await?,
@@ -301,6 +329,21 @@ impl DevicesArgs {
                 String::new()
             }
         })
+    }
+}
+
+impl CaArgs {
+    async fn run(self) -> anyhow::Result<()> {
+        let owner = self.data.owner();
+        if self.der {
+            return Ok(std::io::stdout().write_all(&authority::der(&owner).await?)?);
+        }
+        let text = match self.command {
+            Some(CaCommand::Renew) => authority::renew(&owner).await?,
+            Some(CaCommand::Show) | None if self.pem => authority::pem(&owner).await?,
+            Some(CaCommand::Show) | None => authority::show(&owner).await?,
+        };
+        terminal::print(&text)
     }
 }
 

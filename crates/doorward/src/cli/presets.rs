@@ -23,8 +23,7 @@ impl PresetsArgs {
 fn list() -> String {
     let mut text = String::new();
     for (name, preset) in Preset::all() {
-        let proven = if preset.proven.is_some() { "proven" } else { "untested" };
-        let _ = writeln!(text, "{name:<15} {proven:<9} {}", preset.title);
+        let _ = writeln!(text, "{name:<15} {:<9} {}", preset.standing(), preset.title);
     }
     text + "\nOne in full: `doorward presets octoprint`. In agent.toml: preset = \"octoprint\".\n"
 }
@@ -41,7 +40,11 @@ fn whole(name: &str, preset: &Preset) -> String {
         line("forwarded", "true");
     }
     line("path prefix", prefix);
-    line("proven with", preset.proven.as_deref().unwrap_or("nothing yet: tell us how it went"));
+    match (&preset.proven, &preset.tried) {
+        (Some(version), _) => line("proven with", version),
+        (None, Some(version)) => line("tried with", version),
+        (None, None) => line("proven with", "nothing yet: tell us how it went"),
+    }
     for note in &preset.notes {
         line("note", note);
     }

@@ -1,7 +1,7 @@
 //! `doorward print nginx|caddy|apache`: the part of a web server's settings that puts it in front of the gateway.
 
 use crate::front::{Front, WebServer};
-use crate::serve::settings::File;
+use crate::serve::settings::{Behind, File};
 use crate::terminal;
 use anyhow::Context;
 use clap::Args;
@@ -16,6 +16,7 @@ Examples:
   doorward print nginx --domain example.org > /etc/nginx/conf.d/doorward.conf
   doorward print nginx --path /zumi01/ > /etc/nginx/snippets/doorward.conf
   doorward print caddy --domain example.org >> /etc/caddy/Caddyfile
+  doorward print apache --behind unix:/run/doorward/web.sock
   doorward serve --domain example.org --behind 127.0.0.1:8080";
 
 #[derive(Debug, Args)]
@@ -27,8 +28,8 @@ pub(super) struct PrintArgs {
     #[arg(long, value_parser = HostName::parse)]
     domain: Option<HostName>,
     /// As for `doorward serve` [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "IP:PORT")]
-    behind: Option<SocketAddr>,
+    #[arg(long, value_name = "IP:PORT", value_parser = Behind::parse)]
+    behind: Option<Behind>,
     /// Only this path of a site that is there already; may be repeated.
     #[arg(long = "path", value_name = "PATH", value_parser = PathPrefix::parse)]
     paths: Vec<PathPrefix>,
@@ -37,7 +38,7 @@ pub(super) struct PrintArgs {
     config: Option<PathBuf>,
 }
 
-const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const USUAL: Behind = Behind::Port(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
 impl PrintArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use crate::admin::devices::{self, Device, Link};
 use crate::admin::services::{self, Service};
 use crate::admin::status::{self, PortStatus, Status};
 use crate::admin::when::span;
-use crate::admin::{AskError, Owner};
+use crate::admin::{AskError, Owner, authority};
 use doorward_control::{PortState, Reachability};
 use doorward_core::hop::HopFailure;
 use jiff::Timestamp;
@@ -30,7 +30,9 @@ pub(super) async fn examine(owner: &Owner) -> Vec<Finding> {
     findings.extend(files::examine(&owner.socket()));
     findings.push(site_key(&status));
     let clock = async { clock::examine(newest_deed(&owner).await).await };
-    let (named, shown, clock) = tokio::join!(names::examine(&status), certificate::examine(&status), clock);
+    let own = authority::find(&owner).await.ok().flatten();
+    let shown = certificate::examine(&status, own.as_ref());
+    let (named, shown, clock) = tokio::join!(names::examine(&status), shown, clock);
     findings.extend(named);
     findings.extend(shown);
     findings.push(clock);
@@ -38,6 +40,7 @@ pub(super) async fn examine(owner: &Owner) -> Vec<Finding> {
     findings.extend(ports(&status.ports, firewall));
     let now = Timestamp::now();
     findings.extend(orders::about(&status.certificates, now));
+    findings.extend(own.and_then(|own| certificate::about_own(&own, &status, now)));
     match reports {
         Ok((devices, services)) => {
             findings.extend(about_devices(&devices, now));

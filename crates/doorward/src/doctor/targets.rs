@@ -19,7 +19,7 @@ async fn look(service: &Service) -> Finding {
     let tried = timeout(LIMIT, connect(target)).await;
     let tried = tried.unwrap_or_else(|_| Err(io::Error::other(format!("no answer within {} s", LIMIT.as_secs()))));
     match (tried, target) {
-        (Ok(()), Target::Http(_) | Target::Https { .. } | Target::Tcp(_)) => {
+        (Ok(()), Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } | Target::Tcp(_)) => {
             Finding::fine("service", format!("{name}: {target} takes connections"))
         }
         (Ok(()), Target::Udp { .. }) => Finding::note(
@@ -45,11 +45,13 @@ async fn connect(target: &Target) -> io::Result<()> {
     match target {
         Target::Http(Place::Network { host, port })
         | Target::Https { host, port, .. }
+        | Target::H2c(Place::Network { host, port })
+        | Target::H2 { host, port, .. }
         | Target::Tcp(Place::Network { host, port }) => {
             let bare = host.to_string();
             TcpStream::connect((bare.trim_matches(['[', ']']), *port)).await.map(drop)
         }
-        Target::Http(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
+        Target::Http(Place::Socket(path)) | Target::H2c(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
             UnixStream::connect(path).await.map(drop)
         }
         Target::Udp { host, port } => {

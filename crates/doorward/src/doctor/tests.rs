@@ -45,8 +45,8 @@ async fn a_gateway_and_a_device_that_are_well_have_nothing_wrong() {
         assert_eq!(found(&findings, hop, part).standing, Standing::Fine);
     }
     assert_eq!(found(&findings, "domain", "there is none").standing, Standing::Note);
-    let shown = found(&findings, "certificate", "is self-signed");
-    assert!(shown.standing == Standing::Note && shown.remedy.as_ref().unwrap().contains("[certificate]"), "{shown:?}");
+    let shown = found(&findings, "certificate", "signed by the gateway's own authority");
+    assert!(shown.standing == Standing::Note && shown.remedy.as_ref().unwrap().contains("doorward ca"), "{shown:?}");
 
     agent.stop().await;
     drop(target);

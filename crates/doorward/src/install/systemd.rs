@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn text(service: &Service, flavour: Flavour) -> anyhow::Result<String> {
     let part = service.part;
     let mut command = service.command('"');
-    let (mut credentials, mut capabilities) = (String::new(), "CapabilityBoundingSet=");
+    let (mut credentials, mut own_rights) = (String::new(), "CapabilityBoundingSet=");
     if let (Some(file), Flavour::Systemd) = (&service.invite_file, flavour) {
         ensure!(!file.contains([' ', ':']), "{file}: systemd wants a name without spaces and colons here; rename it");
         command += " --invite-file ${CREDENTIALS_DIRECTORY}/invite";
@@ -21,7 +21,8 @@ pub(super) fn text(service: &Service, flavour: Flavour) -> anyhow::Result<String
         command += &format!(" --invite-file \"{file}\"");
     }
     if part == Part::Gateway {
-        capabilities = "# For ports below 1024, as 443.\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n\
+        own_rights = "# For the socket of a web server in front.\nRuntimeDirectory=doorward-gateway\n\
+                        # For ports below 1024, as 443.\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n\
                         AmbientCapabilities=CAP_NET_BIND_SERVICE";
     }
     Ok(match flavour {
@@ -36,7 +37,7 @@ pub(super) fn text(service: &Service, flavour: Flavour) -> anyhow::Result<String
             description = part.description(),
             command = command,
             credentials = credentials,
-            capabilities = capabilities,
+            own_rights = own_rights,
             max_files = part.max_files(),
             part = part.name(),
         ),

@@ -1,8 +1,10 @@
 //! What `doorward serve` says about the names that lead to it: which records DNS needs, which are missing, and without a
 //! domain what there is to choose from.
 
+use super::settings::is_private;
 use doorward_control::{CertificateReport, CertificateState, Control};
 use doorward_gateway::DnsRecord;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -11,7 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) async fn explain(control: &Control, needed: &[DnsRecord]) {
     if control.site().domain.as_ref().is_none_or(|domain| domain.as_str() == "localhost") {
-        println!("\n{}", choices());
+        let own = control.own_authority().borrow().clone();
+        let ips: Vec<_> = own.iter().flat_map(|own| own.scope.addresses.iter().copied()).collect();
+        println!("\n{}", choices(&ips));
         return;
     }
     if needed.is_empty() {
@@ -46,18 +50,33 @@ fn standing(report: &CertificateReport) -> String {
         return "DNS leads here. `doorward status` shows how the certificates are doing.".to_owned();
     }
     format!(
-        "{}\nCertificates are ordered as soon as DNS says so; nothing needs to be started anew. `doorward doctor` looks again.",
+        "{}\nCertificates are ordered as soon as DNS says so; nothing needs to be started anew. Until then the\n\
+         gateway's own authority signs, and browsers warn (`doorward ca`). `doorward doctor` looks again.",
         missing.concat()
     )
 }
 
-fn choices() -> &'static str {
-    "Without a domain, browsers find no name here and warn about the certificate. The choices:\n\n\
-     \x20 1. A name of your own, or a free one that follows your address (desec.io, duckdns.org, dynv6.com):\n\
-     \x20    `doorward serve --domain NAME`, and certificates take care of themselves.\n\
-     \x20 2. A certificate for the bare public address: `addresses = [\"203.0.113.7\"]` under [certificates] in\n\
-     \x20    gateway.toml. Let's Encrypt gives them for six days at a time; port 443 must be reached from outside.\n\
-     \x20 3. Nothing: agents do not mind, and services on TCP and UDP ports work as they are."
+/// `ips`: what this machine speaks from.
+fn choices(ips: &[IpAddr]) -> String {
+    let public = ips.iter().find(|ip| ip.is_ipv4() && !is_private(**ip));
+    let address = public.map_or_else(|| "203.0.113.7".to_owned(), IpAddr::to_string);
+    let whose = if public.is_some() { "" } else { "     (your router's public address in its place)" };
+    format!(
+        "Without a domain, names end in .localhost, which other machines do not find, and browsers warn. The choices:\n\n\
+         \x20 1. A name: of your own, or a free one from a dynamic DNS service. Two records lead everything here:\n\
+         \x20      NAME A {address}  and  *.NAME CNAME NAME{whose}\n\
+         \x20    A service that gives only the one name will do: have your services listen below a path there, by\n\
+         \x20      entrances = [{{ path = {{ prefix = \"/printer1/\" }} }}]     in agent.toml\n\
+         \x20    Then: doorward serve --domain NAME     Certificates take care of themselves.\n\n\
+         \x20 2. The bare public address, from an authority that certifies addresses (RFC 8738; Let's Encrypt does, for\n\
+         \x20    six days at a time). Port 80 or 443 must be reached from outside. In gateway.toml:\n\
+         \x20      [certificates]\n\
+         \x20      addresses = [\"{address}\"]\n\
+         \x20    Services are below paths there, as with one name.\n\n\
+         \x20 3. The gateway's own authority, which signs here already. Where its root is installed, nothing warns:\n\
+         \x20      doorward ca     prints it, and says how on each system\n\n\
+         Agents mind none of this, and services on TCP and UDP ports work as they are.\n"
+    )
 }
 
 #[cfg(test)]
@@ -82,5 +101,17 @@ mod tests {
         assert_eq!(text.matches("missing: gw.net A 203.0.113.7").count(), 1, "{text}");
         let fine = CertificateReport { sets: vec![set(CertificateState::Nobody)], authorities: Vec::new() };
         assert!(standing(&fine).starts_with("DNS leads here"));
+    }
+
+    #[test]
+    fn without_a_domain_each_choice_names_the_next_step() {
+        let text = choices(&["2001:db8::7".parse().unwrap(), "192.0.2.7".parse().unwrap()]);
+        for part in
+            ["doorward serve --domain NAME", "addresses = [\"192.0.2.7\"]", "doorward ca", "prefix = \"/printer1/\""]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(120), "{widest:?}: {text}");
     }
 }

@@ -1,14 +1,13 @@
 //! New settings while the gateway runs. Everything is checked first; then it is taken over as a whole, or nothing is.
 
 use super::Running;
-use super::settings::{File, Place, ServeSettings};
+use super::settings::{Behind, File, Place, ServeSettings};
 use crate::follow::{Cause, Watch};
 use doorward_core::names::HostName;
 use doorward_core::site::Address;
 use doorward_gateway::CertificateSource;
 use jiff::Timestamp;
 use sd_notify::NotifyState;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
@@ -18,7 +17,7 @@ pub struct Source {
     directory: PathBuf,
     domain: Option<HostName>,
     addresses: Vec<Address>,
-    behind: Option<SocketAddr>,
+    behind: Option<Behind>,
 }
 
 impl Source {
@@ -37,7 +36,7 @@ impl Source {
         self
     }
 
-    pub fn with_behind(mut self, behind: Option<SocketAddr>) -> Self {
+    pub fn with_behind(mut self, behind: Option<Behind>) -> Self {
         self.behind = behind;
         self
     }
@@ -49,7 +48,7 @@ impl Source {
     fn convert(&self, arrange: impl FnOnce(File) -> File) -> anyhow::Result<ServeSettings> {
         let (mut file, text) = self.place.read()?;
         file.domain = self.domain.clone().or(file.domain);
-        file.behind = self.behind.or(file.behind);
+        file.behind = self.behind.clone().or(file.behind);
         if !self.addresses.is_empty() {
             file.addresses = Some(self.addresses.clone());
         }
@@ -65,7 +64,7 @@ impl Source {
     fn files(&self, certificate: &CertificateSource) -> Vec<PathBuf> {
         let own = [self.place.path.clone()];
         match certificate {
-            CertificateSource::Own { .. } => own.to_vec(),
+            CertificateSource::Own(_) => own.to_vec(),
             CertificateSource::Files { chain, key } => own.into_iter().chain([chain.clone(), key.clone()]).collect(),
         }
     }

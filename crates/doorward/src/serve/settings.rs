@@ -8,16 +8,14 @@ use anyhow::anyhow;
 use certificates::{CertificatesFile, Surroundings};
 use doorward_control::{SiteSettings, WebFace};
 use doorward_core::access::Networks;
-use doorward_core::certificates::is_reserved;
+use doorward_core::certificates::Scope;
 use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
-use doorward_gateway::{
-    CertificateSource, DnsRecord, EVERYWHERE, FlowSettings, GatewaySettings, Limits, needed_records,
-};
+use doorward_gateway::{CertificateSource, DnsRecord, EVERYWHERE, GatewaySettings, needed_records};
 use serde::Deserialize;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,10 +23,16 @@ use thiserror::Error;
 
 mod behind;
 mod fixed;
+mod limits;
+mod listening;
 mod place;
 
+pub use behind::Behind;
 pub use fixed::Fixed;
 use fixed::Written;
+pub use limits::LimitsFile;
+pub(super) use listening::is_private;
+use listening::{Listening, own_addresses, usual_redirect};
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,7 +49,7 @@ pub struct File {
     #[serde(default)]
     pub certificates: CertificatesFile,
     /// Where a web server in front of it reaches this gateway, by plain HTTP.
-    pub behind: Option<SocketAddr>,
+    pub behind: Option<Behind>,
     /// Proxies in front, whose forwarded headers count.
     #[serde(default)]
     pub proxies: Vec<String>,
@@ -112,21 +116,6 @@ pub struct BuiltIn {
 pub struct Ports {
     pub tcp: Option<String>,
     pub udp: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LimitsFile {
-    pub connections: Option<usize>,
-    pub connections_per_source: Option<usize>,
-    pub connections_per_port: Option<usize>,
-    pub handshakes: Option<usize>,
-    pub handshakes_per_source: Option<usize>,
-    pub requests_per_second_per_source: Option<u32>,
-    pub requests_per_second_per_service: Option<u32>,
-    pub udp_flow_idle_seconds: Option<u64>,
-    pub udp_flows_per_port: Option<usize>,
-    pub udp_flows_per_source: Option<usize>,
 }
 
 /// Everything that `serve` needs.
@@ -222,11 +211,10 @@ impl File {
     pub fn into_settings(mut self, directory: PathBuf) -> anyhow::Result<ServeSettings> {
         let mut notes = Vec::new();
         let written = Written::of(&self);
-        if let Some(behind) = self.behind {
-            self.stand_behind(behind)?;
-        }
+        let behind = self.behind.take();
+        let local = behind.as_ref().map(|behind| self.stand_behind(behind)).transpose()?.flatten();
         let Listening { https, quic } = self.listening(&mut notes);
-        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(self.domain.as_ref(), &https));
+        let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(&https, &self.listen.http));
         let ssh = self.listen.ssh.clone().unwrap_or_else(|| usual_ssh(&mut notes));
         let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone(), ssh.clone());
         let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
@@ -247,11 +235,12 @@ impl File {
             let why = format!("{operations} is not a loopback address; metrics and health stay on this machine");
             return Err(wrong("listen.operations", why));
         }
+        let tls_port = (!https.is_empty()).then_some(web_port);
         let face_port = if is_https { web_port } else { self.listen.http.first().map_or(80, SocketAddr::port) };
         let port_host = addresses.first().and_then(|address| address.endpoints().into_iter().next()).map(|e| e.host);
         let certificate = match self.certificate {
             Some(Certificate { chain, key }) => CertificateSource::Files { chain, key },
-            None => CertificateSource::Own { names: vec![domain.to_string(), format!("*.{domain}")] },
+            None => CertificateSource::Own(Scope::new(domain.clone(), self.certificates.ips_beside(&addresses))),
         };
         let around = Surroundings {
             domain: self.domain.as_ref(),
@@ -260,7 +249,7 @@ impl File {
             is_443_open: web_port == 443 && !https.is_empty(),
         };
         // Browsers apply it to all that is on the host, whatever its port (RFC 6797, 8.3).
-        let hsts = if face_port == 443 && self.behind.is_none() { self.certificates.hsts() } else { Duration::ZERO };
+        let hsts = if face_port == 443 && behind.is_none() { self.certificates.hsts() } else { Duration::ZERO };
         let issuing =
             self.certificates.issuing(around, &mut notes).map_err(|why| wrong("certificates", format!("{why:#}")))?;
         let public: Vec<_> = own_addresses().into_iter().filter(|ip| !is_private(*ip)).collect();
@@ -274,6 +263,8 @@ impl File {
             site: SiteSettings {
                 suffixes: Vec::new(),
                 kept_hosts: Vec::new(),
+                link_hosts: link_hosts(&addresses),
+                tls_port,
                 domain: Some(domain),
                 web: WebFace { is_https, port: face_port },
                 port_host,
@@ -284,6 +275,7 @@ impl File {
             gateway: GatewaySettings {
                 https,
                 http: self.listen.http,
+                local,
                 quic,
                 ssh,
                 public_port: self.listen.public_port,
@@ -294,7 +286,7 @@ impl File {
                 redirect,
                 hsts,
                 proxies,
-                is_behind: self.behind.is_some(),
+                is_behind: behind.is_some(),
                 proxy_protocol_from,
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
@@ -307,71 +299,10 @@ impl File {
             notes,
         })
     }
-
-    /// Where HTTPS and QUIC listen: 443, or high ports for those who may not open that.
-    fn listening(&self, notes: &mut Vec<String>) -> Listening {
-        let everywhere = |port| EVERYWHERE.map(|ip| SocketAddr::new(ip, port)).to_vec();
-        let needs_default = self.listen.https.is_none() || self.listen.quic.is_none();
-        let port = if needs_default && !may_open(443) {
-            notes.push(
-                "port 443 is not to be had for this user, so 8443 serves. To get 443: run as root, or \
-                 `sysctl net.ipv4.ip_unprivileged_port_start=443`, or `setcap cap_net_bind_service=+ep` on the binary"
-                    .to_owned(),
-            );
-            8443
-        } else {
-            443
-        };
-        Listening {
-            https: self.listen.https.clone().unwrap_or(everywhere(port)),
-            quic: self.listen.quic.clone().unwrap_or(everywhere(port)),
-        }
-    }
-
-    fn guess_addresses(&self, tcp: u16, quic: Option<u16>, notes: &mut Vec<String>) -> Vec<Address> {
-        let hosts: Vec<Host> = match &self.domain {
-            Some(domain) => vec![Host::Name(domain.clone())],
-            None => own_addresses().into_iter().map(Host::Ip).collect(),
-        };
-        if self.domain.is_none() {
-            let list = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            notes.push(format!(
-                "no domain was given: agents are told to dial {list}, and names end in .localhost, which only this \
-                 machine finds. `doorward serve --domain example.org` gives every service a name of its own"
-            ));
-        }
-        let same_port = quic == Some(tcp);
-        let address = |host: Host| match quic {
-            Some(_) if same_port => vec![Address::any(host, tcp)],
-            Some(quic) => vec![
-                Address::one(doorward_core::site::Carrier::Quic, host.clone(), quic),
-                Address::one(doorward_core::site::Carrier::Tls, host.clone(), tcp),
-                Address::one(doorward_core::site::Carrier::WebSocket, host, tcp),
-            ],
-            None => vec![
-                Address::one(doorward_core::site::Carrier::Tls, host.clone(), tcp),
-                Address::one(doorward_core::site::Carrier::WebSocket, host, tcp),
-            ],
-        };
-        hosts.into_iter().flat_map(address).collect()
-    }
-}
-
-struct Listening {
-    https: Vec<SocketAddr>,
-    quic: Vec<SocketAddr>,
 }
 
 fn localhost() -> HostName {
     HostName::parse("localhost").expect("a constant name")
-}
-
-/// Beside HTTPS for the world, where nobody else has port 80.
-fn usual_redirect(domain: Option<&HostName>, https: &[SocketAddr]) -> Vec<SocketAddr> {
-    let is_for_the_world = domain.is_some_and(|domain| !is_reserved(domain));
-    let ips = https.iter().filter(|address| address.port() == 443).map(SocketAddr::ip);
-    let addresses = ips.map(|ip| SocketAddr::new(ip, 80));
-    addresses.filter(|address| is_for_the_world && std::net::TcpListener::bind(address).is_ok()).collect()
 }
 
 /// A port that is often somebody else's already is no reason not to serve.
@@ -386,36 +317,16 @@ fn usual_ssh(notes: &mut Vec<String>) -> Vec<SocketAddr> {
     Vec::new()
 }
 
-fn may_open(port: u16) -> bool {
-    match std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
-        Ok(_) => true,
-        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
-    }
-}
-
-/// The addresses that this machine speaks from, as the routing table tells; no packet is sent.
-fn own_addresses() -> Vec<IpAddr> {
-    let towards = |from: &str, to: &str| {
-        let socket = UdpSocket::bind(from).ok()?;
-        socket.connect(to).ok()?;
-        socket.local_addr().ok().map(|address| address.ip())
-    };
-    // Documentation addresses (RFC 5737, RFC 3849) take the default route.
-    let found = [towards("0.0.0.0:0", "192.0.2.1:9"), towards("[::]:0", "[2001:db8::1]:9")];
-    let ips: Vec<_> = found.into_iter().flatten().collect();
-    if ips.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { ips }
-}
-
-/// Whether nobody outside can reach it.
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        // Beside the private ones those that providers share among customers (RFC 6598).
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+/// The names that agents dial.
+fn link_hosts(addresses: &[Address]) -> Vec<HostName> {
+    let hosts = addresses.iter().flat_map(Address::endpoints).filter_map(|endpoint| match endpoint.host {
+        Host::Name(name) => Some(name),
+        Host::Ip(_) => None,
+    });
+    let mut hosts: Vec<_> = hosts.collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 fn port_range(given: Option<&str>) -> Result<RangeInclusive<u16>, String> {
@@ -427,30 +338,6 @@ fn port_range(given: Option<&str>) -> Result<RangeInclusive<u16>, String> {
     match range {
         Some((first, last)) if first > 0 && first <= last => Ok(first..=last),
         Some(_) | None => Err(format!("\"{given}\" is not a range of ports: write it as \"20000-20999\"")),
-    }
-}
-
-impl LimitsFile {
-    fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        Limits {
-            connections: self.connections.unwrap_or(usual.connections),
-            connections_per_source: self.connections_per_source.unwrap_or(usual.connections_per_source),
-            connections_per_port: self.connections_per_port.unwrap_or(usual.connections_per_port),
-            handshakes: self.handshakes.unwrap_or(usual.handshakes),
-            handshakes_per_source: self.handshakes_per_source.unwrap_or(usual.handshakes_per_source),
-            requests_per_source: self.requests_per_second_per_source.unwrap_or(usual.requests_per_source),
-            requests_per_service: self.requests_per_second_per_service.unwrap_or(usual.requests_per_service),
-        }
-    }
-
-    fn flows(&self) -> FlowSettings {
-        let usual = FlowSettings::default();
-        FlowSettings {
-            idle: self.udp_flow_idle_seconds.map_or(usual.idle, Duration::from_secs),
-            per_port: self.udp_flows_per_port.unwrap_or(usual.per_port),
-            per_source: self.udp_flows_per_source.unwrap_or(usual.per_source),
-        }
     }
 }
 

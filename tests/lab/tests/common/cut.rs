@@ -2,6 +2,9 @@
 
 use doorward_agent::Service;
 use doorward_control::Protocol;
+use doorward_core::names::HostName;
+use doorward_core::service::EntranceWish;
+use doorward_lab::calls::{CallTarget, calls};
 use doorward_lab::target::{self, Target};
 use doorward_lab::visitor::{self, Ending, ending, request2};
 use doorward_lab::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
@@ -26,10 +29,13 @@ pub(crate) enum Kind {
     Stalled,
     Download2,
     Stalled2,
+    /// To a target that is spoken to in HTTP/2.
+    Call,
     Events,
     Upload,
     WebSocket,
     Tcp,
+    Tls,
     Udp,
 }
 
@@ -50,6 +56,7 @@ pub(crate) struct Held {
     visit: Visit,
     web: WebTarget,
     sockets: EchoTarget,
+    calls: CallTarget,
     sibling: TcpStream,
     /// Over the same HTTP/2 connection, to another device.
     neighbour: Option<(Incoming, LabDevice)>,
@@ -69,15 +76,17 @@ const SOON: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
         Self::Stalled2,
+        Self::Call,
         Self::Events,
         Self::Upload,
         Self::WebSocket,
         Self::Tcp,
+        Self::Tls,
         Self::Udp,
     ];
 
@@ -88,10 +97,12 @@ impl Kind {
             Self::Stalled => "stalled",
             Self::Download2 => "download2",
             Self::Stalled2 => "stalled2",
+            Self::Call => "call",
             Self::Events => "events",
             Self::Upload => "upload",
             Self::WebSocket => "live",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Udp => "udp",
         }
     }
@@ -103,24 +114,39 @@ impl Held {
     }
 
     pub(crate) async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
-        let web = web(respond).await;
+        let (web, calls) = (web(respond).await, calls().await);
         let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
         let url = match kind {
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 web.url()
             }
             Kind::WebSocket => sockets.url(),
-            Kind::Tcp => format!("tcp://{}", echo.address),
+            Kind::Call => calls.url(),
+            Kind::Tcp | Kind::Tls => format!("tcp://{}", echo.address),
             Kind::Udp => format!("udp://{}", fountain.address),
         };
-        let services = vec![service(kind.word(), &url), service("sibling", &format!("tcp://{}", echo.address))];
+        let mut services = vec![service(kind.word(), &url), service("sibling", &format!("tcp://{}", echo.address))];
+        if kind == Kind::Tls {
+            services[0].offer.entrances = vec![EntranceWish::Tls(tls_name(device_name))];
+        }
         let device = lab.device(device_name, services.clone()).await;
         let sibling = TcpStream::connect(lab.port(device_name, "sibling", Protocol::Tcp)).await.unwrap();
         let (visit, neighbour) = visit(lab, kind, device_name, &web).await;
         let targets = vec![echo, fountain];
         let device_name = device_name.to_owned();
-        let mut held =
-            Self { kind, device_name, device, services, visit, web, sockets, sibling, neighbour, _targets: targets };
+        let mut held = Self {
+            kind,
+            device_name,
+            device,
+            services,
+            visit,
+            web,
+            sockets,
+            calls,
+            sibling,
+            neighbour,
+            _targets: targets,
+        };
         assert!(held.is_alive().await, "{kind:?} runs");
         assert!(is_echoed(&mut held.sibling).await);
         held
@@ -130,7 +156,7 @@ impl Held {
     pub(crate) async fn is_alive(&mut self) -> bool {
         let mut buffer = [0; 2048];
         match &mut self.visit {
-            Visit::Raw(socket) if self.kind == Kind::Tcp => is_echoed(socket).await,
+            Visit::Raw(socket) if matches!(self.kind, Kind::Tcp | Kind::Tls) => is_echoed(socket).await,
             // Events may be rare.
             Visit::Raw(socket) if matches!(self.kind, Kind::Stalled | Kind::Events) => {
                 socket.take_error().unwrap().is_none()
@@ -157,7 +183,8 @@ impl Held {
         assert!(took < SOON, "{kind:?}: cut after {took:?}");
         assert!(Instant::now() + EARLY > since, "{kind:?}: it ended before its time");
         match kind {
-            Kind::Tcp | Kind::Udp => {}
+            Kind::Tcp | Kind::Tls | Kind::Udp => {}
+            Kind::Call => assert_eq!(self.calls.reset().await.0, "/endless", "{kind:?} at the target"),
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 assert_eq!(self.web.ending().await, Ending::Reset, "{kind:?} at the target");
@@ -238,6 +265,11 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             let neighbour = open(&format!("page-by-{device}.gw.test")).await;
             return (Visit::Stream(open(&host).await), Some((neighbour, other)));
         }
+        Kind::Call => {
+            let request = request2(&host, "/endless").body(visitor::nothing()).unwrap();
+            let answer = visitor::http2(lab.https(), &host).await.send_request(request);
+            Visit::Stream(timeout(LIMIT, answer).await.unwrap().unwrap().into_body())
+        }
         Kind::Upload => {
             let (reader, mut writer) = TcpStream::connect(lab.http()).await.unwrap().into_split();
             let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -259,6 +291,14 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             Visit::WebSocket(Box::new(websocket::open(socket, &host).await))
         }
         Kind::Tcp => Visit::Raw(TcpStream::connect(lab.port(device, "tcp", Protocol::Tcp)).await.unwrap()),
+        Kind::Tls => {
+            let mut socket = TcpStream::connect(lab.https()).await.unwrap();
+            let mut hello = visitor::hello(tls_name(device).as_str(), &[]);
+            socket.write_all(&hello).await.unwrap();
+            // The service says back what it hears.
+            socket.read_exact(&mut hello).await.unwrap();
+            Visit::Raw(socket)
+        }
         Kind::Udp => {
             let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
             socket.connect(lab.port(device, "udp", Protocol::Udp)).await.unwrap();
@@ -267,6 +307,10 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
         }
     };
     (visit, None)
+}
+
+fn tls_name(device: &str) -> HostName {
+    HostName::parse(&format!("tls-{device}.gw.test")).unwrap()
 }
 
 async fn end_of_stream(body: &mut Incoming) -> Ending {

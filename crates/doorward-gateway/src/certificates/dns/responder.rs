@@ -59,7 +59,6 @@ pub(crate) struct Responder {
 const TTL: u32 = 3600;
 /// Short, for a name is looked up before it has its record as well as after.
 const PROOF_TTL: u32 = 5;
-const MAX_UDP: usize = 1232;
 /// Answers over UDP per second, in all; a proof takes a few dozen.
 const MAX_RATE: u32 = 500;
 const MAX_TCP: usize = 64;
@@ -67,6 +66,8 @@ const TCP_LIMIT: Duration = Duration::from_secs(5);
 const MAX_QUERIES: usize = 16;
 
 impl Responder {
+    pub(crate) const MAX_UDP: usize = 1232;
+
     pub(crate) fn open(settings: &ResponderSettings, records: Arc<Records>) -> Result<Self, (SocketAddr, io::Error)> {
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for address in &settings.listen {
@@ -77,6 +78,15 @@ impl Responder {
             udp.push(socket);
         }
         Ok(Self { zone: settings.zone.clone(), server: settings.server.clone(), records, udp, tcp })
+    }
+
+    /// One that listens nowhere, with two proofs under way for this name.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn proving(zone: HostName, server: HostName, name: &HostName) -> Self {
+        let records = Arc::<Records>::default();
+        records.add(name, "one");
+        records.add(name, "two");
+        Self { zone, server, records, udp: Vec::new(), tcp: Vec::new() }
     }
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
@@ -98,14 +108,14 @@ impl Responder {
     }
 
     async fn serve_udp(self: Arc<Self>, socket: UdpSocket) {
-        let mut buffer = [0; MAX_UDP];
+        let mut buffer = [0; Self::MAX_UDP];
         let mut rate = Rate::default();
         loop {
             let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
             if !rate.admits(Instant::now()) {
                 continue;
             }
-            if let Some(answer) = self.answer(&buffer[..length], MAX_UDP) {
+            if let Some(answer) = self.answer(&buffer[..length], Self::MAX_UDP) {
                 // Whoever asked may be gone.
                 let _ = socket.send_to(&answer, from).await;
             }
@@ -141,7 +151,7 @@ impl Responder {
     }
 
     /// `None` for what is no query: two servers that answer each other's answers would never end.
-    fn answer(&self, bytes: &[u8], room: usize) -> Option<Vec<u8>> {
+    pub(crate) fn answer(&self, bytes: &[u8], room: usize) -> Option<Vec<u8>> {
         let query = Message::from_vec(bytes).ok().filter(|query| query.message_type == MessageType::Query)?;
         let mut answer = Message::response(query.id, query.op_code);
         answer.metadata.recursion_desired = query.recursion_desired;
@@ -150,7 +160,7 @@ impl Responder {
             answer.set_edns(Edns::new()).edns.as_mut()?.set_max_payload(1232);
         }
         let bytes = answer.to_vec().ok()?;
-        if bytes.len() <= room.min(query.max_payload().max(512).into()) || room > MAX_UDP {
+        if bytes.len() <= room.min(query.max_payload().max(512).into()) || room > Self::MAX_UDP {
             return Some(bytes);
         }
         answer.truncate().to_vec().ok()
@@ -246,11 +256,7 @@ mod tests {
     }
 
     fn responder() -> Responder {
-        let records = Arc::<Records>::default();
-        records.add(&host("gw.net.acme.gw.net"), "one");
-        records.add(&host("gw.net.acme.gw.net"), "two");
-        let (zone, server) = (host("acme.gw.net"), host("ns.gw.net"));
-        Responder { zone, server, records, udp: Vec::new(), tcp: Vec::new() }
+        Responder::proving(host("acme.gw.net"), host("ns.gw.net"), &host("gw.net.acme.gw.net"))
     }
 
     fn query(name: &str, kind: RecordType) -> Message {
@@ -261,7 +267,7 @@ mod tests {
     }
 
     fn ask(responder: &Responder, query: &Message) -> Message {
-        let answer = responder.answer(&query.to_vec().unwrap(), MAX_UDP).expect("an answer");
+        let answer = responder.answer(&query.to_vec().unwrap(), Responder::MAX_UDP).expect("an answer");
         let answer = Message::from_vec(&answer).unwrap();
         assert_eq!((answer.id, answer.message_type), (7, MessageType::Response));
         answer
@@ -303,9 +309,9 @@ mod tests {
         assert_eq!(ask(&responder, &update).response_code, ResponseCode::NotImp);
         let mut answer = query("acme.gw.net.", RecordType::SOA);
         answer.metadata.message_type = MessageType::Response;
-        assert!(responder.answer(&answer.to_vec().unwrap(), MAX_UDP).is_none());
-        assert!(responder.answer(b"", MAX_UDP).is_none());
-        assert!(responder.answer(&[0xff; 100], MAX_UDP).is_none());
+        assert!(responder.answer(&answer.to_vec().unwrap(), Responder::MAX_UDP).is_none());
+        assert!(responder.answer(b"", Responder::MAX_UDP).is_none());
+        assert!(responder.answer(&[0xff; 100], Responder::MAX_UDP).is_none());
     }
 
     #[test]
@@ -315,7 +321,7 @@ mod tests {
             responder.records.add(&host("gw.net.acme.gw.net"), &format!("{number:043}"));
         }
         let query = query("gw.net.acme.gw.net.", RecordType::TXT);
-        let over_udp = responder.answer(&query.to_vec().unwrap(), MAX_UDP).unwrap();
+        let over_udp = responder.answer(&query.to_vec().unwrap(), Responder::MAX_UDP).unwrap();
         assert!(over_udp.len() <= 512 && Message::from_vec(&over_udp).unwrap().truncation);
         let over_tcp = responder.answer(&query.to_vec().unwrap(), u16::MAX.into()).unwrap();
         assert_eq!(Message::from_vec(&over_tcp).unwrap().answers.len(), 32);

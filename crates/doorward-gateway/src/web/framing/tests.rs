@@ -64,6 +64,8 @@ fn a_head_that_can_be_read_in_two_ways_is_refused() {
         (Refusal::Length, "Content-Length: 18446744073709551617\r\n"),
         (Refusal::Coding, "Transfer-Encoding: gzip, chunked\r\n"),
         (Refusal::Coding, "Transfer-Encoding: chunked, chunked\r\n"),
+        (Refusal::Coding, "Transfer-Encoding: chunked, identity\r\n"),
+        (Refusal::Coding, "Transfer-Encoding:\r\n chunked\r\n"),
         (Refusal::Coding, "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
         (Refusal::Coding, "Transfer-Encoding: identity\r\n"),
         (Refusal::Coding, "Transfer-Encoding: xchunked\r\n"),
@@ -164,6 +166,14 @@ fn chunks_are_what_they_say_or_the_body_breaks() {
         let text = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{body}");
         assert_eq!(pass_in_any_pieces(text.as_bytes()).2, Some(Refusal::ChunkExtension));
     }
+}
+
+/// To RFC 9112 a quoted value may not hold a line's end either; who ends the line there reads the same chunk.
+#[test]
+fn a_chunk_extension_ends_with_its_line_whatever_quotes_say() {
+    let text = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n1;a=\"\r\nb\r\n0;\"\r\n\r\nGET");
+    let (passed, framing, refusal) = pass_in_any_pieces(text.as_bytes());
+    assert_eq!((passed.len(), framing.phase(), refusal), (text.len() - 3, Phase::Head, None));
 }
 
 #[test]

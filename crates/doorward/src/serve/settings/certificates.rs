@@ -5,6 +5,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use doorward_core::Secret;
 use doorward_core::certificates::{AuthorityTerms, is_reserved};
 use doorward_core::names::HostName;
+use doorward_core::site::{Address, Host};
 use doorward_gateway::{
     AccountBinding, AuthoritySettings, DnsSettings, HookSettings, IssuingSettings, ResponderSettings, TsigHash,
     UpdateSettings, Way,
@@ -143,6 +144,16 @@ const HSTS_DAYS: u32 = 183;
 impl CertificatesFile {
     pub fn hsts(&self) -> Duration {
         Duration::from_secs(u64::from(self.hsts_days.unwrap_or(HSTS_DAYS)) * 24 * 3600)
+    }
+
+    /// The bare addresses under which browsers may come.
+    pub fn ips_beside(&self, addresses: &[Address]) -> impl Iterator<Item = IpAddr> {
+        let endpoints = addresses.iter().flat_map(Address::endpoints);
+        let dialled = endpoints.filter_map(|endpoint| match endpoint.host {
+            Host::Ip(ip) => Some(ip),
+            Host::Name(_) => None,
+        });
+        dialled.chain(self.addresses.iter().copied()).chain(self.public.iter().copied())
     }
 
     /// `None`: nothing is ordered; why is noted where the owner may not expect it.

@@ -1,7 +1,7 @@
 //! What a running gateway cannot change: where it listens, how it orders certificates, and its built-in agent.
 
 use super::certificates::CertificatesFile;
-use super::{BuiltIn, File, Listen};
+use super::{Behind, BuiltIn, File, Listen};
 use std::net::SocketAddr;
 
 /// Those keys as the file has them.
@@ -10,7 +10,7 @@ pub(super) struct Written {
     listen: Listen,
     certificates: CertificatesFile,
     built_in: Option<BuiltIn>,
-    behind: Option<SocketAddr>,
+    behind: Option<Behind>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Written {
             listen: file.listen.clone(),
             certificates: file.certificates.clone(),
             built_in: file.built_in.clone(),
-            behind: file.behind,
+            behind: file.behind.clone(),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Fixed {
                 ..old.clone()
             },
         };
-        file.behind = *behind;
+        file.behind.clone_from(behind);
         file.certificates.clone_from(certificates);
         file.built_in.clone_from(built_in);
         (file, kept)
