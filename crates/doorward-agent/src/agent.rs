@@ -168,7 +168,10 @@ fn note_end(ended: Result<(Id, ()), JoinError>, running: &mut HashMap<Label, Run
     let task = match ended {
         Ok((task, ())) => task,
         Err(fault) => {
-            error!(%fault, "a connection ended by a mistake in Doorward; please report it");
+            // A program that ends cancels its tasks; nothing is wrong with those.
+            if fault.is_panic() {
+                error!(%fault, "a connection ended by a mistake in Doorward; please report it");
+            }
             fault.id()
         }
     };

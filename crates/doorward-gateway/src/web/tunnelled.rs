@@ -7,6 +7,7 @@ use super::{Body, breaking::VisitorSide};
 use crate::access_log;
 use crate::admit::Admitted;
 use bytes::{Bytes, BytesMut};
+use doorward_tunnel::splice::{End, Traffic};
 use doorward_tunnel::{Duplex, websocket_accept};
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -15,6 +16,7 @@ use hyper::body::Frame;
 use hyper::upgrade::OnUpgrade;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -62,22 +64,29 @@ pub(super) async fn pass(
     admitted: Admitted,
 ) {
     let _turn = connection.turns.begin();
-    let mut near = match visitor.await {
+    let upgraded = tokio::select! {
+        biased;
+        () = admitted.presence.cut() => return side.break_off(),
+        upgraded = visitor => upgraded,
+    };
+    let mut near = match upgraded {
         Ok(visitor) => UpgradedVisitor::new(visitor, side),
         Err(error) => return debug!(%error, "an upgrade came to nothing"),
     };
     let Far { uplink, downlink, upstream } = far;
-    let passed = {
+    let traffic = Traffic::default();
+    let end = {
         let (reader, writer) = tokio::io::split(&mut near);
+        let passing = both(send(reader, uplink, &traffic.up), receive(downlink, writer, &traffic.down));
         tokio::select! {
             biased;
-            () = admitted.presence.cut() => Err(io::ErrorKind::PermissionDenied.into()),
-            passed = both(send(reader, uplink), receive(downlink, writer)) => passed,
+            () = admitted.presence.cut() => End::Cut,
+            passed = passing => passed.map_or_else(End::Broken, |()| End::Finished),
         }
     };
-    match &passed {
-        Ok(()) => upstream.let_go(),
-        Err(_) => {
+    match &end {
+        End::Finished => upstream.let_go(),
+        End::Cut | End::Lingered | End::Broken(_) => {
             near.abort();
             drop(upstream);
         }
@@ -88,7 +97,9 @@ pub(super) async fn pass(
         service = admitted.service.path(),
         source = access_log::source(admitted.permit.visitor().source()),
         upgraded = true,
-        end = if passed.is_ok() { "finished" } else { "broken" },
+        up = traffic.up.load(Ordering::Relaxed),
+        down = traffic.down.load(Ordering::Relaxed),
+        end = end.word(),
     );
 }
 
@@ -109,21 +120,24 @@ async fn both(
     }
 }
 
-async fn send(mut from: impl AsyncRead + Unpin, to: mpsc::Sender<Bytes>) -> io::Result<()> {
+async fn send(mut from: impl AsyncRead + Unpin, to: mpsc::Sender<Bytes>, sent: &AtomicU64) -> io::Result<()> {
     loop {
         let mut piece = BytesMut::with_capacity(PIECE);
-        if from.read_buf(&mut piece).await? == 0 {
+        let length = from.read_buf(&mut piece).await?;
+        if length == 0 {
             return Ok(());
         }
         to.send(piece.freeze()).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        sent.fetch_add(length as u64, Ordering::Relaxed);
     }
 }
 
-async fn receive(mut from: Body, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+async fn receive(mut from: Body, mut to: impl AsyncWrite + Unpin, got: &AtomicU64) -> io::Result<()> {
     while let Some(frame) = from.frame().await {
         if let Ok(data) = frame?.into_data() {
             to.write_all(&data).await?;
             to.flush().await?;
+            got.fetch_add(data.len() as u64, Ordering::Relaxed);
         }
     }
     to.shutdown().await

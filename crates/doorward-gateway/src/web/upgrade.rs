@@ -57,7 +57,12 @@ pub(crate) async fn pass(
     admitted: Admitted,
 ) {
     let _turn = connection.turns.begin();
-    let (visitor, target) = match tokio::join!(visitor, target) {
+    let upgraded = tokio::select! {
+        biased;
+        () = admitted.presence.cut() => return side.break_off(),
+        upgraded = async { tokio::join!(visitor, target) } => upgraded,
+    };
+    let (visitor, target) = match upgraded {
         (Ok(visitor), Ok(target)) => (visitor, target),
         (visitor, target) => {
             let failed = visitor.err().or(target.err()).map(|e| e.to_string());
