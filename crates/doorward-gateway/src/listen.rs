@@ -12,6 +12,7 @@ pub(crate) mod redirect;
 pub(crate) mod socket;
 pub(crate) mod strangers;
 pub(crate) mod tcp;
+pub(crate) mod turnstile;
 pub(crate) mod udp;
 pub(crate) mod web;
 

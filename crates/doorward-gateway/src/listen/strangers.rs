@@ -4,6 +4,7 @@
 //! gives way to the newest: a visitor who means it is done long before its turn comes.
 
 use crate::listen::complaint::Complaint;
+use crate::listen::turnstile::Turnstile;
 use crate::settings::Limits;
 use arc_swap::ArcSwap;
 use doorward_core::access::canonical;
@@ -46,6 +47,7 @@ struct Tally {
 struct Held {
     count: usize,
     crowded_at: Option<Instant>,
+    turnstile: Turnstile,
 }
 
 /// A source that holds so many has no claim to our patience, for so long.
@@ -188,6 +190,12 @@ impl Tally {
     }
 }
 
+impl Held {
+    fn is_crowded(&self) -> bool {
+        self.crowded_at.is_some_and(|at| at.elapsed() < CROWDED_FOR)
+    }
+}
+
 impl Place {
     /// Whether the source of this connection held many a short while ago, or the places for all are about to run out.
     pub(crate) fn is_crowded(&self) -> bool {
@@ -195,8 +203,14 @@ impl Place {
         if counts.connections.all > self.strangers.limits.load().connections / 4 * 3 {
             return true;
         }
-        let held = counts.connections.by_source.get(&self.source);
-        held.and_then(|held| held.crowded_at).is_some_and(|at| at.elapsed() < CROWDED_FOR)
+        counts.connections.by_source.get(&self.source).is_some_and(Held::is_crowded)
+    }
+
+    /// Where those of a crowded source stand in line; `None` while it is none.
+    pub(crate) fn turnstile(&self) -> Option<Turnstile> {
+        let counts = self.strangers.counts();
+        let held = counts.connections.by_source.get(&self.source).filter(|held| held.is_crowded())?;
+        Some(held.turnstile.clone())
     }
 }
 
@@ -284,9 +298,10 @@ mod tests {
         let enter = |ip: &str| strangers.enter(ip.parse().unwrap()).unwrap().0;
         let mut held: Vec<_> = (0..CROWD).map(|_| enter("192.0.2.1")).collect();
         let other = enter("192.0.2.2");
-        assert!(!held[0].is_crowded());
+        assert!(!held[0].is_crowded() && held[0].turnstile().is_none());
         held.push(enter("192.0.2.1"));
         assert!(held[0].is_crowded() && !other.is_crowded());
+        assert!(held[0].turnstile().is_some() && other.turnstile().is_none(), "only the crowd stands in line");
         held.truncate(1);
         assert!(held[0].is_crowded(), "for a while");
         held.clear();

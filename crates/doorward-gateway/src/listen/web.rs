@@ -145,7 +145,7 @@ impl WebEntrance {
         let Some(certificate) = &self.certificate else {
             return self.speak_http(socket, connection(None, (place, handshake))).await;
         };
-        let securing = self.secure(socket, certificate.clone());
+        let securing = self.secure(socket, certificate.clone(), place.as_ref());
         let secured = pushed_out.run_until_cancelled(timeout_at(accepted + PATIENCE, securing)).await;
         match secured {
             Some(Ok(Ok(Secured::Passed(host, socket)))) => {
@@ -172,8 +172,18 @@ impl WebEntrance {
     }
 
     /// The hello tells who it is.
-    async fn secure(&self, socket: VisitorSocket, certificate: Arc<ServerConfig>) -> io::Result<Secured> {
+    async fn secure(
+        &self,
+        socket: VisitorSocket,
+        certificate: Arc<ServerConfig>,
+        place: Option<&Place>,
+    ) -> io::Result<Secured> {
         let hello = Hello::read(socket).await?;
+        // What follows is the dearest thing that a stranger can ask for.
+        let _passing = match place.and_then(Place::turnstile) {
+            Some(turnstile) => turnstile.pass(&self.tasks).await,
+            None => None,
+        };
         match self.caller(&hello) {
             Caller::Others(host) => Ok(Secured::Passed(host, hello.unread())),
             Caller::Link => Ok(Secured::Link(hello.answer(self.web.acceptor.tls_config()).await?)),

@@ -5,6 +5,7 @@ use super::turns::{Turn, Turns};
 use super::upstreams::Upstreams;
 use crate::listen::socket::Breaker;
 use crate::listen::strangers::{Handshake, Place};
+use crate::listen::turnstile::Passing;
 use crate::tasks::Tasks;
 use doorward_core::names::HostName;
 use std::net::SocketAddr;
@@ -55,6 +56,12 @@ impl VisitorConnection {
     /// Whether the visitor's source holds so many connections that this one need not be kept for it.
     pub(crate) fn is_crowded(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.is_crowded())
+    }
+
+    /// Waits for those of the same source who came before, when it is crowded.
+    pub(crate) async fn pass_turnstile(&self) -> Option<Passing> {
+        let turnstile = self.place.as_ref().and_then(|place| place.turnstile())?;
+        turnstile.pass(&self.tasks).await
     }
 
     /// A request came.

@@ -75,12 +75,13 @@ impl Web {
         if is_malformed(&request) {
             return Err(Broken::malformed());
         }
+        let passing = connection.pass_turnstile().await;
         let response = match refused(&request) {
             Some(refusal) => page::refused(request.headers(), refusal),
             None => self.respond(connection, request).await?,
         };
         turn.answered(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-        Ok(response.map(|body| InTurn::new(body, turn)))
+        Ok(response.map(|body| InTurn::new(body, turn, passing)))
     }
 
     pub(super) async fn answer(

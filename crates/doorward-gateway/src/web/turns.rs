@@ -2,6 +2,7 @@
 //! that we or the target take does not.
 
 use super::Body;
+use crate::listen::turnstile::Passing;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
@@ -208,11 +209,12 @@ impl Drop for Turn {
 pub(crate) struct InTurn {
     body: Body,
     turn: Turn,
+    _passing: Option<Passing>,
 }
 
 impl InTurn {
-    pub(crate) fn new(body: Body, turn: Turn) -> Self {
-        Self { body, turn }
+    pub(crate) fn new(body: Body, turn: Turn, passing: Option<Passing>) -> Self {
+        Self { body, turn, _passing: passing }
     }
 }
 

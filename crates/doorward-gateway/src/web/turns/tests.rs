@@ -96,7 +96,7 @@ async fn who_takes_nothing_of_an_answer_inside_http_2_is_overdue_in_a_crowd() {
     let turns = Turns::since(Instant::now());
     let piece = stream::iter([Ok(Frame::data(Bytes::from_static(b"a piece")))]);
     let body = StreamBody::new(piece.chain(stream::pending()));
-    let mut body = InTurn::new(body.boxed_unsync(), turns.begin());
+    let mut body = InTurn::new(body.boxed_unsync(), turns.begin(), None);
     assert_eq!(crowded(&turns, 100 * PATIENCE).await, None, "nobody has looked for it yet");
     assert!(body.frame().await.is_some());
     assert_eq!(crowded(&turns, PATIENCE - TICK).await, None);
