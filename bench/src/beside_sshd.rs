@@ -131,9 +131,17 @@ impl Measure {
 }
 
 fn print(all: &[Both]) {
-    println!("`ssh -R` to Doorward beside sshd (sshd = 1). Rates are medians; CPU is the server's, over all samples.\n");
-    let mut table =
-        Table::new(["cipher, measure", "rate (lowest–highest)", "rate by CPU time", "server CPU each", "doorward · sshd", "server CPU"]);
+    println!(
+        "`ssh -R` to Doorward beside sshd (sshd = 1). Rates are medians; CPU is the server's, over all samples.\n"
+    );
+    let mut table = Table::new([
+        "cipher, measure",
+        "rate (lowest–highest)",
+        "rate by CPU time",
+        "server CPU each",
+        "doorward · sshd",
+        "server CPU",
+    ]);
     for both in all {
         for (measure, pairs) in MEASURES.into_iter().zip(&both.pairs) {
             let cipher = match both.cipher {

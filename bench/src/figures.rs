@@ -118,7 +118,14 @@ mod tests {
     use super::*;
 
     fn sample(count: u64, seconds: f64, all_cpu: f64, own_cpu: f64) -> Sample {
-        Sample { count, took: Duration::from_secs_f64(seconds), turn: Duration::ZERO, all_cpu, own_cpu, server_cpu: own_cpu / 2.0 }
+        Sample {
+            count,
+            took: Duration::from_secs_f64(seconds),
+            turn: Duration::ZERO,
+            all_cpu,
+            own_cpu,
+            server_cpu: own_cpu / 2.0,
+        }
     }
 
     #[test]

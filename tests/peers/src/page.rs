@@ -34,7 +34,8 @@ impl Page {
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
             if let Some(words) = line.trim_start().strip_prefix("```") {
-                let inside: Vec<&str> = lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
+                let inside: Vec<&str> =
+                    lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
                 blocks.push_back(Block { words: words.to_owned(), text: inside.join("\n") });
             }
         }
@@ -98,7 +99,11 @@ fn home() -> String {
 pub fn equip_gateway(node: &Node) -> Result<()> {
     let data = node.folder().join("data");
     put_program(node, "sudo", "exec \"$@\"")?;
-    put_program(node, "doorward", &format!("exec '{}' \"$@\" --data '{}'", built("doorward")?.display(), data.display()))
+    put_program(
+        node,
+        "doorward",
+        &format!("exec '{}' \"$@\" --data '{}'", built("doorward")?.display(), data.display()),
+    )
 }
 
 /// `sudo`, and an empty home that is this node's alone: SSH keeps its keys there.

@@ -36,7 +36,9 @@ fn page_on(node: &Node, port: u16, says: &str) -> Result<Process> {
     let folder = node.folder().join(format!("page-{port}"));
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("index.html"), says)?;
-    let mut server = node.spawn(&Program::new("/usr/bin/python3").args(["-u", "-m", "http.server"]).args([port.to_string()]).in_folder(folder))?;
+    let mut server = node.spawn(
+        &Program::new("/usr/bin/python3").args(["-u", "-m", "http.server"]).args([port.to_string()]).in_folder(folder),
+    )?;
     server.wait_for_line("Serving HTTP", SOON)?;
     Ok(server)
 }
@@ -58,7 +60,8 @@ fn sshd_on(node: &Node, authorized: &str) -> Result<Process> {
         folder.display()
     );
     fs::write(folder.join("sshd_config"), settings)?;
-    let mut sshd = node.spawn(&Program::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).args([folder.join("sshd_config")]))?;
+    let mut sshd =
+        node.spawn(&Program::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).args([folder.join("sshd_config")]))?;
     sshd.wait_for_line("Server listening", SOON)?;
     Ok(sshd)
 }
@@ -98,7 +101,9 @@ fn public_key(node: &Node, name: &str) -> Result<String> {
 }
 
 fn make_key(node: &Node, path: &str) -> Result<()> {
-    node.run_program(&program(node, &format!("mkdir -p ~/.ssh; ssh-keygen -q -t ed25519 -N '' -f {path}")), SOON)?.ok().map(drop)
+    node.run_program(&program(node, &format!("mkdir -p ~/.ssh; ssh-keygen -q -t ed25519 -N '' -f {path}")), SOON)?
+        .ok()
+        .map(drop)
 }
 
 #[test]
@@ -175,7 +180,9 @@ fn dropbear_does_the_same(page: &mut Page, world: &World, line: &str) -> Result<
     ensure!(joined.contains("device \"router1\""), "{joined}");
     let mut offering = page.start("sh router stays", router)?;
     let allow = "sudo doorward access router1/router1 set --public";
-    until(SOON, "the router's page can be allowed", || Ok(gateway.run_program(&program(gateway, allow), SOON)?.succeeded()))?;
+    until(SOON, "the router's page can be allowed", || {
+        Ok(gateway.run_program(&program(gateway, allow), SOON)?.succeeded())
+    })?;
     shows(&world.visitor, "https://router1.example.org/", "", "the router")?;
     offering.kill()?;
 
@@ -194,7 +201,9 @@ fn dropbear_does_the_same(page: &mut Page, world: &World, line: &str) -> Result<
 fn plink_does_the_same(page: &mut Page, world: &World, fingerprint: &str) -> Result<()> {
     let (gateway, windows) = (&world.gateway, &world.other_visitor);
     let _shown = page_on(windows, 5000, "the shop")?;
-    windows.run_program(&program(windows, "puttygen -t ed25519 --new-passphrase /dev/null -o zumi01.ppk"), SOON)?.ok()?;
+    windows
+        .run_program(&program(windows, "puttygen -t ed25519 --new-passphrase /dev/null -o zumi01.ppk"), SOON)?
+        .ok()?;
     page.means("SHA256:…", fingerprint)?;
     page.means("INVITE", &another_invite(gateway, "shop")?)?;
     let joined = page.run("sh windows", windows)?;
