@@ -14,6 +14,8 @@ pub(crate) struct Sample {
     pub(crate) all_cpu: f64,
     /// CPU seconds of the tunnel's two ends.
     pub(crate) own_cpu: f64,
+    /// CPU seconds of the tunnel's public end.
+    pub(crate) server_cpu: f64,
 }
 
 impl Sample {
@@ -27,7 +29,7 @@ impl Sample {
     }
 }
 
-/// A sample through a tunnel, and one without taken right before.
+/// A sample through a tunnel, and one without (or through what it is compared with) taken right before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pair {
     pub(crate) direct: Sample,
@@ -63,6 +65,15 @@ impl Pairs {
     pub(crate) fn own_cpu_each(&self) -> f64 {
         let count: u64 = self.0.iter().map(|pair| pair.tunnel.count).sum();
         self.0.iter().map(|pair| pair.tunnel.own_cpu).sum::<f64>() / count.max(1) as f64
+    }
+
+    /// The public end's CPU seconds for one byte, connection or turn: of the tunnel, and of what it is paired with.
+    pub(crate) fn server_cpu_each(&self) -> (f64, f64) {
+        let each = |of: fn(&Pair) -> &Sample| {
+            let count: u64 = self.0.iter().map(|pair| of(pair).count).sum();
+            self.0.iter().map(|pair| of(pair).server_cpu).sum::<f64>() / count.max(1) as f64
+        };
+        (each(|pair| &pair.tunnel), each(|pair| &pair.direct))
     }
 
     pub(crate) fn per_second(&self) -> f64 {
@@ -107,7 +118,14 @@ mod tests {
     use super::*;
 
     fn sample(count: u64, seconds: f64, all_cpu: f64, own_cpu: f64) -> Sample {
-        Sample { count, took: Duration::from_secs_f64(seconds), turn: Duration::ZERO, all_cpu, own_cpu }
+        Sample {
+            count,
+            took: Duration::from_secs_f64(seconds),
+            turn: Duration::ZERO,
+            all_cpu,
+            own_cpu,
+            server_cpu: own_cpu / 2.0,
+        }
     }
 
     #[test]
@@ -126,6 +144,7 @@ mod tests {
         assert_eq!(pairs.ratio(), 0.25);
         assert_eq!(pairs.lowest_and_highest_ratio(), (0.25, 0.25));
         assert_eq!(pairs.own_cpu_each(), 0.01);
+        assert_eq!(pairs.server_cpu_each(), (0.005, 0.0));
     }
 
     #[test]

@@ -13,14 +13,18 @@ use crate::figures::median;
 use crate::process::Running;
 use crate::report::{Table, load};
 use crate::site::{Identity, Machine, Site, Tunnel, free_port};
-use crate::subjects::{Carrier, Subject, Transport};
+use crate::subjects::{Carrier, Cipher, SshServer, Subject, Transport};
 use crate::visit::{Download, PingPong};
 
 /// The name of our own subcommand that is a visitor for a while and prints one figure.
 pub(crate) const VISIT: &str = "visit";
 
-pub(crate) const SUBJECTS: [Subject; 4] =
-    [Subject::Doorward(Carrier::Quic), Subject::Doorward(Carrier::Tls), Subject::Rathole(Transport::Tls), Subject::Ssh];
+pub(crate) const SUBJECTS: [Subject; 4] = [
+    Subject::Doorward(Carrier::Quic),
+    Subject::Doorward(Carrier::Tls),
+    Subject::Rathole(Transport::Tls),
+    Subject::Ssh(SshServer::Sshd, Cipher::Aes128),
+];
 
 pub(crate) const HOW: &str = "a line with 50 ms round trip, 100 Mbit/s, a queue of 625 KiB, TCP with cubic";
 const LOSSES: [f64; 3] = [0.0, 0.005, 0.02];

@@ -1,12 +1,14 @@
 //! Doorward beside its peers and beside no tunnel at all. `cargo xtask bench` builds and starts it; README.md says
 //! how it measures and what the figures do not say.
 
+mod beside_sshd;
 mod figures;
 mod http;
 mod line;
 mod loopback;
 mod process;
 mod report;
+mod sample;
 mod site;
 mod subjects;
 mod target;
@@ -20,11 +22,14 @@ use subjects::Subject;
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
-usage: cargo xtask bench [line] [--rounds NUMBER] [subject…]
+usage: cargo xtask bench [--rounds NUMBER] [subject…]
+       cargo xtask bench line [--rounds NUMBER] [subject…]
+       cargo xtask bench sshd [--rounds NUMBER] [--processors NUMBER]
 
-Compares Doorward with its peers in pairs of samples; without `line` on one core over loopback, with it over an
-emulated line of 50 ms, 100 Mbit/s and some loss.
-subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh";
+Compares Doorward with its peers in pairs of samples; on one core over loopback, with `line` over an emulated line of
+50 ms, 100 Mbit/s and some loss. `sshd` compares `ssh -R` to Doorward with the same `ssh -R` to sshd.
+subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh doorward-ssh ssh-chacha20
+doorward-ssh-chacha20";
 
 const ROUNDS: usize = 5;
 
@@ -71,22 +76,30 @@ async fn told_to_stop() {
 
 #[derive(Debug, PartialEq)]
 struct Wish {
-    over_line: bool,
+    what: What,
     rounds: Option<usize>,
+    processors: usize,
     subjects: Vec<Subject>,
+}
+
+#[derive(Debug, PartialEq)]
+enum What {
+    Loopback,
+    Line,
+    BesideSshd,
 }
 
 impl Wish {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut wish = Self { over_line: false, rounds: None, subjects: Vec::new() };
+        let mut wish = Self { what: What::Loopback, rounds: None, processors: 1, subjects: Vec::new() };
         let mut words = arguments.iter();
+        let number = |word: Option<&String>| word.and_then(|text| text.parse().ok()).filter(|number| *number > 0);
         while let Some(word) = words.next() {
             match word.as_str() {
-                "line" => wish.over_line = true,
-                "--rounds" => {
-                    let rounds = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
-                    wish.rounds = Some(rounds.context("--rounds wants a number")?);
-                }
+                "line" => wish.what = What::Line,
+                "sshd" => wish.what = What::BesideSshd,
+                "--rounds" => wish.rounds = Some(number(words.next()).context("--rounds wants a number")?),
+                "--processors" => wish.processors = number(words.next()).context("--processors wants a number")?,
                 name => wish
                     .subjects
                     .push(Subject::named(name).with_context(|| format!("there is no subject {name:?}\n\n{USAGE}"))?),
@@ -101,21 +114,40 @@ async fn compare(wish: Wish) -> Result<()> {
     if subjects.is_empty() {
         bail!("nothing is left to measure");
     }
-    let start = Instant::now();
-    if wish.over_line {
-        report::print_circumstances(&subjects, line::HOW)?;
-        return line::run(&subjects, wish.rounds.unwrap_or(1)).await;
+    if wish.what == What::BesideSshd && subjects != beside_sshd::SUBJECTS {
+        bail!("`sshd` compares just those two, and needs both");
     }
+    let start = Instant::now();
     let rounds = wish.rounds.unwrap_or(ROUNDS);
-    report::print_circumstances(&subjects, &format!("all on one core, {rounds} rounds"))?;
-    let figures = loopback::run(&subjects, rounds).await?;
-    report::print(&figures, start.elapsed());
-    Ok(())
+    match wish.what {
+        What::Line => {
+            report::print_circumstances(&subjects, line::HOW)?;
+            line::run(&subjects, wish.rounds.unwrap_or(1)).await
+        }
+        What::BesideSshd => {
+            let how = format!("all on {} of them, {rounds} rounds", wish.processors);
+            report::print_circumstances(&subjects, &how)?;
+            beside_sshd::run(rounds, wish.processors).await?;
+            report::print_end(start.elapsed());
+            Ok(())
+        }
+        What::Loopback => {
+            report::print_circumstances(&subjects, &format!("all on one core, {rounds} rounds"))?;
+            let figures = loopback::run(&subjects, rounds).await?;
+            report::print(&figures);
+            report::print_end(start.elapsed());
+            Ok(())
+        }
+    }
 }
 
 /// The wanted subjects that are installed. The others are named.
 fn present(wish: &Wish) -> Vec<Subject> {
-    let usual: &[Subject] = if wish.over_line { &line::SUBJECTS } else { &subjects::ALL };
+    let usual: &[Subject] = match wish.what {
+        What::Line => &line::SUBJECTS,
+        What::BesideSshd => &beside_sshd::SUBJECTS,
+        What::Loopback => &subjects::USUAL,
+    };
     let wanted = if wish.subjects.is_empty() { usual } else { &wish.subjects };
     let is_present = |subject: &Subject| match subject.missing() {
         None => true,
@@ -144,8 +176,10 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         let wish = parse("line --rounds 3 ssh rathole-tls").unwrap();
-        assert_eq!((wish.over_line, wish.rounds, wish.subjects.len()), (true, Some(3), 2));
-        for bad in ["--rounds", "--rounds x", "--rounds 0", "frp", "--help"] {
+        assert_eq!((wish.what, wish.rounds, wish.subjects.len()), (What::Line, Some(3), 2));
+        let wish = parse("sshd --processors 2").unwrap();
+        assert_eq!((wish.what, wish.processors), (What::BesideSshd, 2));
+        for bad in ["--rounds", "--rounds x", "--rounds 0", "--processors 0", "frp", "--help"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

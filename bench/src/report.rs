@@ -61,12 +61,15 @@ pub(crate) fn load() -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-pub(crate) fn print(all: &[Figures], took: Duration) {
+pub(crate) fn print(all: &[Figures]) {
     print_ratios(all);
     print_medians(all);
     if all.iter().any(|figures| !figures.pages.0.is_empty()) {
         print_pages(all);
     }
+}
+
+pub(crate) fn print_end(took: Duration) {
     println!("Load at the end {}; {:.0} s.", load(), took.as_secs_f64());
 }
 

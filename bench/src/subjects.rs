@@ -15,7 +15,22 @@ use crate::site::{Site, Tunnel};
 pub(crate) enum Subject {
     Doorward(Carrier),
     Rathole(Transport),
-    Ssh,
+    /// OpenSSH's client, to either server.
+    Ssh(SshServer, Cipher),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SshServer {
+    Sshd,
+    Doorward,
+}
+
+/// What the client is told to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cipher {
+    /// What OpenSSH's client takes by itself.
+    ChaCha20,
+    Aes128,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +46,20 @@ pub(crate) enum Transport {
     Noise,
 }
 
-pub(crate) const ALL: [Subject; 6] = [
+pub(crate) const ALL: [Subject; 9] = [
     Subject::Doorward(Carrier::Quic),
     Subject::Doorward(Carrier::Tls),
     Subject::Rathole(Transport::Tcp),
     Subject::Rathole(Transport::Tls),
     Subject::Rathole(Transport::Noise),
-    Subject::Ssh,
+    Subject::Ssh(SshServer::Sshd, Cipher::Aes128),
+    Subject::Ssh(SshServer::Doorward, Cipher::Aes128),
+    Subject::Ssh(SshServer::Sshd, Cipher::ChaCha20),
+    Subject::Ssh(SshServer::Doorward, Cipher::ChaCha20),
 ];
+
+/// What is compared if nothing is said.
+pub(crate) const USUAL: [Subject; 7] = [ALL[0], ALL[1], ALL[2], ALL[3], ALL[4], ALL[5], ALL[6]];
 
 impl Subject {
     pub(crate) fn name(self) -> &'static str {
@@ -48,7 +69,10 @@ impl Subject {
             Self::Rathole(Transport::Tcp) => "rathole-tcp",
             Self::Rathole(Transport::Tls) => "rathole-tls",
             Self::Rathole(Transport::Noise) => "rathole-noise",
-            Self::Ssh => "ssh",
+            Self::Ssh(SshServer::Sshd, Cipher::Aes128) => "ssh",
+            Self::Ssh(SshServer::Doorward, Cipher::Aes128) => "doorward-ssh",
+            Self::Ssh(SshServer::Sshd, Cipher::ChaCha20) => "ssh-chacha20",
+            Self::Ssh(SshServer::Doorward, Cipher::ChaCha20) => "doorward-ssh-chacha20",
         }
     }
 
@@ -64,7 +88,10 @@ impl Subject {
             Self::Rathole(Transport::Tcp) => "rathole tcp (plaintext)",
             Self::Rathole(Transport::Tls) => "rathole tls",
             Self::Rathole(Transport::Noise) => "rathole noise",
-            Self::Ssh => "`ssh -R` aes128-gcm",
+            Self::Ssh(SshServer::Sshd, Cipher::Aes128) => "`ssh -R` aes128-gcm",
+            Self::Ssh(SshServer::Doorward, Cipher::Aes128) => "`ssh -R` aes128-gcm to doorward",
+            Self::Ssh(SshServer::Sshd, Cipher::ChaCha20) => "`ssh -R` chacha20-poly1305",
+            Self::Ssh(SshServer::Doorward, Cipher::ChaCha20) => "`ssh -R` chacha20-poly1305 to doorward",
         }
     }
 
@@ -76,7 +103,10 @@ impl Subject {
                 (&["rathole", "openssl"], "cargo install rathole --version 0.5.0; apt-get install openssl")
             }
             Self::Rathole(_) => (&["rathole"], "cargo install rathole --version 0.5.0"),
-            Self::Ssh => (&["ssh", "sshd", "ssh-keygen"], "apt-get install openssh-server openssh-client"),
+            Self::Ssh(SshServer::Sshd, _) => {
+                (&["ssh", "sshd", "ssh-keygen"], "apt-get install openssh-server openssh-client")
+            }
+            Self::Ssh(SshServer::Doorward, _) => (&["ssh", "ssh-keygen"], "apt-get install openssh-client"),
         };
         programs.iter().any(|program| find(program).is_none()).then_some(remedy)
     }
@@ -86,7 +116,8 @@ impl Subject {
         match self {
             Self::Doorward(_) => doorward::version(),
             Self::Rathole(_) => rathole::version(),
-            Self::Ssh => ssh::version(),
+            Self::Ssh(SshServer::Sshd, _) => ssh::version(),
+            Self::Ssh(SshServer::Doorward, _) => Ok(format!("{}, {}", doorward::version()?, ssh::version()?)),
         }
     }
 
@@ -94,7 +125,8 @@ impl Subject {
         match self {
             Self::Doorward(carrier) => doorward::start(site, carrier, self.name()).await,
             Self::Rathole(transport) => rathole::start(site, transport, self.name()),
-            Self::Ssh => ssh::start(site).await,
+            Self::Ssh(SshServer::Sshd, cipher) => ssh::to_sshd(site, cipher, self.name()).await,
+            Self::Ssh(SshServer::Doorward, cipher) => ssh::to_doorward(site, cipher, self.name()).await,
         }
     }
 }

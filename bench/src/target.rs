@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `E` | every further byte comes back |
 //! | `S` | bytes are sent until the visitor goes |
+//! | `K` | bytes are taken; for every [`TAKEN`] of them one comes back |
 //! | `G` | it is a GET: every request is answered with [`PAGE`] bytes |
 
 use std::io;
@@ -15,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const ECHO: u8 = b'E';
 pub(crate) const SOURCE: u8 = b'S';
+pub(crate) const SINK: u8 = b'K';
+pub(crate) const TAKEN: usize = 256 * 1024;
 const GET: u8 = b'G';
 
 /// The size of the page that every GET is answered with.
@@ -38,6 +41,7 @@ async fn serve(mut socket: TcpStream) -> io::Result<()> {
     match socket.read_u8().await? {
         ECHO => echo(socket).await,
         SOURCE => send(socket).await,
+        SINK => take(socket).await,
         GET => answer(socket).await,
         _ => Ok(()),
     }
@@ -57,6 +61,20 @@ async fn send(mut socket: TcpStream) -> io::Result<()> {
     let chunk = vec![0; CHUNK];
     loop {
         socket.write_all(&chunk).await?;
+    }
+}
+
+async fn take(mut socket: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    let mut taken = 0;
+    loop {
+        match socket.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => taken += n,
+        }
+        let answers = vec![b'.'; taken / TAKEN];
+        taken %= TAKEN;
+        socket.write_all(&answers).await?;
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::target::{ECHO, SOURCE};
+use crate::target::{ECHO, SINK, SOURCE, TAKEN};
 
 /// For any single answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,6 +89,68 @@ async fn read_until(mut stream: TcpStream, deadline: Instant, total: Arc<AtomicU
         };
     }
     Ok(stream)
+}
+
+/// Streams that the target takes.
+pub(crate) struct Upload {
+    streams: Vec<TcpStream>,
+}
+
+impl Upload {
+    /// Opens the streams and waits until each has carried something.
+    pub(crate) async fn open(at: SocketAddr, streams: usize) -> Result<Self> {
+        let mut opened = Vec::new();
+        for _ in 0..streams {
+            opened.push(open(at, &[SINK]).await?);
+        }
+        let first = vec![0; TAKEN];
+        for stream in &mut opened {
+            let carrying = async {
+                stream.write_all(&first).await?;
+                stream.read_u8().await
+            };
+            timeout(PATIENCE, carrying).await.context("nothing was taken")??;
+        }
+        Ok(Self { streams: opened })
+    }
+
+    /// Writes on all streams for this long. What the target has said it took counts.
+    pub(crate) async fn write_for(&mut self, length: Duration) -> Result<Count> {
+        let start = Instant::now();
+        let total = Arc::new(AtomicU64::new(0));
+        let mut writers = JoinSet::new();
+        for stream in self.streams.drain(..) {
+            writers.spawn(write_until(stream, start + length, total.clone()));
+        }
+        while let Some(done) = writers.join_next().await {
+            done??;
+        }
+        Ok(Count { count: total.load(Ordering::Relaxed), took: start.elapsed() })
+    }
+}
+
+async fn write_until(stream: TcpStream, deadline: Instant, total: Arc<AtomicU64>) -> io::Result<()> {
+    let (mut from, mut to) = stream.into_split();
+    let counting = async {
+        let mut answers = [0; 1024];
+        loop {
+            match from.read(&mut answers).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => total.fetch_add((n * TAKEN) as u64, Ordering::Relaxed),
+            };
+        }
+    };
+    let chunk = vec![0; CHUNK];
+    let writing = async {
+        loop {
+            to.write_all(&chunk).await?;
+        }
+    };
+    tokio::select! {
+        error = counting => error,
+        error = writing => error,
+        () = tokio::time::sleep_until(deadline) => Ok(()),
+    }
 }
 
 /// One connection on which one byte goes to and fro.

@@ -125,6 +125,17 @@ impl Presence {
         });
     }
 
+    /// The same link from another address: it stands since when it stood.
+    pub fn comes_from(&self, device: DeviceId, link: LinkId, from: IpAddr) {
+        self.update(|world| {
+            let Some(presence) = world.devices.get_mut(&device) else { return };
+            match &mut presence.link {
+                LinkState::Online { id, source, .. } if *id == link => *source = from,
+                LinkState::Online { .. } | LinkState::Offline { .. } => {}
+            }
+        });
+    }
+
     /// Says whether the device went offline by it: not if another link stands meanwhile.
     pub fn left(&self, device: DeviceId, link: LinkId, now: Timestamp) -> bool {
         let went = self.update(|world| {

@@ -2,9 +2,13 @@
 
 kernel.py start URL          prints the id of a new kernel
 kernel.py run URL ID CODE    runs CODE in it and prints what it printed
+
+VISITOR=user:password in the environment: what the gateway asks for.
 """
 
+import base64
 import json
+import os
 import ssl
 import sys
 import urllib.request
@@ -16,12 +20,15 @@ UNVERIFIED = ssl.create_default_context()
 UNVERIFIED.check_hostname = False
 UNVERIFIED.verify_mode = ssl.CERT_NONE
 LIMIT = 20
+VISITOR = os.environ.get("VISITOR")
+BASIC = {"Authorization": "Basic " + base64.b64encode(VISITOR.encode()).decode()} if VISITOR else {}
 
 
 def start(url):
     # As a browser does it: the page first, for its cookie, which then proves that the request is from the same site.
     cookies = urllib.request.HTTPCookieProcessor()
     opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=UNVERIFIED), cookies)
+    opener.addheaders += BASIC.items()
     opener.open(url + "tree", timeout=LIMIT).read()
     token = next((c.value for c in cookies.cookiejar if c.name == "_xsrf"), "")
     host = url.split("//", 1)[1].split("/", 1)[0]
@@ -35,7 +42,11 @@ def run(url, kernel, code):
     address = url.replace("https://", "wss://") + f"api/kernels/{kernel}/channels?session_id={uuid.uuid4().hex}"
     host = url.split("//", 1)[1].split("/", 1)[0]
     socket = websocket.create_connection(
-        address, timeout=LIMIT, origin=f"https://{host}", sslopt={"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+        address,
+        timeout=LIMIT,
+        origin=f"https://{host}",
+        header=BASIC,
+        sslopt={"cert_reqs": ssl.CERT_NONE, "check_hostname": False},
     )
     asked = uuid.uuid4().hex
     header = {"msg_id": asked, "msg_type": "execute_request", "username": "v", "session": uuid.uuid4().hex, "version": "5.3"}

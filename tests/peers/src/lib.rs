@@ -1,6 +1,7 @@
 //! What the tests with real software share: a Doorward site in a world of its own.
 
 pub mod browser;
+pub mod page;
 
 use anyhow::{Context, Result, ensure};
 use doorward_world::{Node, Process, Program, World, built, until};

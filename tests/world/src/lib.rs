@@ -82,4 +82,6 @@ pub const PACKAGES: &[&str] = &[
     "nginx",
     "caddy",
     "tinyproxy",
+    "openssh-client",
+    "openssh-server",
 ];

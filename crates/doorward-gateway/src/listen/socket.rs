@@ -4,11 +4,12 @@
 use doorward_tunnel::{Duplex, keep_alive, tune_tcp};
 use socket2::SockRef;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// What the kernel may hold of an answer beyond what is on its way: a visitor who takes nothing costs little, and shows
@@ -42,6 +43,21 @@ impl VisitorSocket {
         if let Socket::Tcp(socket) = &*self.0 {
             // Without it the kernel holds megabytes for the slow; nothing else differs.
             let _ = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT);
+        }
+    }
+
+    /// Fills one after the other, with one system call; how much came in all.
+    pub(crate) fn poll_read_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [io::IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
         }
     }
 
@@ -84,6 +100,21 @@ impl Socket {
             Self::Tcp(socket) => socket.try_read(buf),
             Self::Local(socket) => socket.try_read(buf),
         }
+    }
+
+    /// What did not fill all of the buffers has emptied the socket: it is not asked again before more is announced.
+    fn try_read_vectored(&self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        let most: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mut read = 0;
+        let mut once = |fd: BorrowedFd<'_>| {
+            read = rustix::io::readv(fd, bufs)?;
+            if read == 0 || read == most { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        };
+        let tried = match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, || once(socket.as_fd())),
+            Self::Local(socket) => socket.try_io(Interest::READABLE, || once(socket.as_fd())),
+        };
+        if read > 0 { Ok(read) } else { tried.map(|()| 0) }
     }
 
     fn try_write(&self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {

@@ -45,6 +45,8 @@ impl Leaving {
             link.remove(self.number, |_| true);
             if self.room.reception.links.release_ssh(&link) {
                 self.room.left(link.device, &link);
+            } else {
+                self.room.comes_from(&link);
             }
         }
     }

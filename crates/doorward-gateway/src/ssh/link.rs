@@ -81,6 +81,15 @@ impl SshLink {
         held.push(forward);
     }
 
+    /// Ports of the gateway's choice have no name of their own: `tcp`, then `tcp-2`, in the order one connection asks.
+    pub(crate) fn free_name(&self, name: Label, connection: u64) -> Label {
+        let table = self.table();
+        let is_taken =
+            |name: &Label| table.get(name).into_iter().flatten().any(|forward| forward.connection.number == connection);
+        let numbered = (2..=MAX_CHANNELS).filter_map(|number| Label::parse(&format!("{name}-{number}")).ok());
+        std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
+    }
+
     pub(crate) fn set_port(&self, name: &Label, connection: u64, port: u32) {
         let mut table = self.table();
         let mine = table.get_mut(name).into_iter().flatten().find(|held| held.connection.number == connection);
@@ -111,6 +120,13 @@ impl SshLink {
         let table = self.table();
         let mine = |held: &Vec<Forward>| held.iter().find(|forward| forward.connection.number == connection).cloned();
         table.values().filter_map(mine).collect()
+    }
+
+    /// Where the newest connection comes from.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        let table = self.table();
+        let newest = table.values().flatten().max_by_key(|forward| forward.connection.number);
+        newest.map(|forward| forward.connection.source)
     }
 
     /// The connections of all forwards.

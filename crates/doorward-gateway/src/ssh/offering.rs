@@ -36,7 +36,10 @@ impl Room {
                 device.name
             ));
         }
-        let Asked { wanted, host, port } = asked;
+        let Asked { mut wanted, host, port } = asked;
+        if let (Shape::Port(0), Some(link)) = (wanted.shape, self.reception.links.ssh_link(device.id)) {
+            wanted.service = link.free_name(wanted.service, connection.number);
+        }
         let offer = offer(&wanted, self.admission.control.site().domain.as_ref());
         let forward = Forward { offer, host, port, connection: connection.clone() };
         let link = self.reception.links.add_forward(device.id, forward);
@@ -45,7 +48,9 @@ impl Room {
         match outcome {
             Ok(offered) => {
                 link.set_port(&wanted.service, connection.number, offered.port);
-                if !link.is_announced.swap(true, Ordering::Relaxed) {
+                if link.is_announced.swap(true, Ordering::Relaxed) {
+                    self.comes_from(&link);
+                } else {
                     self.arrived(device, &link, connection.source);
                 }
                 debug!(device = %device.name, service = %wanted.service, "offered by SSH");
@@ -180,6 +185,13 @@ impl Room {
         self.admission.control.presence().arrived(seen, Timestamp::now());
         info!(device = %device.name, carrier = "ssh", "the device is online");
         metrics::gauge!("doorward_links").set(self.reception.links.count() as f64);
+    }
+
+    /// Connections of the link came or went, and the device may be somewhere else now.
+    pub(super) fn comes_from(&self, link: &super::link::SshLink) {
+        if let Some(source) = link.source() {
+            self.admission.control.presence().comes_from(link.device, doorward_control::LinkId(link.number), source);
+        }
     }
 
     pub(super) fn left(&self, device: doorward_core::DeviceId, link: &super::link::SshLink) {

@@ -6,7 +6,7 @@ use crate::listen::socket::{Breaker, VisitorSocket};
 use doorward_tunnel::Duplex;
 use futures_util::task::AtomicWaker;
 use russh::ChannelId;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,10 @@ const HOLD: Duration = Duration::from_millis(50);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A lone refill is far smaller. Anything larger carries something else, which must not wait.
 const LONE_REFILL: usize = 128;
+
+/// russh asks for four bytes, then for the rest of a packet. What it asks for goes straight to it, and with the same
+/// system call so much of what follows is read ahead: the next four bytes, and all of small packets.
+const AHEAD: usize = 4096;
 
 /// What the transport and those above it have in common.
 pub(crate) struct Shared {
@@ -36,8 +40,16 @@ pub(crate) struct Shared {
 pub(crate) struct Wire {
     socket: VisitorSocket,
     shared: Arc<Shared>,
+    ahead: Ahead,
     held: Vec<u8>,
     held_until: Pin<Box<Sleep>>,
+}
+
+/// What was read and not asked for yet.
+struct Ahead {
+    bytes: Box<[u8; AHEAD]>,
+    taken: usize,
+    filled: usize,
 }
 
 impl Shared {
@@ -102,7 +114,8 @@ impl Wire {
             breaker: socket.breaker(),
         });
         let held_until = Box::pin(sleep_until(Instant::now()));
-        (Self { socket, shared: shared.clone(), held: Vec::new(), held_until }, shared)
+        let ahead = Ahead { bytes: Box::new([0; AHEAD]), taken: 0, filled: 0 };
+        (Self { socket, shared: shared.clone(), ahead, held: Vec::new(), held_until }, shared)
     }
 
     fn hold(&mut self, bytes: &[u8]) {
@@ -131,6 +144,34 @@ impl Wire {
     }
 }
 
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.taken == self.filled
+    }
+
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = buf.remaining().min(self.filled - self.taken);
+        buf.put_slice(&self.bytes[self.taken..self.taken + count]);
+        self.taken += count;
+    }
+
+    /// Fills the buffer, then itself, which is empty. How much was heard.
+    fn poll_fill(
+        &mut self,
+        socket: &VisitorSocket,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let wanted = buf.initialize_unfilled();
+        let most = wanted.len();
+        let mut parts = [IoSliceMut::new(wanted), IoSliceMut::new(&mut self.bytes[..])];
+        let heard = ready!(socket.poll_read_vectored(cx, &mut parts))?;
+        buf.advance(heard.min(most));
+        (self.taken, self.filled) = (0, heard.saturating_sub(most));
+        Poll::Ready(Ok(heard))
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.held.is_empty() {
@@ -142,9 +183,13 @@ impl AsyncRead for Wire {
                 return Poll::Ready(Err(error));
             }
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        self.shared.heard.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        let Self { socket, shared, ahead, .. } = &mut *self;
+        if ahead.is_empty() {
+            let heard = ready!(ahead.poll_fill(socket, cx, buf))?;
+            shared.heard.fetch_add(heard as u64, Ordering::Relaxed);
+        } else {
+            ahead.give(buf);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -173,5 +218,37 @@ impl AsyncWrite for Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         self.socket.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn what_was_read_ahead_comes_in_order_whatever_is_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut wire, shared) = Wire::new(VisitorSocket::new(listener.accept().await.unwrap().0));
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|n| (n.wrapping_mul(n) / 7) as u8).collect();
+        let (all, mut got) = (sent.clone(), Vec::new());
+        let sending = tokio::spawn(async move {
+            // In pieces that fit nothing, then the end.
+            for piece in all.chunks(7919) {
+                client.write_all(piece).await.unwrap();
+            }
+        });
+        for size in [4, 35_000, 1, AHEAD, AHEAD + 1, AHEAD - 1].into_iter().cycle() {
+            let mut buffer = vec![0; size];
+            match wire.read(&mut buffer).await.unwrap() {
+                0 => break,
+                n => got.extend_from_slice(&buffer[..n]),
+            }
+        }
+        sending.await.unwrap();
+        assert!(got == sent, "{} bytes of {}", got.len(), sent.len());
+        assert_eq!(shared.heard(), sent.len() as u64);
     }
 }
