@@ -82,6 +82,8 @@ fn the_limits_that_the_page_names_are_those_that_hold() {
         ("requests-per-second-per-service", usize::try_from(limits.requests_per_service).unwrap()),
         ("visits-per-service", limits.visits_per_service),
         ("visits-per-source", limits.visits_per_source),
+        ("ssh-connections-per-identity", limits.ssh_connections_per_identity),
+        ("ssh-channels-per-identity", limits.ssh_channels_per_identity),
         ("udp-flow-idle-seconds", usize::try_from(flows.idle.as_secs()).unwrap()),
         ("udp-flows-per-port", flows.per_port),
         ("udp-flows-per-source", flows.per_source),

@@ -5,6 +5,7 @@
 
 use crate::listen::complaint::Complaint;
 use crate::settings::Limits;
+use crate::ssh::Share;
 use arc_swap::ArcSwap;
 use doorward_core::access::canonical;
 use std::collections::{BTreeMap, HashMap};
@@ -79,6 +80,12 @@ impl Strangers {
     /// How many may visit one port, or one name for TLS.
     pub(crate) fn connections_per_port(&self) -> usize {
         self.limits.load().connections_per_port
+    }
+
+    /// What one device or person may hold by SSH.
+    pub(crate) fn ssh_share(&self) -> Share {
+        let limits = self.limits.load();
+        Share { connections: limits.ssh_connections_per_identity, channels: limits.ssh_channels_per_identity }
     }
 
     /// A place for a connection and one for its handshake, or `None` where there is none for this source.

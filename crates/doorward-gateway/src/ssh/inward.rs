@@ -3,6 +3,7 @@
 
 use super::Room;
 use super::pipe::Channels;
+use super::places::ChannelPlace;
 use crate::access_log;
 use crate::admit::Admitted;
 use crate::live::Way;
@@ -19,7 +20,6 @@ use russh::{Channel, ChannelOpenFailure};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::info;
 
 /// A channel that a client asks for, with all that it needs to stand.
@@ -29,7 +29,7 @@ pub(super) struct Asking {
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
     pub(super) channels: Channels,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: ChannelPlace,
 }
 
 impl Room {

@@ -2,6 +2,7 @@
 //! asked for it; when that ends, to the one before.
 
 use super::pipe::{ChannelPipe, Channels};
+use super::places::Places;
 use super::terminal::Line;
 use super::wire::Shared;
 use doorward_core::DeviceId;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -57,7 +58,7 @@ pub(crate) struct Opener {
     pub(crate) handle: Handle,
     pub(crate) channels: Channels,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) places: Places,
     pub(crate) terminals: mpsc::Sender<Line>,
 }
 
@@ -136,7 +137,7 @@ impl SshLink {
 impl Forward {
     async fn open(&self, request: &OpenRequest) -> Result<ChannelPipe, OpenError> {
         let fail = |hop| Err(OpenError::new(hop));
-        let Ok(place) = self.connection.room.clone().try_acquire_owned() else { return fail(HopFailure::Busy) };
+        let Some(place) = self.connection.places.take() else { return fail(HopFailure::Busy) };
         if self.connection.shared.waiting() > MAX_WAITING {
             return fail(HopFailure::Busy);
         }

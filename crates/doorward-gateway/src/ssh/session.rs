@@ -1,9 +1,10 @@
 //! One SSH connection: who it is, and what comes of what is asked. What may be asked is decided in `core::ssh`.
 
 use super::leaving::Leaving;
-use super::link::{MAX_CHANNELS, Opener};
+use super::link::Opener;
 use super::offering::Asked;
 use super::pipe::{ChannelPipe, Channels};
+use super::places::Places;
 use super::queue::Queues;
 use super::terminal::{Line, Terminal};
 use super::wire::Shared;
@@ -20,7 +21,7 @@ use russh::server::Session;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info};
 
 /// How far a client has come.
@@ -28,7 +29,8 @@ use tracing::{debug, info};
 pub(super) enum Known {
     /// Nobody that is known here, or not yet.
     Nothing,
-    Somebody,
+    /// `until`: as long as a certificate says.
+    Somebody { until: Option<Timestamp> },
 }
 
 pub(super) struct SshSession {
@@ -38,12 +40,14 @@ pub(super) struct SshSession {
     pub(super) peer: SocketAddr,
     pub(super) number: u64,
     pub(super) known: watch::Sender<Known>,
-    /// By the key that was proved.
+    /// By the key or certificate that was proved.
     pub(super) who: Who,
     pub(super) user: String,
     /// The first key that the client offered and nobody knows.
     pub(super) offered: Option<PublicKey>,
-    pub(super) places: Arc<Semaphore>,
+    /// Why a credential that is known, or was, did not let in.
+    pub(super) refusal: Option<String>,
+    pub(super) places: Places,
     pub(super) leaving: Leaving,
     pub(super) terminals: mpsc::Sender<Line>,
     pub(super) news: Option<mpsc::Receiver<Line>>,
@@ -90,7 +94,8 @@ impl SshSession {
             who: Who::Guest,
             user: String::new(),
             offered: None,
-            places: Arc::new(Semaphore::new(MAX_CHANNELS)),
+            refusal: None,
+            places: Places::new(),
             leaving,
             terminals,
             news: Some(news),
@@ -142,7 +147,7 @@ impl SshSession {
             handle: session.handle(),
             channels: self.channels.clone(),
             shared: self.shared.clone(),
-            room: self.places.clone(),
+            places: self.places.clone(),
             terminals: self.terminals.clone(),
         }
     }
