@@ -14,6 +14,7 @@ mod pipe;
 mod places;
 mod proving;
 mod queue;
+mod refusing;
 mod session;
 mod terminal;
 mod window;

@@ -5,7 +5,7 @@ use doorward_control::{Device, KeyFingerprint};
 use doorward_core::access::{Visitor, decide};
 use doorward_core::names::Label;
 use doorward_core::service::{ServiceKind, Standing};
-use doorward_core::ssh::Identity;
+use doorward_core::ssh::{Identity, PublicKey};
 use jiff::Timestamp;
 use std::fmt::Write;
 
@@ -23,10 +23,14 @@ impl Room {
     }
 }
 
-pub(super) fn guest(room: &Room, offered: Option<KeyFingerprint>) -> String {
+/// `refusal`: why a key or certificate that is known, or was, did not let in.
+pub(super) fn guest(room: &Room, offered: Option<&PublicKey>, refusal: Option<&str>) -> String {
+    if let Some(refusal) = refusal {
+        return format!("You were not let in: {refusal}.\n");
+    }
     let key = offered.map_or_else(
         || "Your client offered no key (`ssh-keygen -t ed25519` makes one).".to_owned(),
-        |fingerprint| format!("This gateway does not know your key {fingerprint}."),
+        |key| format!("This gateway does not know your key {}.", KeyFingerprint::of(key)),
     );
     format!(
         "{key}\n\nWith an invite (`doorward invite` on the gateway makes one) it becomes a device's:\n\n  {} join INVITE\n",
@@ -51,10 +55,17 @@ pub(super) fn visit(service: &Label) -> String {
 }
 
 /// What somebody may get to now, with the lines to copy.
-pub(super) fn reach(room: &Room, identity: &Identity, visitor: &Visitor, said: &str) -> String {
+pub(super) fn reach(
+    room: &Room,
+    identity: &Identity,
+    until: Option<Timestamp>,
+    visitor: &Visitor,
+    said: &str,
+) -> String {
+    let by = until.map(|until| format!(", by a certificate until {}", until.strftime("%F %H:%M:%S UTC")));
     let mut text = match identity {
         Identity::Device(name) => format!("You are device \"{name}\".\n"),
-        Identity::Person(name) => format!("You are {name}.\n"),
+        Identity::Person(name) => format!("You are {name}{}.\n", by.unwrap_or_default()),
         Identity::Guest => String::new(),
     };
     text += said;

@@ -1,6 +1,6 @@
 //! What russh tells of a connection, in its words.
 
-use super::inward::Asking;
+use super::inward::{Asking, prohibited};
 use super::session::{SessionChannel, SshSession};
 use doorward_core::audit::Deed;
 use doorward_core::ssh::{Destination, Meaning, PublicKey, Refusal, Request};
@@ -63,13 +63,12 @@ impl Handler for SshSession {
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
-        session: &mut Session,
+        _: &mut Session,
     ) -> Result<(), russh::Error> {
         let destination: Destination = match self.meaning(Request::Direct { host, port }) {
             Meaning::Reach(destination) => destination,
             Meaning::Refuse(why) => {
-                let _ = session.debug(true, &why.to_string(), "en");
-                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+                reply.reject(prohibited(&why.to_string())).await;
                 return Ok(());
             }
             Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show => return Ok(()),

@@ -153,7 +153,7 @@ impl SshSession {
     }
 
     /// In the terminal if there is one, and with `ssh -v` in any case.
-    fn tell(&mut self, text: String, session: &mut Session) {
+    pub(super) fn tell(&mut self, text: String, session: &mut Session) {
         let _ = session.debug(true, &text, "en");
         if self.news.is_some() {
             if self.said.len() < MOST_SAID {
@@ -169,7 +169,7 @@ impl SshSession {
         let wanted = match self.meaning(Request::Forward { host, port: *port }) {
             Meaning::Offer(wanted) => wanted,
             Meaning::Refuse(why) => {
-                self.tell(format!("-R {host}:{port} is refused: {why}"), session);
+                self.refuse_forward(host, *port, &why.to_string(), session).await;
                 return false;
             }
             Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show => return false,
@@ -190,7 +190,7 @@ impl SshSession {
             }
             Err(why) => {
                 info!(device = %device.name, why, "a forward by SSH was refused");
-                self.tell(format!("-R {host}:{port} is refused: {why}"), session);
+                self.refuse_forward(host, *port, &why, session).await;
                 false
             }
         }
@@ -257,11 +257,19 @@ impl SshSession {
 
     fn summary(&self) -> String {
         match &self.who {
-            Who::Guest => greeting::guest(&self.room, self.offered.as_ref().map(KeyFingerprint::of)),
+            Who::Guest => greeting::guest(&self.room, self.offered.as_ref(), self.refusal.as_deref()),
             Who::Device(_) if self.leaving.has_links() => greeting::offers(&self.said),
             Who::Device(_) | Who::Person(_) => {
-                greeting::reach(&self.room, &self.identity(), &self.visitor(), &self.said)
+                greeting::reach(&self.room, &self.identity(), self.until(), &self.visitor(), &self.said)
             }
+        }
+    }
+
+    /// When its certificate ends, if it came by one.
+    fn until(&self) -> Option<Timestamp> {
+        match *self.known.borrow() {
+            Known::Nothing => None,
+            Known::Somebody { until } => until,
         }
     }
 
