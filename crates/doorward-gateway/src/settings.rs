@@ -74,6 +74,8 @@ pub struct Limits {
     /// SSH connections of one device or person at once, by however many keys, and the channels of all these together.
     pub ssh_connections_per_identity: usize,
     pub ssh_channels_per_identity: usize,
+    /// New SSH connections of one source; ten times as many may come at once. Zero: any.
+    pub ssh_connections_per_second: u32,
 }
 
 impl Default for Limits {
@@ -90,6 +92,7 @@ impl Default for Limits {
             visits_per_source: 512,
             ssh_connections_per_identity: 64,
             ssh_channels_per_identity: 2_000,
+            ssh_connections_per_second: 10,
         }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct Room {
 pub(crate) async fn serve(room: Arc<Room>, listener: TcpListener) {
     loop {
         let (socket, peer) = accept(&listener).await;
-        let Some((place, handshake)) = room.strangers.enter(peer.ip()) else { continue };
+        let Some((place, handshake)) = room.strangers.enter_by_ssh(peer.ip()) else { continue };
         room.tasks.spawn(room.clone().take(socket, peer, place, handshake));
     }
 }

@@ -84,6 +84,7 @@ fn the_limits_that_the_page_names_are_those_that_hold() {
         ("visits-per-source", limits.visits_per_source),
         ("ssh-connections-per-identity", limits.ssh_connections_per_identity),
         ("ssh-channels-per-identity", limits.ssh_channels_per_identity),
+        ("ssh-connections-per-second-per-source", usize::try_from(limits.ssh_connections_per_second).unwrap()),
         ("udp-flow-idle-seconds", usize::try_from(flows.idle.as_secs()).unwrap()),
         ("udp-flows-per-port", flows.per_port),
         ("udp-flows-per-source", flows.per_source),

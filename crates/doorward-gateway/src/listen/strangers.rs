@@ -6,6 +6,7 @@
 use crate::listen::complaint::Complaint;
 use crate::settings::Limits;
 use crate::ssh::Share;
+use crate::web::rates::Rate;
 use arc_swap::ArcSwap;
 use doorward_core::access::canonical;
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,8 @@ pub(crate) struct Strangers {
     counts: Mutex<Counts>,
     turned_away: Complaint,
     pushed_out: Complaint,
+    /// How often one source may come by SSH: each new connection costs a key exchange, and is some attempts.
+    by_ssh: Rate<IpAddr>,
 }
 
 #[derive(Default)]
@@ -69,11 +72,14 @@ pub(crate) struct Handshake {
 impl Strangers {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let (turned_away, pushed_out) = (Complaint::new(), Complaint::new());
-        Arc::new(Self { limits: ArcSwap::from_pointee(limits), counts: Mutex::default(), turned_away, pushed_out })
+        let by_ssh = Rate::per_second(limits.ssh_connections_per_second);
+        let limits = ArcSwap::from_pointee(limits);
+        Arc::new(Self { limits, counts: Mutex::default(), turned_away, pushed_out, by_ssh })
     }
 
     /// For those who come from now on.
     pub(crate) fn set_limits(&self, limits: Limits) {
+        self.by_ssh.set_per_second(limits.ssh_connections_per_second);
         self.limits.store(Arc::new(limits));
     }
 
@@ -108,6 +114,11 @@ impl Strangers {
             self.note_pushed_out();
         }
         Some((Place { strangers: self.clone(), source }, Handshake { strangers: self.clone(), number, pushed_out }))
+    }
+
+    /// The same for whoever comes by SSH, if not too often.
+    pub(crate) fn enter_by_ssh(self: &Arc<Self>, ip: IpAddr) -> Option<(Place, Handshake)> {
+        if self.by_ssh.admit(source_of(ip), Instant::now()) { self.enter(ip) } else { self.turn_away() }
     }
 
     /// A place where visitors need not say anything: a raw port knows at once whether they may come in.

@@ -18,6 +18,7 @@ pub struct LimitsFile {
     pub visits_per_source: Option<usize>,
     pub ssh_connections_per_identity: Option<usize>,
     pub ssh_channels_per_identity: Option<usize>,
+    pub ssh_connections_per_second_per_source: Option<u32>,
     pub udp_flow_idle_seconds: Option<u64>,
     pub udp_flows_per_port: Option<usize>,
     pub udp_flows_per_source: Option<usize>,
@@ -40,6 +41,9 @@ impl LimitsFile {
                 .ssh_connections_per_identity
                 .unwrap_or(usual.ssh_connections_per_identity),
             ssh_channels_per_identity: self.ssh_channels_per_identity.unwrap_or(usual.ssh_channels_per_identity),
+            ssh_connections_per_second: self
+                .ssh_connections_per_second_per_source
+                .unwrap_or(usual.ssh_connections_per_second),
         }
     }
 
