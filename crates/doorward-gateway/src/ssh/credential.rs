@@ -81,3 +81,59 @@ pub(super) fn read_certificate(certificate: &russh::keys::Certificate) -> Option
         critical_options: options.map(|(name, value)| (name.clone(), value.clone())).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::ssh::PublicKey;
+    use doorward_core::ssh::certificate::Issued;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    fn keygen(directory: &Path, arguments: &[&str]) {
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(arguments).current_dir(directory).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(keygen.status().unwrap().success(), "{arguments:?}");
+    }
+
+    fn public(directory: &Path, file: &str) -> PublicKey {
+        std::fs::read_to_string(directory.join(file)).unwrap().parse().unwrap()
+    }
+
+    /// What ssh-keygen makes with these options, signed by the very authority that counts, as russh reads it.
+    #[test]
+    fn what_ssh_keygen_signs_is_read_as_it_was_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        keygen(here, &["-q", "-t", "ed25519", "-N", "", "-f", "ca"]);
+        let table: [(&str, &[&str], Result<(), CertificateRefusal>); 8] = [
+            ("ed25519", &["-n", "alex"], Ok(())),
+            ("rsa", &["-n", "alex"], Ok(())),
+            ("ecdsa", &["-n", "alex", "-O", "source-address=192.0.2.0/24"], Ok(())),
+            ("ed25519", &["-n", "alex", "-O", "source-address=198.51.100.0/24"], Err(CertificateRefusal::Source)),
+            (
+                "ed25519",
+                &["-n", "alex", "-O", "force-command=true"],
+                Err(CertificateRefusal::Option("force-command".into())),
+            ),
+            ("ed25519", &["-n", "alex,root"], Err(CertificateRefusal::Principals)),
+            ("ed25519", &[], Err(CertificateRefusal::Principals)),
+            ("ed25519", &["-h", "-n", "alex"], Err(CertificateRefusal::OfAHost)),
+        ];
+        for (number, (kind, options, expected)) in table.into_iter().enumerate() {
+            let name = format!("id{number}");
+            keygen(here, &["-q", "-t", kind, "-N", "", "-f", &name]);
+            let sign = ["-q", "-s", "ca", "-I", "x", "-z", "7", "-V", "-5m:+1h"];
+            let file = format!("{name}.pub");
+            keygen(here, &[&sign[..], options, &[&file]].concat());
+            let line = std::fs::read_to_string(here.join(format!("{name}-cert.pub"))).unwrap();
+            let shown = russh::keys::Certificate::from_openssh(line.trim()).unwrap();
+            shown.verify_signature().unwrap();
+            let read = read_certificate(&shown).unwrap();
+            let issued = Issued { serial: 7, person: Label::parse("alex").unwrap(), key: public(here, &file) };
+            let source = "192.0.2.7".parse().unwrap();
+            let answer = read.certifies(&public(here, "ca.pub"), Some(&issued), source, Timestamp::now());
+            assert_eq!(answer.map(|_| ()), expected, "{kind} {options:?}");
+        }
+    }
+}

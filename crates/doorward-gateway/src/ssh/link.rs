@@ -157,7 +157,7 @@ impl Forward {
             let opened = handle.channel_open_forwarded_tcpip(host, port, source, 0).await;
             let _ = answer.send(opened.map(|channel| channels.take(channel, Some(place))));
         });
-        let _ = self.connection.terminals.try_send(Line::Visit(self.offer.name.clone()));
+        let _ = self.connection.terminals.try_send(Line::Visit(self.offer.name.clone(), request.source));
         match timeout(OPEN_LIMIT, answered).await {
             Ok(Ok(Ok(pipe))) => Ok(pipe),
             Ok(Ok(Err(error))) => fail(hop(&error)),

@@ -229,10 +229,12 @@ impl SshSession {
     /// Without a command: what there is, and what happens for as long as something is offered.
     pub(super) fn show(&mut self, session: &Session, id: ChannelId, mut terminal: Terminal) {
         let handle = session.handle();
-        let text = self.summary();
-        let has_forwards = self.leaving.has_links();
-        let Some(mut news) = self.news.take().filter(|_| has_forwards) else {
-            let status = u32::from(matches!(self.who, Who::Guest));
+        let is_guest = matches!(self.who, Who::Guest);
+        // Of a -L nothing is heard before it is used: whoever sits there may have one.
+        let stays = self.leaving.has_links() || (terminal.is_raw && !is_guest);
+        let text = self.summary() + if stays { greeting::STAYS } else { "" };
+        let Some(mut news) = self.news.take().filter(|_| stays) else {
+            let status = u32::from(is_guest);
             self.room.tasks.spawn(async move { terminal.end(&text, status, &handle, id).await });
             return;
         };
@@ -243,7 +245,9 @@ impl SshSession {
                 tokio::select! {
                     line = news.recv() => match line {
                         Some(Line::Text(text)) => stands = terminal.say(&format!("{text}\n")).await,
-                        Some(Line::Visit(service)) => stands = terminal.say(&greeting::visit(&service)).await,
+                        Some(Line::Visit(service, source)) => {
+                            stands = terminal.say(&greeting::visit(&service, source)).await;
+                        }
                         None => break,
                     },
                     () = terminal.until_left() => {
@@ -258,7 +262,7 @@ impl SshSession {
     fn summary(&self) -> String {
         match &self.who {
             Who::Guest => greeting::guest(&self.room, self.offered.as_ref(), self.refusal.as_deref()),
-            Who::Device(_) if self.leaving.has_links() => greeting::offers(&self.said),
+            Who::Device(_) if self.leaving.has_links() => self.said.clone(),
             Who::Device(_) | Who::Person(_) => {
                 greeting::reach(&self.room, &self.identity(), self.until(), &self.visitor(), &self.said)
             }
