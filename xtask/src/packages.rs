@@ -29,6 +29,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "dropbear-bin", needed_by: &["unit", "lab"], why: "the SSH client of small devices" },
     Package { name: "putty-tools", needed_by: &["lab"], why: "the SSH client of Windows" },
     Package { name: "python3-paramiko", needed_by: &["lab"], why: "SSH from Python" },
+    Package { name: "ssh-audit", needed_by: &["lab"], why: "judges SSH servers" },
     Package { name: "autossh", needed_by: &["lab"], why: "ssh that comes again" },
     Package { name: "apache2", needed_by: &["peers"], why: "a reverse proxy in front of the gateway" },
     Package { name: "caddy", needed_by: WORLDS, why: "a reverse proxy in front of the gateway" },
