@@ -42,6 +42,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "rsync", needed_by: &["lab"], why: "files through ssh -J" },
     Package { name: "git", needed_by: &["lab"], why: "a repository through ssh -J" },
     Package { name: "autossh", needed_by: &["lab", "peers"], why: "ssh that comes again" },
+    Package { name: "ssh-audit", needed_by: &["lab"], why: "judges SSH servers" },
     Package { name: "apache2", needed_by: &["peers"], why: "a reverse proxy in front of the gateway" },
     Package { name: "caddy", needed_by: WORLDS, why: "a reverse proxy in front of the gateway" },
     Package { name: "conntrack", needed_by: WORLDS, why: "looks at and flushes a simulated router's NAT entries" },

@@ -47,6 +47,7 @@ pub use snapshot::{
     AccessHome, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord,
     Snapshot,
 };
+pub use ssh::certificates::{CertificateWish, LONGEST, SshCertificate};
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};

@@ -6,11 +6,13 @@ mod draft;
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
+use crate::ssh::certificates::{SshCertificate, SshCertificates};
 use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
 use crate::store::{StoreError, words};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{Service, ServiceKind, Standing, WebRoute};
+use doorward_core::ssh::PublicKey;
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
@@ -27,6 +29,7 @@ pub struct Snapshot {
     device_names: HashTrieMapSync<Label, DeviceId>,
     keys: HashTrieMapSync<[u8; 32], (DeviceId, KeyState)>,
     ssh_keys: HashTrieMapSync<KeyFingerprint, Arc<SshKey>>,
+    ssh_certificates: Arc<SshCertificates>,
     services: HashTrieMapSync<ServiceId, Arc<ServiceRecord>>,
     services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
     hosts: HashTrieMapSync<HostName, HostClaims>,
@@ -344,6 +347,25 @@ impl Snapshot {
 
     pub fn ssh_keys(&self) -> impl Iterator<Item = &Arc<SshKey>> {
         self.ssh_keys.values()
+    }
+
+    /// Who signs certificates of people, if that was needed yet.
+    pub fn ssh_authority(&self) -> Option<&PublicKey> {
+        self.ssh_certificates.authority.as_ref()
+    }
+
+    /// Those that were not taken back; some may be over.
+    pub fn ssh_certificates(&self) -> impl Iterator<Item = &SshCertificate> {
+        self.ssh_certificates.by_key.values()
+    }
+
+    pub fn ssh_certificate(&self, key: &KeyFingerprint, serial: u64) -> Option<&SshCertificate> {
+        self.ssh_certificates.by_key.get(&(*key, serial))
+    }
+
+    /// By their serials, the last made last.
+    pub fn ssh_certificates_of(&self, key: &KeyFingerprint) -> impl Iterator<Item = &SshCertificate> {
+        self.ssh_certificates.by_key.range((*key, 0)..=(*key, u64::MAX)).map(|(_, certificate)| certificate)
     }
 
     pub fn site(&self) -> &Arc<SiteSettings> {

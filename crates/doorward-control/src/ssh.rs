@@ -1,5 +1,7 @@
 //! SSH keys: whose each is, and the gateway's own.
 
+pub(crate) mod certificates;
+
 use crate::enrol::{self, EnrolError};
 use crate::snapshot::{Device, KeyState};
 use crate::store::{StoreError, words};

@@ -125,6 +125,7 @@ fn migrator() -> Migrator {
     let tls = include_str!("../migrations/0004_tls.sql").into_sql_str();
     let authority = include_str!("../migrations/0005_authority.sql").into_sql_str();
     let ssh = include_str!("../migrations/0006_ssh.sql").into_sql_str();
+    let ssh_certificates = include_str!("../migrations/0008_ssh_certificates.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
@@ -132,6 +133,7 @@ fn migrator() -> Migrator {
         Migration::new(4, "tls".into(), MigrationType::Simple, tls, false),
         Migration::new(5, "authority".into(), MigrationType::Simple, authority, false),
         Migration::new(6, "ssh".into(), MigrationType::Simple, ssh, false),
+        Migration::new(8, "ssh certificates".into(), MigrationType::Simple, ssh_certificates, false),
     ])
 }
 
@@ -307,7 +309,7 @@ async fn carried_seal(connection: &mut SqliteConnection) -> Result<Option<Seal>,
 async fn first_seal(connection: &mut SqliteConnection) -> Result<Seal, StoreError> {
     const SEALED: &str = "SELECT (SELECT COUNT(*) FROM acme_accounts) + (SELECT COUNT(*) FROM certificates) \
          + (SELECT COUNT(*) FROM certificate_orders) + (SELECT COUNT(*) FROM own_authorities) \
-         + (SELECT COUNT(*) FROM ssh_host_keys)";
+         + (SELECT COUNT(*) FROM ssh_host_keys) + (SELECT COUNT(*) FROM ssh_authorities)";
     let sealed: i64 = sqlx::query_scalar(SEALED).fetch_one(connection).await?;
     if sealed > 0 {
         return Err(StoreError::Strange(format!("{SEAL_FILE} is missing, without which its secrets cannot be read")));

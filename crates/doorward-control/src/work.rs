@@ -150,6 +150,13 @@ impl Work {
         Ok(())
     }
 
+    /// They end within days.
+    pub(crate) async fn refresh_ssh_certificates(&mut self) -> Result<(), StoreError> {
+        self.draft.put_ssh_certificates(ssh::certificates::load(&mut self.connection).await?);
+        self.are_ssh_keys_new = true;
+        Ok(())
+    }
+
     pub(crate) async fn refresh_grants(&mut self) -> Result<(), StoreError> {
         for (account, grants) in accounts::load(&mut self.connection).await? {
             if *self.draft.grants(account) != grants {

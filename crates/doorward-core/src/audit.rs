@@ -27,6 +27,8 @@ pub enum Deed {
     VisitRefused,
     SshKeyAdded,
     SshKeyRemoved,
+    SshCertificateMade,
+    SshCertificateRevoked,
 }
 
 impl Deed {
@@ -53,6 +55,8 @@ impl Deed {
             Self::VisitRefused => "visit-refused",
             Self::SshKeyAdded => "ssh-key-added",
             Self::SshKeyRemoved => "ssh-key-removed",
+            Self::SshCertificateMade => "ssh-certificate-made",
+            Self::SshCertificateRevoked => "ssh-certificate-revoked",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What SSH clients ask for and what it means here. The credential alone says who asks; the user name only says which
 //! device is meant, and a local account's name means nothing.
 
+pub mod certificate;
 mod key;
 
 pub use key::{PublicKey, PublicKeyError};

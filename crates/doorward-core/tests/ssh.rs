@@ -7,7 +7,8 @@ use doorward_core::Secret;
 use doorward_core::invite::Invite;
 use doorward_core::names::Label;
 use doorward_core::site::{Address, Fingerprint};
-use doorward_core::ssh::{Identity, Meaning, Request, meaning};
+use doorward_core::ssh::certificate::{Certificate, Issued};
+use doorward_core::ssh::{Identity, Meaning, PublicKey, Request, meaning};
 use std::fmt::Write;
 
 const USERS: [&str; 4] = ["zumi01", "cam", "pi", "Pi User"];
@@ -107,14 +108,112 @@ fn every_request_means_what_is_committed() {
             }
         }
     }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh.golden.txt");
+    assert_eq!(rows, 3 * 4 * 45);
+    is_as_committed(&table, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh.golden.txt"));
+}
+
+fn is_as_committed(table: &str, file: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(file, &table).unwrap();
+        std::fs::write(file, table).unwrap();
     }
     let committed = std::fs::read_to_string(file).unwrap();
-    assert_eq!(rows, 3 * 4 * 45);
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
     }
     assert_eq!(table.len(), committed.len());
+}
+
+fn key(n: u8) -> PublicKey {
+    let blob = [&b"\0\0\0\x0bssh-ed25519\0\0\0\x20"[..], &[n; 32]].concat();
+    PublicKey::from_blob(&blob).unwrap()
+}
+
+/// Of alex, from 1000 to 5000 seconds after 1970.
+fn certificate(change: impl FnOnce(&mut Certificate)) -> Certificate {
+    let mut certificate = Certificate {
+        is_of_a_user: true,
+        serial: 7,
+        key: key(1),
+        signed_by: key(9),
+        principals: vec!["alex".to_owned()],
+        valid_after: 1000,
+        valid_before: 5000,
+        critical_options: Vec::new(),
+    };
+    change(&mut certificate);
+    certificate
+}
+
+fn options(options: &[(&str, &str)]) -> impl FnOnce(&mut Certificate) + use<> {
+    let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    |certificate| certificate.critical_options = options
+}
+
+fn principals(names: &[&str]) -> impl FnOnce(&mut Certificate) + use<> {
+    let names = names.iter().map(ToString::to_string).collect();
+    |certificate| certificate.principals = names
+}
+
+#[test]
+fn every_certificate_counts_as_is_committed() {
+    let alex = Issued { serial: 7, person: Label::parse("alex").unwrap(), key: key(1) };
+    let other = |change: fn(&mut Issued)| {
+        let mut issued = alex.clone();
+        change(&mut issued);
+        Some(issued)
+    };
+    let networks = |list| options(&[("source-address", list)]);
+    let own = || Some(alex.clone());
+    let rows = [
+        ("as it was made", certificate(|_| ()), own()),
+        ("serial taken back or never given", certificate(|_| ()), None),
+        ("record of another serial", certificate(|_| ()), other(|issued| issued.serial = 8)),
+        ("record of another key", certificate(|_| ()), other(|issued| issued.key = key(2))),
+        ("another key in it", certificate(|c| c.key = key(2)), own()),
+        ("record of another person", certificate(|_| ()), other(|issued| issued.person = Label::parse("ben").unwrap())),
+        ("signed by a stranger", certificate(|c| c.signed_by = key(8)), own()),
+        ("signed by its own key", certificate(|c| c.signed_by = key(1)), own()),
+        ("a host's", certificate(|c| c.is_of_a_user = false), own()),
+        ("for nobody in particular", certificate(principals(&[])), own()),
+        ("for somebody else", certificate(principals(&["ben"])), own()),
+        ("for two", certificate(principals(&["alex", "root"])), own()),
+        ("for ALEX", certificate(principals(&["ALEX"])), own()),
+        ("force-command", certificate(options(&[("force-command", "true")])), own()),
+        ("verify-required", certificate(options(&[("verify-required", "")])), own()),
+        ("an option of tomorrow", certificate(options(&[("x@example.org", "")])), own()),
+        ("source-address 192.0.2.0/24", certificate(networks("192.0.2.0/24")), own()),
+        ("source-address 198.51.100.1,192.0.2.7", certificate(networks("198.51.100.1,192.0.2.7")), own()),
+        ("source-address 198.51.100.0/24", certificate(networks("198.51.100.0/24")), own()),
+        ("source-address empty", certificate(networks("")), own()),
+        ("source-address !192.0.2.7", certificate(networks("!192.0.2.7")), own()),
+        (
+            "source-address twice",
+            certificate(options(&[("source-address", "192.0.2.7"), ("source-address", "::1")])),
+            own(),
+        ),
+        (
+            "source-address and force-command",
+            certificate(options(&[("source-address", "192.0.2.7"), ("force-command", "")])),
+            own(),
+        ),
+        ("from 6000 to 5000", certificate(|c| c.valid_after = 6000), own()),
+        ("for ever", certificate(|c| c.valid_before = u64::MAX), own()),
+        ("from the end of time", certificate(|c| c.valid_after = u64::MAX), own()),
+    ];
+    let source = "::ffff:192.0.2.7".parse().unwrap();
+    let mut table = String::from(
+        "# Which certificates count. Made for alex, from second 1000 to second 5000; shown from 192.0.2.7.\n",
+    );
+    for (what, certificate, issued) in rows {
+        writeln!(table, "\n{what}").unwrap();
+        for now in [0, 999, 1000, 4999, 5000] {
+            let now = jiff::Timestamp::from_second(now).unwrap();
+            let answer = match certificate.certifies(&key(9), issued.as_ref(), source, now) {
+                Ok(certified) => format!("{} until {}", certified.person, certified.until.as_second()),
+                Err(refusal) => format!("no: {refusal}"),
+            };
+            writeln!(table, "  at {:<5} {answer}", now.as_second()).unwrap();
+        }
+    }
+    is_as_committed(&table, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh-certificates.golden.txt"));
 }

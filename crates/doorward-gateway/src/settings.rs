@@ -71,6 +71,11 @@ pub struct Limits {
     /// Web visits under way at one service, and of these from one source.
     pub visits_per_service: usize,
     pub visits_per_source: usize,
+    /// SSH connections of one device or person at once, by however many keys, and the channels of all these together.
+    pub ssh_connections_per_identity: usize,
+    pub ssh_channels_per_identity: usize,
+    /// New SSH connections of one source; ten times as many may come at once. Zero: any.
+    pub ssh_connections_per_second: u32,
 }
 
 impl Default for Limits {
@@ -85,6 +90,9 @@ impl Default for Limits {
             requests_per_service: 2_000,
             visits_per_service: 2_000,
             visits_per_source: 512,
+            ssh_connections_per_identity: 64,
+            ssh_channels_per_identity: 2_000,
+            ssh_connections_per_second: 10,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! link and entrance at once. The reasons are in docs/decisions/0041-ssh.md, what may be asked in `core::ssh`.
 
 mod connections;
+mod credential;
 mod greeting;
 mod handler;
 mod host_keys;
@@ -10,7 +11,10 @@ mod leaving;
 pub(crate) mod link;
 mod offering;
 mod pipe;
+mod places;
+mod proving;
 mod queue;
+mod refusing;
 mod session;
 mod terminal;
 mod window;
@@ -25,6 +29,7 @@ use crate::listen::accept;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Handshake, Place, Strangers};
 use crate::tasks::Tasks;
+use jiff::Timestamp;
 use russh::server::Config;
 use session::{Known, SshSession};
 use std::net::SocketAddr;
@@ -36,7 +41,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 use wire::{Shared, Wire};
 
-pub(crate) use connections::Connections;
+pub(crate) use connections::{Connections, Share};
 pub(crate) use host_keys::{configuration, make as make_host_keys};
 
 /// How long a client may take to say who it is. The same for what a guest wants, and to do it.
@@ -45,6 +50,7 @@ const STRANGER_LIMIT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(14);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 
 /// What all SSH connections have in common.
 pub(crate) struct Room {
@@ -61,7 +67,7 @@ pub(crate) struct Room {
 pub(crate) async fn serve(room: Arc<Room>, listener: TcpListener) {
     loop {
         let (socket, peer) = accept(&listener).await;
-        let Some((place, handshake)) = room.strangers.enter(peer.ip()) else { continue };
+        let Some((place, handshake)) = room.strangers.enter_by_ssh(peer.ip()) else { continue };
         room.tasks.spawn(room.clone().take(socket, peer, place, handshake));
     }
 }
@@ -91,7 +97,8 @@ impl Room {
         let silence = until_silent(&shared);
         tokio::pin!(deadline, silence);
         loop {
-            let is_known = matches!(*news.borrow_and_update(), Known::Somebody);
+            let known = *news.borrow_and_update();
+            let is_known = known != Known::Nothing;
             if is_known {
                 handshake = None;
             }
@@ -110,6 +117,10 @@ impl Room {
                     debug!("an SSH client that had not said who it is made room for another");
                     break;
                 }
+                () = until_over(known) => {
+                    debug!("an SSH client's certificate has ended");
+                    break;
+                }
                 () = &mut silence => {
                     debug!("an SSH client is silent");
                     break;
@@ -123,6 +134,16 @@ impl Room {
         drop(seat);
         queues.close_all();
         drop(place);
+    }
+}
+
+/// By the wall clock, which may be set meanwhile.
+async fn until_over(known: Known) {
+    let Known::Somebody { until: Some(until) } = known else { return std::future::pending().await };
+    while let Ok(left) = Duration::try_from(until.duration_since(Timestamp::now())).map(|left| left.min(CLOCK_STEP))
+        && !left.is_zero()
+    {
+        sleep(left).await;
     }
 }
 

@@ -7,6 +7,7 @@ mod invites;
 pub(crate) mod services;
 mod site;
 mod ssh;
+mod ssh_certificates;
 pub(crate) mod status;
 
 use crate::PortalState;
@@ -40,6 +41,10 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/ssh-keys", get(ssh::list).post(ssh::add))
         .route("/ssh-keys/{fingerprint}", delete(ssh::remove))
         .route("/ssh-host-keys", get(ssh::host_keys))
+        .route("/ssh-certificates", get(ssh_certificates::list).post(ssh_certificates::certify))
+        .route("/ssh-certificates/{serial}", delete(ssh_certificates::revoke))
+        .route("/ssh-authority", get(ssh_certificates::authority))
+        .route("/people/{name}", delete(ssh_certificates::remove_person))
         .route("/authority", get(authority::show))
         .route("/authority/renew", post(authority::renew))
         .route("/backup", post(site::backup))

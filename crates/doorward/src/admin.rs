@@ -4,6 +4,7 @@
 pub mod access;
 pub mod audit;
 pub mod authority;
+pub mod certify;
 mod client;
 pub mod devices;
 pub mod invites;

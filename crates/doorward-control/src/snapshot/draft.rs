@@ -7,6 +7,7 @@ use super::{
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
+use crate::ssh::certificates::SshCertificates;
 use crate::ssh::{KeyFingerprint, SshKey};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::{AccountId, DeviceId, ServiceId};
@@ -24,6 +25,7 @@ impl Snapshot {
             device_names: HashTrieMapSync::new_sync(),
             keys: HashTrieMapSync::new_sync(),
             ssh_keys: HashTrieMapSync::new_sync(),
+            ssh_certificates: Arc::default(),
             services: HashTrieMapSync::new_sync(),
             services_of: HashTrieMapSync::new_sync(),
             hosts: HashTrieMapSync::new_sync(),
@@ -45,6 +47,10 @@ impl Snapshot {
 
     pub(crate) fn put_ssh_keys(&mut self, keys: Vec<SshKey>) {
         self.ssh_keys = keys.into_iter().map(|key| (key.fingerprint, Arc::new(key))).collect();
+    }
+
+    pub(crate) fn put_ssh_certificates(&mut self, certificates: SshCertificates) {
+        self.ssh_certificates = Arc::new(certificates);
     }
 
     pub(crate) fn grants(&self, account: AccountId) -> Arc<Grants> {

@@ -47,6 +47,7 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
         snapshot.put_device(read_device(&row, &keys)?);
     }
     snapshot.put_ssh_keys(ssh::load(connection).await?);
+    snapshot.put_ssh_certificates(ssh::certificates::load(connection).await?);
     let mut hosts = grouped(sqlx::query(HOSTS).fetch_all(&mut *connection).await?, "service")?;
     let mut ports = grouped(sqlx::query(PORTS).fetch_all(&mut *connection).await?, "service")?;
     for row in sqlx::query(services!(" ORDER BY s.id")).fetch_all(&mut *connection).await? {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 /// What the kernel may hold of an answer beyond what is on its way: a visitor who takes nothing costs little, and shows
 /// soon.
@@ -67,6 +68,15 @@ impl VisitorSocket {
 }
 
 impl Breaker {
+    /// Whether the visitor has sent more than was read, or does so soon.
+    pub(crate) async fn has_more(&self, soon: Duration) -> bool {
+        match &*self.0 {
+            Socket::Tcp(socket) => matches!(timeout(soon, socket.peek(&mut [0])).await, Ok(Ok(1..))),
+            // There is no way to look; nobody needs it.
+            Socket::Local(_) => false,
+        }
+    }
+
     /// Resets the connection: what the kernel has not sent yet is dropped, the peer learns at once.
     pub(crate) fn reset(&self) {
         // Either fails only where the connection is gone.

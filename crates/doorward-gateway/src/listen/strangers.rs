@@ -6,6 +6,8 @@
 use crate::listen::complaint::Complaint;
 use crate::listen::turnstile::Turnstile;
 use crate::settings::Limits;
+use crate::ssh::Share;
+use crate::web::rates::Rate;
 use arc_swap::ArcSwap;
 use doorward_core::access::canonical;
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +22,8 @@ pub(crate) struct Strangers {
     counts: Mutex<Counts>,
     turned_away: Complaint,
     pushed_out: Complaint,
+    /// How often one source may come by SSH: each new connection costs a key exchange, and is some attempts.
+    by_ssh: Rate<IpAddr>,
 }
 
 #[derive(Default)]
@@ -70,17 +74,26 @@ pub(crate) struct Handshake {
 impl Strangers {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let (turned_away, pushed_out) = (Complaint::new(), Complaint::new());
-        Arc::new(Self { limits: ArcSwap::from_pointee(limits), counts: Mutex::default(), turned_away, pushed_out })
+        let by_ssh = Rate::per_second(limits.ssh_connections_per_second);
+        let limits = ArcSwap::from_pointee(limits);
+        Arc::new(Self { limits, counts: Mutex::default(), turned_away, pushed_out, by_ssh })
     }
 
     /// For those who come from now on.
     pub(crate) fn set_limits(&self, limits: Limits) {
+        self.by_ssh.set_per_second(limits.ssh_connections_per_second);
         self.limits.store(Arc::new(limits));
     }
 
     /// How many may visit one port, or one name for TLS.
     pub(crate) fn connections_per_port(&self) -> usize {
         self.limits.load().connections_per_port
+    }
+
+    /// What one device or person may hold by SSH.
+    pub(crate) fn ssh_share(&self) -> Share {
+        let limits = self.limits.load();
+        Share { connections: limits.ssh_connections_per_identity, channels: limits.ssh_channels_per_identity }
     }
 
     /// A place for a connection and one for its handshake, or `None` where there is none for this source.
@@ -103,6 +116,11 @@ impl Strangers {
             self.note_pushed_out();
         }
         Some((Place { strangers: self.clone(), source }, Handshake { strangers: self.clone(), number, pushed_out }))
+    }
+
+    /// The same for whoever comes by SSH, if not too often.
+    pub(crate) fn enter_by_ssh(self: &Arc<Self>, ip: IpAddr) -> Option<(Place, Handshake)> {
+        if self.by_ssh.admit(source_of(ip), Instant::now()) { self.enter(ip) } else { self.turn_away() }
     }
 
     /// A place where visitors need not say anything: a raw port knows at once whether they may come in.

@@ -1,13 +1,19 @@
-//! The connections that stand, with the keys by which they came in: whoever loses a key loses what stands by it.
+//! The connections that stand, with what they came in by: whoever loses a key or certificate loses what stands by it.
 
+use super::credential::Credential;
 use super::wire::Shared;
-use doorward_control::{KeyFingerprint, Snapshot, SshHolder, SshStanding};
+use doorward_control::Snapshot;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
-/// Connections by one key at once. A device has few; a person may have many, each with channels.
-const MOST_BY_ONE_KEY: usize = 64;
+/// What one device or person may hold at once, by however many keys and certificates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) connections: usize,
+    pub(crate) channels: usize,
+}
 
 #[derive(Default)]
 pub(crate) struct Connections {
@@ -16,7 +22,7 @@ pub(crate) struct Connections {
 }
 
 struct Standing {
-    by: Option<(KeyFingerprint, SshHolder)>,
+    by: Option<(Credential, Arc<Semaphore>)>,
     shared: Arc<Shared>,
 }
 
@@ -28,10 +34,10 @@ pub(super) struct Seat {
 }
 
 impl Connections {
-    /// Ends those whose key is no longer whose it was when they came in.
+    /// Ends those whose key or certificate is no longer whose it was when they came in.
     pub(crate) fn end_strangers(&self, snapshot: &Snapshot) {
         for standing in self.table().values() {
-            if standing.by.as_ref().is_some_and(|(key, holder)| holder_of(snapshot, key).as_ref() != Some(holder)) {
+            if standing.by.as_ref().is_some_and(|(credential, _)| !credential.stands(snapshot)) {
                 standing.shared.break_off();
             }
         }
@@ -47,31 +53,25 @@ impl Connections {
         Seat { number, shared, connections: self.clone() }
     }
 
-    /// `false`: there are as many by this key as there may be. Whoever was entered reads the snapshot once more, so that
-    /// no change slips between.
-    pub(super) fn came_in_by(&self, number: u64, key: KeyFingerprint, holder: SshHolder) -> bool {
+    /// The places for channels that it shares with all others of the same identity; `None`: there are as many
+    /// connections as there may be. Whoever was entered reads the snapshot once more, so that no change slips between.
+    pub(super) fn came_in_by(&self, number: u64, credential: Credential, share: Share) -> Option<Arc<Semaphore>> {
         let mut table = self.table();
-        let by_it = table.values().filter(|standing| standing.by.as_ref().is_some_and(|(other, _)| *other == key));
-        if by_it.count() >= MOST_BY_ONE_KEY {
-            return false;
+        let holder = credential.holder();
+        let theirs = table.values().filter_map(|standing| standing.by.as_ref());
+        let theirs: Vec<_> = theirs.filter(|(other, _)| other.holder() == holder).map(|(_, places)| places).collect();
+        if theirs.len() >= share.connections {
+            return None;
         }
+        let places = theirs.first().map_or_else(|| Arc::new(Semaphore::new(share.channels)), |&places| places.clone());
         if let Some(standing) = table.get_mut(&number) {
-            standing.by = Some((key, holder));
+            standing.by = Some((credential, places.clone()));
         }
-        true
+        Some(places)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, Standing>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whose key it is now, if it counts.
-pub(super) fn holder_of(snapshot: &Snapshot, key: &KeyFingerprint) -> Option<SshHolder> {
-    match snapshot.ssh_standing(key) {
-        SshStanding::Device(device) => Some(SshHolder::Device(device.id)),
-        SshStanding::Person(name) => Some(SshHolder::Person(name)),
-        SshStanding::Refused | SshStanding::Unknown => None,
     }
 }
 
@@ -84,27 +84,59 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use super::super::places::Places;
     use super::super::wire::Wire;
     use super::*;
     use crate::listen::socket::VisitorSocket;
+    use doorward_control::{KeyFingerprint, SshHolder};
     use doorward_core::DeviceId;
     use tokio::net::{TcpListener, TcpStream};
 
-    #[tokio::test]
-    async fn one_key_stands_for_so_many_connections_and_others_are_not_concerned() {
+    const SHARE: Share = Share { connections: 3, channels: 5 };
+
+    fn key(n: u8, device: i64) -> Credential {
+        Credential::Key { key: KeyFingerprint([n; 32]), holder: SshHolder::Device(DeviceId(device)) }
+    }
+
+    async fn shared() -> (Wire, Arc<Shared>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (_wire, shared) = Wire::new(VisitorSocket::new(socket));
+        Wire::new(VisitorSocket::new(socket))
+    }
+
+    #[tokio::test]
+    async fn one_identity_has_so_many_connections_by_whichever_keys_and_others_are_not_concerned() {
+        let (_wire, shared) = shared().await;
         let connections = Arc::<Connections>::default();
-        let (key, other) = (KeyFingerprint([1; 32]), KeyFingerprint([2; 32]));
-        let enter = |key| {
+        let enter = |credential| {
             let seat = connections.enter(shared.clone());
-            connections.came_in_by(seat.number, key, SshHolder::Device(DeviceId(1))).then_some(seat)
+            connections.came_in_by(seat.number, credential, SHARE).map(|_| seat)
         };
-        let mut held: Vec<_> = (0..MOST_BY_ONE_KEY).map(|_| enter(key).expect("there is room")).collect();
-        assert!(enter(key).is_none());
-        assert!(enter(other).is_some());
+        let mut held: Vec<_> = (0..3).map(|n| enter(key(n, 1)).expect("there is room")).collect();
+        assert!(enter(key(0, 1)).is_none());
+        assert!(enter(key(9, 1)).is_none());
+        assert!(enter(key(4, 2)).is_some());
         held.pop();
-        assert!(enter(key).is_some());
+        assert!(enter(key(9, 1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn all_connections_of_an_identity_share_their_channels() {
+        let (_wire, shared) = shared().await;
+        let connections = Arc::<Connections>::default();
+        let [first, second, other] = [(1, 1), (2, 1), (3, 2)].map(|(n, device)| {
+            let seat = connections.enter(shared.clone());
+            (connections.came_in_by(seat.number, key(n, device), SHARE).unwrap(), seat)
+        });
+        let places = |semaphore: &Arc<Semaphore>| {
+            let mut places = Places::new();
+            places.share(semaphore.clone());
+            places
+        };
+        let held: Vec<_> = (0..5).map(|_| places(&first.0).take().expect("there is room")).collect();
+        assert!(places(&second.0).take().is_none());
+        assert!(places(&other.0).take().is_some());
+        drop(held);
+        assert!(places(&second.0).take().is_some());
     }
 }

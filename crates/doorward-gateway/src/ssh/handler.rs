@@ -1,16 +1,13 @@
 //! What russh tells of a connection, in its words.
 
-use super::connections::holder_of;
-use super::inward::Asking;
-use super::session::{Known, SessionChannel, SshSession, Who};
-use doorward_control::{KeyFingerprint, SshHolder, SshStanding};
+use super::inward::{Asking, prohibited};
+use super::session::{SessionChannel, SshSession};
 use doorward_core::audit::Deed;
 use doorward_core::ssh::{Destination, Meaning, PublicKey, Refusal, Request};
 use jiff::Timestamp;
-use russh::keys::Algorithm;
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
-use tracing::debug;
 
 /// Session channels at once.
 const MAX_SESSIONS: usize = 16;
@@ -19,40 +16,15 @@ impl Handler for SshSession {
     type Error = russh::Error;
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
-        // SHA-1 proves nothing any more.
-        if matches!(offer.algorithm, Algorithm::Rsa { hash: None }) {
-            return Ok(Auth::reject());
-        }
-        let Some(key) = read(offer.public_key) else { return Ok(Auth::reject()) };
-        match self.room.admission.control.snapshot().ssh_standing(&KeyFingerprint::of(&key)) {
-            SshStanding::Device(_) | SshStanding::Person(_) => Ok(Auth::Accept),
-            SshStanding::Unknown | SshStanding::Refused => {
-                debug!(user, "an SSH key that nobody knows");
-                self.offered.get_or_insert(key);
-                Ok(Auth::reject())
-            }
-        }
+        Ok(self.offers(user, offer))
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let Some(key) = read(key.public_key) else { return Ok(Auth::reject()) };
-        let fingerprint = KeyFingerprint::of(&key);
-        let holder = || holder_of(&self.room.admission.control.snapshot(), &fingerprint);
-        let Some(before) = holder() else { return Ok(Auth::reject()) };
-        if !self.room.connections.came_in_by(self.number, fingerprint, before.clone()) {
-            debug!("as many SSH connections by one key as there may be");
-            return Ok(Auth::reject());
-        }
-        if holder().as_ref() != Some(&before) {
-            return Ok(Auth::reject());
-        }
-        self.who = match before {
-            SshHolder::Device(id) => Who::Device(id),
-            SshHolder::Person(name) => Who::Person(name),
-        };
-        user.clone_into(&mut self.user);
-        self.known.send_replace(Known::Somebody);
-        Ok(Auth::Accept)
+        Ok(self.proves_key(user, key))
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, russh::Error> {
+        Ok(self.shows_certificate(user, shown))
     }
 
     /// Asks nothing, and lets a guest in: docs/decisions/0041-ssh.md.
@@ -91,18 +63,17 @@ impl Handler for SshSession {
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
-        session: &mut Session,
+        _: &mut Session,
     ) -> Result<(), russh::Error> {
         let destination: Destination = match self.meaning(Request::Direct { host, port }) {
             Meaning::Reach(destination) => destination,
             Meaning::Refuse(why) => {
-                let _ = session.debug(true, &why.to_string(), "en");
-                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+                reply.reject(prohibited(&why.to_string())).await;
                 return Ok(());
             }
             Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show => return Ok(()),
         };
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let Some(place) = self.places.take() else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
@@ -122,7 +93,7 @@ impl Handler for SshSession {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let Some(place) = self.places.take() else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
@@ -242,6 +213,6 @@ impl Handler for SshSession {
     }
 }
 
-fn read(key: &russh::keys::PublicKey) -> Option<PublicKey> {
+pub(super) fn read(key: &russh::keys::PublicKey) -> Option<PublicKey> {
     PublicKey::from_blob(&key.to_bytes().ok()?).ok()
 }

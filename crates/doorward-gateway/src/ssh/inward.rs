@@ -3,6 +3,7 @@
 
 use super::Room;
 use super::pipe::Channels;
+use super::places::ChannelPlace;
 use crate::access_log;
 use crate::admit::Admitted;
 use crate::live::Way;
@@ -19,7 +20,6 @@ use russh::{Channel, ChannelOpenFailure};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::info;
 
 /// A channel that a client asks for, with all that it needs to stand.
@@ -29,7 +29,7 @@ pub(super) struct Asking {
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
     pub(super) channels: Channels,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: ChannelPlace,
 }
 
 impl Room {
@@ -37,14 +37,13 @@ impl Room {
         let Asking { destination, visitor, channel, reply, channels, place } = asking;
         let found = find(&self.admission.control.snapshot(), &destination);
         let admitted = found.and_then(|(service, way)| self.admission.admit(service, &visitor, way).ok());
-        // Unknown, forbidden and closed look the same.
         let Some(admitted) = admitted else {
-            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return reply.reject(prohibited(NOTHING_HERE)).await;
         };
         let cut = admitted.presence.cut_owned();
         let opened = tokio::select! {
             opened = self.admission.open(&admitted, None) => opened,
-            () = cut => return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+            () = cut => return reply.reject(prohibited(NOTHING_HERE)).await,
         };
         match opened {
             Ok(stream) => {
@@ -55,6 +54,15 @@ impl Room {
             Err(error) => reply.reject(failure(error.hop)).await,
         }
     }
+}
+
+/// Unknown, forbidden and closed look the same.
+const NOTHING_HERE: &str =
+    "there is nothing of that name that you may use now; without -N, -W and -J you are shown what there is";
+
+/// OpenSSH shows the reason.
+pub(super) fn prohibited(reason: &str) -> ChannelOpenFailure {
+    ChannelOpenFailure::Other { code: ChannelOpenFailure::AdministrativelyProhibited.code(), reason: reason.to_owned() }
 }
 
 async fn pass(pipe: super::pipe::ChannelPipe, stream: Stream, admitted: &Admitted) {

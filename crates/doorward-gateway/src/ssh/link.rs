@@ -2,6 +2,7 @@
 //! asked for it; when that ends, to the one before.
 
 use super::pipe::{ChannelPipe, Channels};
+use super::places::Places;
 use super::terminal::Line;
 use super::wire::Shared;
 use doorward_core::DeviceId;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -57,7 +58,7 @@ pub(crate) struct Opener {
     pub(crate) handle: Handle,
     pub(crate) channels: Channels,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) places: Places,
     pub(crate) terminals: mpsc::Sender<Line>,
 }
 
@@ -152,7 +153,7 @@ impl SshLink {
 impl Forward {
     async fn open(&self, request: &OpenRequest) -> Result<ChannelPipe, OpenError> {
         let fail = |hop| Err(OpenError::new(hop));
-        let Ok(place) = self.connection.room.clone().try_acquire_owned() else { return fail(HopFailure::Busy) };
+        let Some(place) = self.connection.places.take() else { return fail(HopFailure::Busy) };
         if self.connection.shared.waiting() > MAX_WAITING {
             return fail(HopFailure::Busy);
         }
@@ -172,7 +173,7 @@ impl Forward {
             let opened = handle.channel_open_forwarded_tcpip(host, port, source, 0).await;
             let _ = answer.send(opened.map(|channel| channels.take(channel, Some(place))));
         });
-        let _ = self.connection.terminals.try_send(Line::Visit(self.offer.name.clone()));
+        let _ = self.connection.terminals.try_send(Line::Visit(self.offer.name.clone(), request.source));
         match timeout(OPEN_LIMIT, answered).await {
             Ok(Ok(Ok(pipe))) => Ok(pipe),
             Ok(Ok(Err(error))) => fail(hop(&error)),

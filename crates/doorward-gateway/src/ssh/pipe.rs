@@ -4,6 +4,7 @@
 //! as the connection stands. A client closes a channel when both directions have ended, so an end is said first
 //! and the close is left to the client for a moment.
 
+use super::places::ChannelPlace;
 use super::queue::{Outlet, Queues};
 use crate::tasks::Tasks;
 use doorward_tunnel::Duplex;
@@ -16,7 +17,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// How long the client has to close a channel whose end it was told. A cut must have reached the target within a second.
@@ -42,13 +42,13 @@ struct Parts {
     channels: Channels,
     is_finished: bool,
     closes_at_once: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<ChannelPlace>,
 }
 
 impl Channels {
     /// Takes the channel over. Its own queue is dropped: it would make the connection wait.
     /// `place`: what is held for as long as the channel stands.
-    pub(crate) fn take(&self, channel: Channel<Msg>, place: Option<OwnedSemaphorePermit>) -> ChannelPipe {
+    pub(crate) fn take(&self, channel: Channel<Msg>, place: Option<ChannelPlace>) -> ChannelPipe {
         let (_, half) = channel.split();
         let outlet = self.queues.outlet(half.id());
         let writer = Box::pin(half.make_writer());

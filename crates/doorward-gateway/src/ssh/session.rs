@@ -1,9 +1,10 @@
 //! One SSH connection: who it is, and what comes of what is asked. What may be asked is decided in `core::ssh`.
 
 use super::leaving::Leaving;
-use super::link::{MAX_CHANNELS, Opener};
+use super::link::Opener;
 use super::offering::Asked;
 use super::pipe::{ChannelPipe, Channels};
+use super::places::Places;
 use super::queue::Queues;
 use super::terminal::{Line, Terminal};
 use super::wire::Shared;
@@ -20,7 +21,7 @@ use russh::server::Session;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info};
 
 /// How far a client has come.
@@ -28,7 +29,8 @@ use tracing::{debug, info};
 pub(super) enum Known {
     /// Nobody that is known here, or not yet.
     Nothing,
-    Somebody,
+    /// `until`: as long as a certificate says.
+    Somebody { until: Option<Timestamp> },
 }
 
 pub(super) struct SshSession {
@@ -38,12 +40,14 @@ pub(super) struct SshSession {
     pub(super) peer: SocketAddr,
     pub(super) number: u64,
     pub(super) known: watch::Sender<Known>,
-    /// By the key that was proved.
+    /// By the key or certificate that was proved.
     pub(super) who: Who,
     pub(super) user: String,
     /// The first key that the client offered and nobody knows.
     pub(super) offered: Option<PublicKey>,
-    pub(super) places: Arc<Semaphore>,
+    /// Why a credential that is known, or was, did not let in.
+    pub(super) refusal: Option<String>,
+    pub(super) places: Places,
     pub(super) leaving: Leaving,
     pub(super) terminals: mpsc::Sender<Line>,
     pub(super) news: Option<mpsc::Receiver<Line>>,
@@ -90,7 +94,8 @@ impl SshSession {
             who: Who::Guest,
             user: String::new(),
             offered: None,
-            places: Arc::new(Semaphore::new(MAX_CHANNELS)),
+            refusal: None,
+            places: Places::new(),
             leaving,
             terminals,
             news: Some(news),
@@ -142,13 +147,13 @@ impl SshSession {
             handle: session.handle(),
             channels: self.channels.clone(),
             shared: self.shared.clone(),
-            room: self.places.clone(),
+            places: self.places.clone(),
             terminals: self.terminals.clone(),
         }
     }
 
     /// In the terminal if there is one, and with `ssh -v` in any case.
-    fn tell(&mut self, text: String, session: &mut Session) {
+    pub(super) fn tell(&mut self, text: String, session: &mut Session) {
         let _ = session.debug(true, &text, "en");
         if self.news.is_some() {
             if self.said.len() < MOST_SAID {
@@ -164,7 +169,7 @@ impl SshSession {
         let wanted = match self.meaning(Request::Forward { host, port: *port }) {
             Meaning::Offer(wanted) => wanted,
             Meaning::Refuse(why) => {
-                self.tell(format!("-R {host}:{port} is refused: {why}"), session);
+                self.refuse_forward(host, *port, &why.to_string(), session).await;
                 return false;
             }
             Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show => return false,
@@ -185,7 +190,7 @@ impl SshSession {
             }
             Err(why) => {
                 info!(device = %device.name, why, "a forward by SSH was refused");
-                self.tell(format!("-R {host}:{port} is refused: {why}"), session);
+                self.refuse_forward(host, *port, &why, session).await;
                 false
             }
         }
@@ -224,10 +229,12 @@ impl SshSession {
     /// Without a command: what there is, and what happens for as long as something is offered.
     pub(super) fn show(&mut self, session: &Session, id: ChannelId, mut terminal: Terminal) {
         let handle = session.handle();
-        let text = self.summary();
-        let has_forwards = self.leaving.has_links();
-        let Some(mut news) = self.news.take().filter(|_| has_forwards) else {
-            let status = u32::from(matches!(self.who, Who::Guest));
+        let is_guest = matches!(self.who, Who::Guest);
+        // Of a -L nothing is heard before it is used: whoever sits there may have one.
+        let stays = self.leaving.has_links() || (terminal.is_raw && !is_guest);
+        let text = self.summary() + if stays { greeting::STAYS } else { "" };
+        let Some(mut news) = self.news.take().filter(|_| stays) else {
+            let status = u32::from(is_guest);
             self.room.tasks.spawn(async move { terminal.end(&text, status, &handle, id).await });
             return;
         };
@@ -238,7 +245,9 @@ impl SshSession {
                 tokio::select! {
                     line = news.recv() => match line {
                         Some(Line::Text(text)) => stands = terminal.say(&format!("{text}\n")).await,
-                        Some(Line::Visit(service)) => stands = terminal.say(&greeting::visit(&service)).await,
+                        Some(Line::Visit(service, source)) => {
+                            stands = terminal.say(&greeting::visit(&service, source)).await;
+                        }
                         None => break,
                     },
                     () = terminal.until_left() => {
@@ -252,11 +261,19 @@ impl SshSession {
 
     fn summary(&self) -> String {
         match &self.who {
-            Who::Guest => greeting::guest(&self.room, self.offered.as_ref().map(KeyFingerprint::of)),
-            Who::Device(_) if self.leaving.has_links() => greeting::offers(&self.said),
+            Who::Guest => greeting::guest(&self.room, self.offered.as_ref(), self.refusal.as_deref()),
+            Who::Device(_) if self.leaving.has_links() => self.said.clone(),
             Who::Device(_) | Who::Person(_) => {
-                greeting::reach(&self.room, &self.identity(), &self.visitor(), &self.said)
+                greeting::reach(&self.room, &self.identity(), self.until(), &self.visitor(), &self.said)
             }
+        }
+    }
+
+    /// When its certificate ends, if it came by one.
+    fn until(&self) -> Option<Timestamp> {
+        match *self.known.borrow() {
+            Known::Nothing => None,
+            Known::Somebody { until } => until,
         }
     }
 

@@ -4,6 +4,7 @@ use super::pipe::ChannelPipe;
 use doorward_core::names::Label;
 use russh::ChannelId;
 use russh::server::Handle;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 #[derive(Clone, Debug)]
 pub(crate) enum Line {
     Text(String),
-    Visit(Label),
+    Visit(Label, IpAddr),
 }
 
 /// A terminal that takes nothing for so long gets no more.

@@ -87,6 +87,11 @@ impl Shared {
         self.breaker.reset();
     }
 
+    /// Whether the client has sent more than was read, or does so soon.
+    pub(crate) async fn has_more(&self, soon: Duration) -> bool {
+        self.breaker.has_more(soon).await
+    }
+
     /// Leaves the client a moment to hear the last words.
     pub(crate) async fn break_off_soon(&self) {
         tokio::time::sleep(LAST_WORDS).await;

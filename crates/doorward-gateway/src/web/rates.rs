@@ -88,7 +88,7 @@ impl<K: Hash + Eq> Rate<K> {
         rate
     }
 
-    fn set_per_second(&self, requests: u32) {
+    pub(crate) fn set_per_second(&self, requests: u32) {
         self.each.store(1_000_000_000_u64.checked_div(requests.into()).unwrap_or(0), Ordering::Relaxed);
     }
 

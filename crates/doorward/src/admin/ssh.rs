@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 /// Whose keys are added.
 #[derive(Clone, Debug)]
@@ -90,18 +91,22 @@ pub async fn remove(owner: &Owner, fingerprint: &str) -> Result<String, AskError
 
 /// What clients check the gateway by.
 pub async fn host_key(owner: &Owner) -> anyhow::Result<String> {
-    let HostKeys { host, port, keys } = owner.get("/ssh-host-keys").await?.read()?;
+    known_by(&owner.get("/ssh-host-keys").await?.read()?)
+}
+
+fn known_by(HostKeys { host, port, keys }: &HostKeys) -> anyhow::Result<String> {
     let mut text = String::new();
     let Some(port) = port else {
         return Ok("Nothing is open for SSH: set `ssh` under [listen] in gateway.toml.\n".to_owned());
     };
-    let named = if port == 22 { host.clone() } else { format!("[{host}]:{port}") };
-    for line in &keys {
+    let named = if *port == 22 { host.clone() } else { format!("[{host}]:{port}") };
+    for line in keys {
         let key: PublicKey = line.parse().map_err(|error| anyhow!("{error}"))?;
         let fingerprint = KeyFingerprint::of(&key);
         writeln!(text, "{fingerprint} ({})", key.kind())?;
         writeln!(text, "\nFor ~/.ssh/known_hosts on clients:\n\n{named} {key}")?;
-        if let Some(algorithm) = sshfp_algorithm(key.kind()) {
+        let is_name = host.parse::<IpAddr>().is_err();
+        if let Some(algorithm) = sshfp_algorithm(key.kind()).filter(|_| is_name) {
             // RFC 4255, RFC 6594: 2 is SHA-256.
             writeln!(text, "\nFor DNS:\n\n{host}. IN SSHFP {algorithm} 2 {}", HEXLOWER.encode(&fingerprint.0))?;
         }
@@ -116,5 +121,36 @@ fn sshfp_algorithm(kind: &str) -> Option<u8> {
         "ssh-ed25519" => Some(4),
         kind if kind.starts_with("ecdsa-") => Some(3),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+
+    fn printed(host: &str, port: u16) -> String {
+        known_by(&HostKeys { host: host.into(), port: Some(port), keys: vec![KEY.into()] }).unwrap()
+    }
+
+    #[test]
+    fn records_for_dns_are_those_that_ssh_keygen_makes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), KEY).unwrap();
+        let mut keygen = std::process::Command::new("ssh-keygen");
+        let made = keygen.args(["-r", "gw.example.org.", "-f"]).arg(file.path()).output().unwrap();
+        let made = String::from_utf8(made.stdout).unwrap();
+        let ours = printed("gw.example.org", 2222);
+        let ours = ours.lines().find(|line| line.contains("SSHFP")).unwrap();
+        assert!(made.lines().any(|line| line == ours), "{ours}\n{made}");
+        assert!(!printed("192.0.2.1", 2222).contains("SSHFP"), "an address has no such records");
+    }
+
+    #[test]
+    fn a_line_for_known_hosts_names_the_port_where_it_is_not_the_usual_one() {
+        assert!(printed("gw.example.org", 22).contains(&format!("\ngw.example.org {KEY}\n")));
+        assert!(printed("gw.example.org", 2222).contains(&format!("\n[gw.example.org]:2222 {KEY}\n")));
+        assert!(printed("2001:db8::1", 2222).contains(&format!("\n[2001:db8::1]:2222 {KEY}\n")));
     }
 }

@@ -4,7 +4,7 @@ use super::access::AccessArgs;
 use super::ssh::{AddKeyArgs, PeopleArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
-use crate::admin::{Form, Owner, audit, authority, devices, release, services, site_key, ssh, status, when};
+use crate::admin::{Form, Owner, audit, authority, certify, devices, release, services, site_key, ssh, status, when};
 use crate::{invite, paths, terminal};
 use clap::{Args, Subcommand};
 use doorward_core::Secret;
@@ -70,12 +70,15 @@ pub(super) enum OwnerCommand {
     /// Lists SSH keys and whose each is, or removes one.
     #[command(after_help = super::ssh::KEYS_EXAMPLES)]
     SshKeys(SshKeysArgs),
-    /// Adds SSH keys of people who may come in by ssh.
+    /// Lets people come in by ssh: with their keys, or for some hours with certificates.
     #[command(after_help = super::ssh::PEOPLE_EXAMPLES)]
     People(PeopleArgs),
     /// Shows the key by which SSH clients know the gateway, for known_hosts and DNS.
     #[command(after_help = "Examples:\n  doorward ssh-host-key")]
     SshHostKey(DataArgs),
+    /// Shows the key that signs certificates of people.
+    #[command(after_help = super::certify::AUTHORITY_EXAMPLES)]
+    SshCa(DataArgs),
     /// Shows the gateway at a glance.
     #[command(after_help = "Examples:\n  doorward status\n  doorward status --json | jq '.\"devices-online\"'")]
     Status(ListArgs),
@@ -289,8 +292,9 @@ impl OwnerCommand {
             }
             Self::SiteKey(args) => args.run().await?,
             Self::SshKeys(args) => args.run(now).await?,
-            Self::People(args) => args.run().await?,
+            Self::People(args) => args.run(now).await?,
             Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
+            Self::SshCa(data) => certify::authority(&data.owner()).await?,
             Self::Status(args) => status::show(&args.data.owner(), args.form.form()).await?,
         };
         terminal::print(&text)

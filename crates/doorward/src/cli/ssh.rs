@@ -1,7 +1,9 @@
 //! Commands about SSH keys.
 
-use super::owner::{DataArgs, ListArgs};
+use super::certify::{CERTIFY_EXAMPLES, CertifyArgs};
+use super::owner::{DataArgs, FormArgs, ListArgs};
 use crate::admin::Owner;
+use crate::admin::certify;
 use crate::admin::ssh::{self, Holder};
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -15,7 +17,9 @@ Keys are read from stdin: a .pub file or a whole authorized_keys.
 Examples:
   doorward people add-key anna < id_ed25519.pub
   doorward access zumi01/ssh set --person anna
-  curl https://github.com/anna.keys | doorward people add-key anna";
+  curl https://github.com/anna.keys | doorward people add-key anna
+  doorward people certify ben --for 8h --key ben.pub > ben-cert.pub
+  doorward people remove anna";
 pub(super) const DEVICE_EXAMPLES: &str = "\
 Keys are read from stdin: a .pub file or a whole authorized_keys.
 
@@ -57,6 +61,21 @@ enum PeopleCommand {
     /// Makes SSH keys a person's own.
     #[command(after_help = PEOPLE_EXAMPLES)]
     AddKey(AddKeyArgs),
+    /// Signs a person's SSH key for a time: a certificate, by which they come in until it ends.
+    #[command(after_help = CERTIFY_EXAMPLES)]
+    Certify(CertifyArgs),
+    /// Lists certificates and when each ends.
+    Certificates(FormArgs),
+    /// Takes a certificate back, and ends its connections.
+    Revoke {
+        /// As in the list of certificates.
+        number: u64,
+    },
+    /// Takes all keys and certificates from a person, and ends their connections.
+    Remove {
+        /// Who it is.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -76,9 +95,17 @@ impl SshKeysArgs {
 }
 
 impl PeopleArgs {
-    pub(super) async fn run(self) -> anyhow::Result<String> {
-        let PeopleCommand::AddKey(AddKeyArgs { name }) = self.command;
-        Ok(ssh::add(&self.data.owner(), &Holder::Person(name), &keys().await?).await?)
+    pub(super) async fn run(self, now: Timestamp) -> anyhow::Result<String> {
+        let owner = self.data.owner();
+        Ok(match self.command {
+            PeopleCommand::AddKey(AddKeyArgs { name }) => {
+                ssh::add(&owner, &Holder::Person(name), &keys().await?).await?
+            }
+            PeopleCommand::Certify(args) => args.run(&owner).await?,
+            PeopleCommand::Certificates(form) => certify::list(&owner, form.form(), now).await?,
+            PeopleCommand::Revoke { number } => certify::revoke(&owner, number).await?,
+            PeopleCommand::Remove { name } => certify::remove(&owner, &name).await?,
+        })
     }
 }
 

@@ -16,6 +16,9 @@ pub struct LimitsFile {
     pub requests_per_second_per_service: Option<u32>,
     pub visits_per_service: Option<usize>,
     pub visits_per_source: Option<usize>,
+    pub ssh_connections_per_identity: Option<usize>,
+    pub ssh_channels_per_identity: Option<usize>,
+    pub ssh_connections_per_second_per_source: Option<u32>,
     pub udp_flow_idle_seconds: Option<u64>,
     pub udp_flows_per_port: Option<usize>,
     pub udp_flows_per_source: Option<usize>,
@@ -34,6 +37,13 @@ impl LimitsFile {
             requests_per_service: self.requests_per_second_per_service.unwrap_or(usual.requests_per_service),
             visits_per_service: self.visits_per_service.unwrap_or(usual.visits_per_service),
             visits_per_source: self.visits_per_source.unwrap_or(usual.visits_per_source),
+            ssh_connections_per_identity: self
+                .ssh_connections_per_identity
+                .unwrap_or(usual.ssh_connections_per_identity),
+            ssh_channels_per_identity: self.ssh_channels_per_identity.unwrap_or(usual.ssh_channels_per_identity),
+            ssh_connections_per_second: self
+                .ssh_connections_per_second_per_source
+                .unwrap_or(usual.ssh_connections_per_second),
         }
     }
 
