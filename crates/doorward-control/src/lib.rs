@@ -21,6 +21,7 @@ mod settings;
 mod site;
 mod snapshot;
 mod ssh;
+mod ssh_passwords;
 mod store;
 mod work;
 
@@ -48,6 +49,7 @@ pub use snapshot::{
     Snapshot,
 };
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
+pub use ssh_passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPassword};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
 

@@ -7,6 +7,7 @@ use crate::accounts::Grants;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
+use crate::ssh_passwords::{PasswordDigest, SshPassword};
 use crate::store::{StoreError, words};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
@@ -27,6 +28,7 @@ pub struct Snapshot {
     device_names: HashTrieMapSync<Label, DeviceId>,
     keys: HashTrieMapSync<[u8; 32], (DeviceId, KeyState)>,
     ssh_keys: HashTrieMapSync<KeyFingerprint, Arc<SshKey>>,
+    pub(crate) ssh_passwords: HashTrieMapSync<PasswordDigest, Arc<SshPassword>>,
     services: HashTrieMapSync<ServiceId, Arc<ServiceRecord>>,
     services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
     hosts: HashTrieMapSync<HostName, HostClaims>,

@@ -206,7 +206,7 @@ async fn add(work: &mut Work, holder: NewHolder, keys: Vec<PublicKey>, now: Time
     Ok(added)
 }
 
-async fn device_named(work: &mut Work, name: &Label, now: Timestamp) -> Result<DeviceId, EditError> {
+pub(crate) async fn device_named(work: &mut Work, name: &Label, now: Timestamp) -> Result<DeviceId, EditError> {
     if let Some(device) = work.draft.device_by_name(name) {
         return match device.revoked_at {
             None => Ok(device.id),

@@ -8,5 +8,6 @@ mod registration;
 mod resting;
 mod settling;
 mod ssh;
+mod ssh_passwords;
 mod support;
 mod world;

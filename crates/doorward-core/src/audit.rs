@@ -27,6 +27,9 @@ pub enum Deed {
     VisitRefused,
     SshKeyAdded,
     SshKeyRemoved,
+    SshPasswordMade,
+    SshPasswordRemoved,
+    SshPasswordRefused,
 }
 
 impl Deed {
@@ -53,6 +56,9 @@ impl Deed {
             Self::VisitRefused => "visit-refused",
             Self::SshKeyAdded => "ssh-key-added",
             Self::SshKeyRemoved => "ssh-key-removed",
+            Self::SshPasswordMade => "ssh-password-made",
+            Self::SshPasswordRemoved => "ssh-password-removed",
+            Self::SshPasswordRefused => "ssh-password-refused",
         }
     }
 }

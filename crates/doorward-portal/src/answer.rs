@@ -30,7 +30,7 @@ impl Problem {
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
         let what = what.into();
-        let remedy = if what.contains("SSH key") {
+        let remedy = if what.contains("SSH key") || what.contains("SSH password") {
             "list what there is with `doorward ssh-keys`"
         } else if what.contains("invite") {
             "list what there is with `doorward invites`"

@@ -7,6 +7,7 @@ mod invites;
 pub(crate) mod services;
 mod site;
 mod ssh;
+mod ssh_passwords;
 pub(crate) mod status;
 
 use crate::PortalState;
@@ -39,6 +40,7 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/site-key/activate", post(site::activate_successor))
         .route("/ssh-keys", get(ssh::list).post(ssh::add))
         .route("/ssh-keys/{fingerprint}", delete(ssh::remove))
+        .route("/ssh-passwords", post(ssh_passwords::make))
         .route("/ssh-host-keys", get(ssh::host_keys))
         .route("/authority", get(authority::show))
         .route("/authority/renew", post(authority::renew))

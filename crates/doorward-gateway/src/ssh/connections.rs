@@ -1,12 +1,12 @@
-//! The connections that stand, with the keys by which they came in: whoever loses a key loses what stands by it.
+//! The connections that stand, with the credentials by which they came in: whoever loses one loses what stands by it.
 
 use super::wire::Shared;
-use doorward_control::{KeyFingerprint, Snapshot, SshHolder, SshStanding};
+use doorward_control::{KeyFingerprint, PasswordDigest, Snapshot, SshHolder, SshStanding};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections by one key at once. A device has few; a person may have many, each with channels.
+/// Connections by one key or password at once. A device has few; a person may have many, each with channels.
 const MOST_BY_ONE_KEY: usize = 64;
 
 #[derive(Default)]
@@ -15,8 +15,16 @@ pub(crate) struct Connections {
     last: AtomicU64,
 }
 
+/// By what somebody came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// With whose it was then.
+    Key(KeyFingerprint, SshHolder),
+    Password(PasswordDigest),
+}
+
 struct Standing {
-    by: Option<(KeyFingerprint, SshHolder)>,
+    by: Option<Credential>,
     shared: Arc<Shared>,
 }
 
@@ -28,10 +36,10 @@ pub(super) struct Seat {
 }
 
 impl Connections {
-    /// Ends those whose key is no longer whose it was when they came in.
+    /// Ends those whose credential is no longer what it was when they came in.
     pub(crate) fn end_strangers(&self, snapshot: &Snapshot) {
         for standing in self.table().values() {
-            if standing.by.as_ref().is_some_and(|(key, holder)| holder_of(snapshot, key).as_ref() != Some(holder)) {
+            if standing.by.as_ref().is_some_and(|by| !by.counts(snapshot)) {
                 standing.shared.break_off();
             }
         }
@@ -47,22 +55,40 @@ impl Connections {
         Seat { number, shared, connections: self.clone() }
     }
 
-    /// `false`: there are as many by this key as there may be. Whoever was entered reads the snapshot once more, so that
+    /// `false`: there are as many by this credential as there may be. Whoever was entered reads the snapshot once more, so that
     /// no change slips between.
-    pub(super) fn came_in_by(&self, number: u64, key: KeyFingerprint, holder: SshHolder) -> bool {
+    pub(super) fn came_in_by(&self, number: u64, credential: Credential) -> bool {
         let mut table = self.table();
-        let by_it = table.values().filter(|standing| standing.by.as_ref().is_some_and(|(other, _)| *other == key));
+        let by_it =
+            table.values().filter(|standing| standing.by.as_ref().is_some_and(|other| other.is_same(&credential)));
         if by_it.count() >= MOST_BY_ONE_KEY {
             return false;
         }
         if let Some(standing) = table.get_mut(&number) {
-            standing.by = Some((key, holder));
+            standing.by = Some(credential);
         }
         true
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, Standing>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Credential {
+    fn counts(&self, snapshot: &Snapshot) -> bool {
+        match self {
+            Self::Key(key, holder) => holder_of(snapshot, key).as_ref() == Some(holder),
+            Self::Password(digest) => snapshot.ssh_password_counts(digest),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Key(one, _), Self::Key(other, _)) => one == other,
+            (Self::Password(one), Self::Password(other)) => one == other,
+            (Self::Key(..), Self::Password(_)) | (Self::Password(_), Self::Key(..)) => false,
+        }
     }
 }
 
@@ -99,7 +125,8 @@ mod tests {
         let (key, other) = (KeyFingerprint([1; 32]), KeyFingerprint([2; 32]));
         let enter = |key| {
             let seat = connections.enter(shared.clone());
-            connections.came_in_by(seat.number, key, SshHolder::Device(DeviceId(1))).then_some(seat)
+            let credential = Credential::Key(key, SshHolder::Device(DeviceId(1)));
+            connections.came_in_by(seat.number, credential).then_some(seat)
         };
         let mut held: Vec<_> = (0..MOST_BY_ONE_KEY).map(|_| enter(key).expect("there is room")).collect();
         assert!(enter(key).is_none());

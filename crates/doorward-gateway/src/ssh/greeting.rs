@@ -55,7 +55,7 @@ pub(super) fn reach(room: &Room, identity: &Identity, visitor: &Visitor, said: &
     let mut text = match identity {
         Identity::Device(name) => format!("You are device \"{name}\".\n"),
         Identity::Person(name) => format!("You are {name}.\n"),
-        Identity::Guest => String::new(),
+        Identity::Guest | Identity::Sender { .. } => String::new(),
     };
     text += said;
     let (snapshot, now) = (room.admission.control.snapshot(), Timestamp::now());

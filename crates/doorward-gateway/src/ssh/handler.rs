@@ -1,7 +1,8 @@
 //! What russh tells of a connection, in its words.
 
-use super::connections::holder_of;
+use super::connections::{Credential, holder_of};
 use super::inward::Asking;
+use super::passwords;
 use super::session::{Known, SessionChannel, SshSession, Who};
 use doorward_control::{KeyFingerprint, SshHolder, SshStanding};
 use doorward_core::audit::Deed;
@@ -39,7 +40,7 @@ impl Handler for SshSession {
         let fingerprint = KeyFingerprint::of(&key);
         let holder = || holder_of(&self.room.admission.control.snapshot(), &fingerprint);
         let Some(before) = holder() else { return Ok(Auth::reject()) };
-        if !self.room.connections.came_in_by(self.number, fingerprint, before.clone()) {
+        if !self.room.connections.came_in_by(self.number, Credential::Key(fingerprint, before.clone())) {
             debug!("as many SSH connections by one key as there may be");
             return Ok(Auth::reject());
         }
@@ -55,13 +56,22 @@ impl Handler for SshSession {
         Ok(Auth::Accept)
     }
 
-    /// Asks nothing, and lets a guest in: docs/decisions/0041-ssh.md.
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
+        Ok(self.prove_password(user, password))
+    }
+
+    /// Asks for a password, and lets in as a guest whoever has none: docs/decisions/0042-netgear.md.
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,
         _: &str,
-        _: Option<Response<'a>>,
+        response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
+        let Some(mut response) = response else { return Ok(passwords::question()) };
+        let password = response.next().unwrap_or_default();
+        if !password.is_empty() {
+            return Ok(self.prove_password(user, &String::from_utf8_lossy(&password)));
+        }
         user.clone_into(&mut self.user);
         let (source, now) = (Some(self.peer.ip()), Timestamp::now());
         self.room.admission.control.refused(Deed::DeviceRefused, source, None, "ssh-key-unknown", now);
@@ -100,14 +110,14 @@ impl Handler for SshSession {
                 reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
                 return Ok(());
             }
-            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show => return Ok(()),
+            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) => return Ok(()),
         };
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
-        let (visitor, channels) = (self.visitor(), self.channels.clone());
-        let asking = Asking { destination, visitor, channel, reply, channels, place };
+        let (visitor, channels, sender) = (self.visitor(), self.channels.clone(), self.parked());
+        let asking = Asking { destination, visitor, sender, channel, reply, channels, place };
         self.room.tasks.spawn(self.room.clone().visit(asking));
         Ok(())
     }
@@ -153,7 +163,12 @@ impl Handler for SshSession {
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         let Some(terminal) = self.terminal(id) else { return session.channel_failure(id) };
         session.channel_success(id)?;
-        self.show(session, id, terminal);
+        match self.meaning(Request::Shell) {
+            Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),
+            Meaning::Show | Meaning::Offer(_) | Meaning::Reach(_) | Meaning::Join(_) | Meaning::Hold(_) => {
+                self.show(session, id, terminal);
+            }
+        }
         Ok(())
     }
 
@@ -163,9 +178,10 @@ impl Handler for SshSession {
         match self.meaning(Request::Execute(&String::from_utf8_lossy(command))) {
             Meaning::Join(invite) => self.join(&invite, session, id, terminal),
             Meaning::Refuse(Refusal::Unknown) => self.show(session, id, terminal),
-            Meaning::Refuse(why) => {
+            Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),
+            Meaning::Hold(time) => {
                 let handle = session.handle();
-                self.room.tasks.spawn(async move { terminal.end(&format!("{why}\n"), 1, &handle, id).await });
+                self.room.tasks.spawn(async move { terminal.hold(time, &handle, id).await });
             }
             Meaning::Offer(_) | Meaning::Reach(_) | Meaning::Show => self.show(session, id, terminal),
         }

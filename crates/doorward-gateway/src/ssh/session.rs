@@ -3,6 +3,7 @@
 use super::leaving::Leaving;
 use super::link::{MAX_CHANNELS, Opener};
 use super::offering::Asked;
+use super::parking::MOST_OF_ONE;
 use super::pipe::{ChannelPipe, Channels};
 use super::queue::Queues;
 use super::terminal::{Line, Terminal};
@@ -12,7 +13,7 @@ use doorward_control::{Device, KeyFingerprint, SshEnrolment};
 use doorward_core::access::{Proof, Visitor};
 use doorward_core::invite::Invite;
 use doorward_core::service::Entrance;
-use doorward_core::ssh::{Identity, Meaning, PublicKey, Request, meaning};
+use doorward_core::ssh::{Identity, Meaning, PublicKey, Refusal, Request, meaning};
 use doorward_core::{DeviceId, Secret};
 use jiff::Timestamp;
 use russh::ChannelId;
@@ -21,6 +22,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 /// How far a client has come.
@@ -44,6 +46,7 @@ pub(super) struct SshSession {
     /// The first key that the client offered and nobody knows.
     pub(super) offered: Option<PublicKey>,
     pub(super) places: Arc<Semaphore>,
+    pub(super) parking: Arc<Semaphore>,
     pub(super) leaving: Leaving,
     pub(super) terminals: mpsc::Sender<Line>,
     pub(super) news: Option<mpsc::Receiver<Line>>,
@@ -56,6 +59,13 @@ pub(super) enum Who {
     Guest,
     Device(DeviceId),
     Person(doorward_core::names::Label),
+    Sender { device: DeviceId, port: u16 },
+}
+
+/// What opens of a sender's need to wait for its device.
+pub(super) struct Parked {
+    pub(super) places: Arc<Semaphore>,
+    pub(super) is_gone: CancellationToken,
 }
 
 pub(super) struct SessionChannel {
@@ -79,7 +89,7 @@ impl SshSession {
         let queues = Queues::new(shared.clone());
         let channels = Channels { queues, tasks: room.tasks.clone(), closed_here: Arc::default() };
         let (terminals, news) = mpsc::channel(NEWS);
-        let leaving = Leaving { room: room.clone(), number, links: Arc::default() };
+        let leaving = Leaving { room: room.clone(), number, links: Arc::default(), is_gone: CancellationToken::new() };
         Self {
             room,
             shared,
@@ -91,6 +101,7 @@ impl SshSession {
             user: String::new(),
             offered: None,
             places: Arc::new(Semaphore::new(MAX_CHANNELS)),
+            parking: Arc::new(Semaphore::new(MOST_OF_ONE)),
             leaving,
             terminals,
             news: Some(news),
@@ -110,6 +121,7 @@ impl SshSession {
     fn identity(&self) -> Identity {
         match &self.who {
             Who::Guest => Identity::Guest,
+            Who::Sender { .. } => self.sender().unwrap_or(Identity::Guest),
             Who::Person(name) => Identity::Person(name.clone()),
             Who::Device(_) => self.device().map_or(Identity::Guest, |device| Identity::Device(device.name.clone())),
         }
@@ -118,7 +130,7 @@ impl SshSession {
     pub(super) fn device(&self) -> Option<Arc<Device>> {
         match self.who {
             Who::Device(id) => self.room.admission.control.snapshot().device(id),
-            Who::Guest | Who::Person(_) => None,
+            Who::Guest | Who::Person(_) | Who::Sender { .. } => None,
         }
     }
 
@@ -126,13 +138,22 @@ impl SshSession {
         let mut visitor = Visitor::new(self.peer.ip(), Entrance::Ssh);
         match &self.who {
             Who::Person(name) => visitor.proofs.push(Proof::Person(name.clone())),
-            Who::Guest | Who::Device(_) => {}
+            // What a sender proves depends on what it wants to get to.
+            Who::Guest | Who::Device(_) | Who::Sender { .. } => {}
         }
         visitor
     }
 
     pub(super) fn meaning(&self, request: Request<'_>) -> Meaning {
         meaning(&self.identity(), &self.user, request)
+    }
+
+    /// For a sender's opens.
+    pub(super) fn parked(&self) -> Option<Parked> {
+        match self.who {
+            Who::Sender { .. } => Some(Parked { places: self.parking.clone(), is_gone: self.leaving.is_gone.clone() }),
+            Who::Guest | Who::Device(_) | Who::Person(_) => None,
+        }
     }
 
     pub(super) fn opener(&self, session: &Session) -> Opener {
@@ -167,7 +188,7 @@ impl SshSession {
                 self.tell(format!("-R {host}:{port} is refused: {why}"), session);
                 return false;
             }
-            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show => return false,
+            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) => return false,
         };
         let Some(device) = self.device() else { return false };
         let asked = Asked { wanted, host: host.to_owned(), port: *port };
@@ -221,6 +242,11 @@ impl SshSession {
         });
     }
 
+    pub(super) fn say_no(&self, why: &Refusal, session: &Session, id: ChannelId, terminal: Terminal) {
+        let (handle, text) = (session.handle(), format!("{why}\n"));
+        self.room.tasks.spawn(async move { terminal.end(&text, 1, &handle, id).await });
+    }
+
     /// Without a command: what there is, and what happens for as long as something is offered.
     pub(super) fn show(&mut self, session: &Session, id: ChannelId, mut terminal: Terminal) {
         let handle = session.handle();
@@ -254,7 +280,7 @@ impl SshSession {
         match &self.who {
             Who::Guest => greeting::guest(&self.room, self.offered.as_ref().map(KeyFingerprint::of)),
             Who::Device(_) if self.leaving.has_links() => greeting::offers(&self.said),
-            Who::Device(_) | Who::Person(_) => {
+            Who::Device(_) | Who::Person(_) | Who::Sender { .. } => {
                 greeting::reach(&self.room, &self.identity(), &self.visitor(), &self.said)
             }
         }
