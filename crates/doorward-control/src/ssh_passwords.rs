@@ -119,7 +119,7 @@ impl Snapshot {
 }
 
 async fn make_token(work: &mut Work, device: Label, now: Timestamp) -> Result<NewPassword, EditError> {
-    let id = ssh::device_named(work, &device, now).await?;
+    let id = ssh::device_named(work, &device, "by a device token that was made", now).await?;
     make(work, id, &device, Purpose::Token, now).await
 }
 

@@ -2,6 +2,7 @@
 //! then is the name compared with that of the device whose it is.
 
 use super::connections::Credential;
+use super::host_keys::methods;
 use super::session::{Known, SshSession, Who};
 use doorward_control::PasswordDigest;
 use doorward_core::audit::Deed;
@@ -24,13 +25,18 @@ pub(super) fn question() -> Auth {
     }
 }
 
+/// The method stays open: OpenSSH asks again, and paramiko would otherwise ask for what russh does not hear, and hang.
+fn wrong() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
 impl SshSession {
     pub(super) fn prove_password(&mut self, user: &str, password: &str) -> Auth {
         let (attempts, source, now) = (&self.room.attempts, self.peer.ip(), Instant::now());
         if !attempts.may_try(source, user, now) {
             debug!("too many wrong SSH passwords: this one was not looked at");
             self.refuse("ssh-password-too-many");
-            return Auth::reject();
+            return wrong();
         }
         // Nobody's is hashed like anybody's.
         let digest = PasswordDigest::of(if password.len() <= LONGEST { password } else { "" });
@@ -38,16 +44,16 @@ impl SshSession {
         let Some((found, identity)) = find() else {
             attempts.was_wrong(source, user, now);
             self.refuse("ssh-password-wrong");
-            return Auth::reject();
+            return wrong();
         };
         attempts.was_right(source, user, now);
         if !self.room.connections.came_in_by(self.number, Credential::Password(digest)) {
             debug!("as many SSH connections by one password as there may be");
-            return Auth::reject();
+            return wrong();
         }
         // Once more, now that a change would find this connection.
         if find().map(|(_, identity)| identity) != Some(identity) {
-            return Auth::reject();
+            return wrong();
         }
         self.who = match found.purpose {
             Purpose::Token => Who::Device(found.device),
