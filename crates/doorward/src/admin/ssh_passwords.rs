@@ -60,7 +60,7 @@ pub async fn sender_key(owner: &Owner, place: &SenderPlace) -> Result<String, As
     let mut text = format!(
         "This password is shown this once; `doorward ssh-keys remove {number}` takes it back.\n\n\
          In the sender's script:\n\n\
-         stream = NetGear(address=\"127.0.0.1\", port=\"{port}\", protocol=\"tcp\", pattern=1, \
+         stream = NetGear(address=\"127.0.0.1\", port=\"{port}\", protocol=\"tcp\", pattern=1, max_retries=1000000, \
          ssh_tunnel_mode=\"{device}@{host}:{ssh_port}\", ssh_tunnel_pwd=\"{password}\")\n\n\
          In ~/.ssh/known_hosts on the sender:\n\n{known}\n\n\
          On {device}, where NetGear receives at 127.0.0.1:{port}:\n\n\
