@@ -186,7 +186,8 @@ async fn a_sender_key_reaches_its_port_and_nothing_else() {
     says_back(&mut cut).await;
     let started = Instant::now();
     lab.control().remove_ssh_password(made.number, jiff::Timestamp::now()).await.unwrap();
-    timeout(LIMIT, cut.wait()).await.expect("it is cut").unwrap();
+    let after = timeout(LIMIT, cut.stdout.as_mut().unwrap().read_u8()).await.expect("it is cut");
+    assert!(after.is_err(), "more came: {after:?}");
     assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
 }
 

@@ -128,6 +128,10 @@ fn sends(pair: Pair, how: &[&str], words: &str) -> Result<()> {
     viewer.wait_for_line(FRAME, SOON).with_context(|| sender.log())?;
     report(&format!("the first frame, by {words}"), started.elapsed(), FIRST_FRAME)?;
 
+    // Which of the two it was.
+    let has_ssh = pair.world.device.run("pgrep -x ssh")?.succeeded();
+    ensure!(has_ssh == !how.is_empty(), "ssh runs: {has_ssh}");
+
     let Pair { world, mut gateway, .. } = pair;
     gateway.kill()?;
     let (killed, mark) = (Instant::now(), viewer.log().len());
@@ -136,7 +140,9 @@ fn sends(pair: Pair, how: &[&str], words: &str) -> Result<()> {
     let mark = mark.max(viewer.log().len());
     viewer.wait_for_line_after(mark, FRAME, SOON * 2).with_context(|| sender.log())?;
     report(&format!("frames again after the gateway was killed, by {words}"), killed.elapsed(), AGAIN)?;
-    println!("world: {} frames came by {words}", frames(&viewer));
+    let (since, before) = (Instant::now(), frames(&viewer));
+    doorward_world::until(SOON, "a hundred frames more", || Ok(frames(&viewer) >= before + 100))?;
+    println!("world: 100 frames more by {words} in {:.1} s", since.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -182,6 +188,7 @@ fn a_sender_that_was_there_first_is_seen_as_soon_as_the_viewer_comes() -> Result
         || Ok(pair.gateway.log()[gateway_log..].contains("a visit failed")),
     )?;
     gateway_log = pair.gateway.log().len();
+    // How often in a span of time is the question here.
     std::thread::sleep(Duration::from_secs(3));
     let asked = pair.gateway.log()[gateway_log..].matches("a visit failed").count();
     println!("world: the device was asked {asked} times in 3 s while nothing listened there");
