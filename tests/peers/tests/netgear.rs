@@ -130,7 +130,7 @@ fn sends(pair: Pair, how: &[&str], words: &str) -> Result<()> {
 
     // Which of the two it was.
     let has_ssh = pair.world.device.run("pgrep -x ssh")?.succeeded();
-    ensure!(has_ssh == !how.is_empty(), "ssh runs: {has_ssh}");
+    ensure!(has_ssh != how.is_empty(), "ssh runs: {has_ssh}");
 
     let Pair { world, mut gateway, .. } = pair;
     gateway.kill()?;
