@@ -169,7 +169,10 @@ fn with_openssh_frames_come_through_three_nats_and_again_after_the_gateway_resta
         let words: Vec<_> = command.split(' ').skip(1).collect();
         let command = site::doorward([])?.args(words).args(["--state".into(), site::state(viewer)]);
         let mut agent = viewer.spawn(&command)?;
-        agent.wait_for_line("connected", SOON)?;
+        agent.wait_for_line(
+            "note: livingroom/netgear: whoever has a key of `doorward sender-key livingroom:5454`",
+            SOON,
+        )?;
         Ok(agent)
     })?;
     sends(pair, &["without-paramiko"], "OpenSSH")

@@ -1,5 +1,7 @@
 use super::support::*;
 use crate::{EditError, NewPassword, News, PasswordDigest, PasswordNumber};
+use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::service::ServiceKind;
 use doorward_core::ssh::Identity;
 
 fn proves(site: &Site, user: &str, password: &NewPassword) -> Option<Identity> {
@@ -61,6 +63,19 @@ async fn a_new_card_makes_the_old_tokens_worthless_and_revoking_all_of_them() {
     assert_eq!(site.control.snapshot().ssh_passwords().count(), 0);
     let revoked = site.control.make_sender_key(label("livingroom"), 5454, noon()).await;
     assert!(matches!(revoked, Err(EditError::Unknown(_))), "{revoked:?}");
+}
+
+#[tokio::test]
+async fn a_device_is_told_how_senders_come_to_what_is_for_them() {
+    let site = Site::open().await;
+    let device = site.join(1, "livingroom").await;
+    let mut offer = offer("netgear", ServiceKind::Tcp);
+    offer.access = PolicyDocument { who: WhoDocument::Senders, ..PolicyDocument::default() };
+    let without = site.offer(&device, offer.clone()).await;
+    assert!(without.notes.iter().any(|note| note.contains("set virtual-port")), "{without:?}");
+    offer.virtual_port = Some(5454);
+    let with = site.offer(&device, offer).await;
+    assert!(with.notes.iter().any(|note| note.contains("`doorward sender-key livingroom:5454`")), "{with:?}");
 }
 
 #[tokio::test]
