@@ -75,7 +75,15 @@ const PACKAGES: &[Package] = &[
     Package { name: "jupyter-notebook", needed_by: &["peers"], why: "a service full of WebSockets" },
     Package { name: "python3-dev", needed_by: &["peers"], why: "OctoPrint's parts in C, from PyPI" },
     Package { name: "python3-grpcio", needed_by: &["peers"], why: "a gRPC service and its visitors" },
-    Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint, from PyPI" },
+    Package { name: "openssh-client", needed_by: &["peers"], why: "tunnels that NetGear digs" },
+    Package { name: "python3-colorlog", needed_by: &["peers"], why: "NetGear's words" },
+    Package { name: "python3-opencv", needed_by: &["peers"], why: "NetGear's pictures" },
+    Package { name: "python3-paramiko", needed_by: &["peers"], why: "tunnels that NetGear digs" },
+    Package { name: "python3-pexpect", needed_by: &["peers"], why: "types NetGear's password" },
+    Package { name: "python3-requests", needed_by: &["peers"], why: "NetGear, which loads it" },
+    Package { name: "python3-tqdm", needed_by: &["peers"], why: "NetGear, which loads it" },
+    Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint and VidGear, from PyPI" },
+    Package { name: "python3-zmq", needed_by: &["peers"], why: "what NetGear sends with" },
     Package { name: "python3-websocket", needed_by: &["peers"], why: "a visitor who runs code in Jupyter's kernel" },
 ];
 

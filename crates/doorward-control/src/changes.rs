@@ -15,7 +15,7 @@ pub struct Change {
     /// Whose key, name or standing changed.
     pub devices: Vec<DeviceId>,
     pub site_keys: bool,
-    /// Whether an SSH key or certificate came, went, or changed its standing.
+    /// Whether an SSH key, certificate or password came, went, or changed its standing.
     pub ssh_keys: bool,
 }
 

@@ -21,6 +21,7 @@ mod settings;
 mod site;
 mod snapshot;
 mod ssh;
+mod ssh_passwords;
 mod store;
 mod work;
 
@@ -49,6 +50,7 @@ pub use snapshot::{
 };
 pub use ssh::certificates::{CertificateWish, LONGEST, SshCertificate};
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
+pub use ssh_passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPassword};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
 

@@ -286,6 +286,13 @@ fn notes(record: &Arc<ServiceRecord>) -> Vec<String> {
         WhoDocument::People if record.ports.iter().any(|p| record.routes_port(p)) => {
             notes.push(format!("{path}: a raw port cannot tell who comes, so nobody is admitted there"));
         }
+        WhoDocument::Senders => notes.push(match record.virtual_port {
+            Some(port) => {
+                let place = format!("{}:{port}", record.service.device_name);
+                format!("{path}: whoever has a key of `doorward sender-key {place}` on the gateway sends here, by SSH")
+            }
+            None => format!("{path}: senders come by its virtual port, and it has none: set virtual-port"),
+        }),
         WhoDocument::Password
             if record.hosts.iter().any(|h| h.entrance == HostEntrance::Tls && record.routes_host(h)) =>
         {

@@ -8,6 +8,7 @@ use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use crate::ssh::certificates::{SshCertificate, SshCertificates};
 use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
+use crate::ssh_passwords::{PasswordDigest, SshPassword};
 use crate::store::{StoreError, words};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::{HostName, Label, PathPrefix};
@@ -30,6 +31,7 @@ pub struct Snapshot {
     keys: HashTrieMapSync<[u8; 32], (DeviceId, KeyState)>,
     ssh_keys: HashTrieMapSync<KeyFingerprint, Arc<SshKey>>,
     ssh_certificates: Arc<SshCertificates>,
+    pub(crate) ssh_passwords: HashTrieMapSync<PasswordDigest, Arc<SshPassword>>,
     services: HashTrieMapSync<ServiceId, Arc<ServiceRecord>>,
     services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
     hosts: HashTrieMapSync<HostName, HostClaims>,

@@ -183,7 +183,9 @@ async fn add(work: &mut Work, holder: NewHolder, keys: Vec<PublicKey>, now: Time
     }
     let (holder, subject) = match holder {
         NewHolder::Person(name) => (SshHolder::Person(name.clone()), name),
-        NewHolder::Device(name) => (SshHolder::Device(device_named(work, &name, now).await?), name),
+        NewHolder::Device(name) => {
+            (SshHolder::Device(device_named(work, &name, "by an SSH key that was added", now).await?), name)
+        }
     };
     let held = work.draft.ssh_keys().filter(|key| key.holder == holder).count();
     if held + keys.len() > MAX_KEYS {
@@ -208,7 +210,13 @@ async fn add(work: &mut Work, holder: NewHolder, keys: Vec<PublicKey>, now: Time
     Ok(added)
 }
 
-async fn device_named(work: &mut Work, name: &Label, now: Timestamp) -> Result<DeviceId, EditError> {
+/// `how` it joins if it is not there yet.
+pub(crate) async fn device_named(
+    work: &mut Work,
+    name: &Label,
+    how: &str,
+    now: Timestamp,
+) -> Result<DeviceId, EditError> {
     if let Some(device) = work.draft.device_by_name(name) {
         return match device.revoked_at {
             None => Ok(device.id),
@@ -219,7 +227,7 @@ async fn device_named(work: &mut Work, name: &Label, now: Timestamp) -> Result<D
     }
     let id = enrol::insert_device(work, accounts::OWNER, name, name.as_str(), now).await?;
     work.refresh_device(id).await?;
-    work.write_down(Deed::DeviceJoined, name.as_str(), "by an SSH key that was added", now).await?;
+    work.write_down(Deed::DeviceJoined, name.as_str(), how, now).await?;
     Ok(id)
 }
 

@@ -9,5 +9,6 @@ mod resting;
 mod settling;
 mod ssh;
 mod ssh_certificates;
+mod ssh_passwords;
 mod support;
 mod world;

@@ -7,7 +7,7 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Control, Shared, accounts, site, ssh};
+use crate::{Control, Shared, accounts, site, ssh, ssh_passwords};
 use doorward_core::{DeviceId, ServiceId};
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
@@ -153,6 +153,13 @@ impl Work {
     /// They end within days.
     pub(crate) async fn refresh_ssh_certificates(&mut self) -> Result<(), StoreError> {
         self.draft.put_ssh_certificates(ssh::certificates::load(&mut self.connection).await?);
+        self.are_ssh_keys_new = true;
+        Ok(())
+    }
+
+    /// There are few.
+    pub(crate) async fn refresh_ssh_passwords(&mut self) -> Result<(), StoreError> {
+        self.draft.put_ssh_passwords(ssh_passwords::load(&mut self.connection).await?);
         self.are_ssh_keys_new = true;
         Ok(())
     }

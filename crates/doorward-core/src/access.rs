@@ -40,6 +40,8 @@ pub enum Who {
     Password(Vec<PasswordHash>),
     /// These people, as their own credentials tell.
     People(Vec<Label>),
+    /// Whoever holds a sender key for it.
+    Senders,
 }
 
 /// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
@@ -68,6 +70,8 @@ pub enum Proof {
     Password(PasswordHash),
     /// A credential that is this person's own, as an SSH key.
     Person(Label),
+    /// A sender key for this service: for the virtual port that it has.
+    Sender(ServiceId),
 }
 
 /// The proof that a decision was taken. Only [`decide`] makes one, and only a permit opens a stream.
@@ -128,6 +132,8 @@ pub enum Denied {
     PasswordNeeded,
     #[error("it is for certain people, and this is none of them")]
     NotOneOfThem,
+    #[error("it is for senders, and this is none (`doorward sender-key` makes one)")]
+    NotASender,
 }
 
 impl Denied {
@@ -140,6 +146,7 @@ impl Denied {
             Self::Closed { .. } => "closed",
             Self::PasswordNeeded => "password-needed",
             Self::NotOneOfThem => "not-one-of-them",
+            Self::NotASender => "not-a-sender",
         }
     }
 }
@@ -177,6 +184,11 @@ pub fn decide(service: &Service, visitor: &Visitor, now: Timestamp) -> Result<Pe
             let proved = |name: &Label| visitor.proofs.contains(&Proof::Person(name.clone()));
             if !listed.iter().any(proved) {
                 return Err(Denied::NotOneOfThem);
+            }
+        }
+        Who::Senders => {
+            if !visitor.proofs.contains(&Proof::Sender(service.id)) {
+                return Err(Denied::NotASender);
             }
         }
     }

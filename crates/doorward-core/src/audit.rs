@@ -29,6 +29,9 @@ pub enum Deed {
     SshKeyRemoved,
     SshCertificateMade,
     SshCertificateRevoked,
+    SshPasswordMade,
+    SshPasswordRemoved,
+    SshPasswordRefused,
 }
 
 impl Deed {
@@ -57,6 +60,9 @@ impl Deed {
             Self::SshKeyRemoved => "ssh-key-removed",
             Self::SshCertificateMade => "ssh-certificate-made",
             Self::SshCertificateRevoked => "ssh-certificate-revoked",
+            Self::SshPasswordMade => "ssh-password-made",
+            Self::SshPasswordRemoved => "ssh-password-removed",
+            Self::SshPasswordRefused => "ssh-password-refused",
         }
     }
 }

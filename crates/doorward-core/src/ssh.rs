@@ -3,11 +3,14 @@
 
 pub mod certificate;
 mod key;
+mod password;
 
 pub use key::{PublicKey, PublicKeyError};
+pub use password::Purpose;
 
 use crate::invite::{Invite, InviteError};
 use crate::names::{HostName, Label};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Whose credential it was.
@@ -17,6 +20,8 @@ pub enum Identity {
     Device(Label),
     /// Somebody whom an owner listed.
     Person(Label),
+    /// Who holds a sender key: good for this one virtual port of this one device.
+    Sender { device: Label, port: u16 },
     /// Nobody that is known here.
     Guest,
 }
@@ -55,6 +60,8 @@ pub enum Meaning {
     Join(Box<Invite>),
     /// Say what there is.
     Show,
+    /// Keep the channel for so long, then say that it went well: what `ssh -f … sleep 60` asks for.
+    Hold(Duration),
     Refuse(Refusal),
 }
 
@@ -110,15 +117,28 @@ pub enum Refusal {
     KnownAlready,
     #[error("commands are not run here; without one you are shown what there is")]
     Command,
+    #[error(
+        "this password is for sending to port {port} of {device} alone: -L PORT:127.0.0.1:{port} with {device} as user name, and -N"
+    )]
+    Sender { device: Label, port: u16 },
     #[error("only TCP is forwarded here, no X11, no agent, no unix socket, no file transfer; -J takes you to a device")]
     NotHere,
 }
+
+/// `ssh -f` needs a command that lasts until the tunnel is used; more than a day is no such thing.
+const LONGEST_SLEEP: u32 = 24 * 60 * 60;
 
 /// The whole table is `tests/ssh.golden.txt`.
 pub fn meaning(identity: &Identity, user: &str, request: Request<'_>) -> Meaning {
     let meant = match (request, identity) {
         (Request::Execute(command), _) => return execute(identity, command),
         (Request::UnixSocket | Request::Display | Request::Agent | Request::Subsystem(_), _) => Err(Refusal::NotHere),
+        (Request::Direct { host, port }, Identity::Sender { device, port: own }) => {
+            sent_to(user, host, port, device, *own).map(Meaning::Reach)
+        }
+        (Request::Forward { .. } | Request::Shell, Identity::Sender { device, port }) => {
+            Err(Refusal::Sender { device: device.clone(), port: *port })
+        }
         (Request::Shell, _) => return Meaning::Show,
         (Request::Forward { .. } | Request::Direct { .. }, Identity::Guest) => Err(Refusal::Unknown),
         (Request::Forward { .. }, Identity::Person(_)) => Err(Refusal::NotADevice),
@@ -137,9 +157,29 @@ fn execute(identity: &Identity, command: &str) -> Meaning {
             Ok(invite) => Meaning::Join(Box::new(invite)),
             Err(error) => Meaning::Refuse(error.into()),
         },
-        (Some("join"), Identity::Device(_) | Identity::Person(_)) => Meaning::Refuse(Refusal::KnownAlready),
+        (Some("join"), Identity::Device(_) | Identity::Person(_) | Identity::Sender { .. }) => {
+            Meaning::Refuse(Refusal::KnownAlready)
+        }
         (_, Identity::Guest) => Meaning::Refuse(Refusal::Unknown),
-        (_, Identity::Device(_) | Identity::Person(_)) => Meaning::Refuse(Refusal::Command),
+        (Some("sleep"), Identity::Device(_) | Identity::Person(_) | Identity::Sender { .. }) => {
+            let seconds = words.next().and_then(|word| word.parse::<u32>().ok());
+            let seconds = seconds.filter(|seconds| *seconds <= LONGEST_SLEEP);
+            match (seconds, words.next()) {
+                (Some(seconds), None) => Meaning::Hold(Duration::from_secs(seconds.into())),
+                (Some(_) | None, _) => Meaning::Refuse(Refusal::Command),
+            }
+        }
+        (_, Identity::Device(_) | Identity::Person(_) | Identity::Sender { .. }) => Meaning::Refuse(Refusal::Command),
+    }
+}
+
+/// A sender names its device as user name and the port as the device's own, and nothing else.
+fn sent_to(user: &str, host: &str, port: u32, device: &Label, own: u16) -> Result<Destination, Refusal> {
+    match destination(user, host, port) {
+        Ok(Destination::Port { device: named, port }) if named == *device && port == own => {
+            Ok(Destination::Port { device: named, port })
+        }
+        Ok(_) | Err(_) => Err(Refusal::Sender { device: device.clone(), port: own }),
     }
 }
 

@@ -21,6 +21,8 @@ const POLICIES: &[(&str, &str)] = &[
     ("a password", r#"{"who":"password","passwords":{"anna":"HASH"}}"#),
     ("certain people", r#"{"who":"people","people":["anna","ben"]}"#),
     ("no people at all", r#"{"who":"people"}"#),
+    ("senders", r#"{"who":"senders"}"#),
+    ("senders from one network", r#"{"who":"senders","from":["192.0.2.0/24"]}"#),
     ("one network", r#"{"who":"public","from":["192.0.2.0/24"]}"#),
     ("two families", r#"{"who":"public","from":["192.0.2.0/24","2001:db8::/32"]}"#),
     ("an empty list of networks", r#"{"who":"public","from":[]}"#),
@@ -45,6 +47,13 @@ const VISITORS: &[(&str, &str, bool)] = &[
 /// By SSH, with a key that is theirs.
 const PEOPLE: &[(&str, Option<&str>)] =
     &[("anna by ssh", Some("anna")), ("carl by ssh", Some("carl")), ("somebody by ssh", None)];
+
+/// By SSH, with a sender key for this service (1) or another.
+const SENDERS: &[(&str, &str, i64)] = &[
+    ("a sender from 192.0.2.7", "192.0.2.7", 1),
+    ("a sender from 198.51.100.1", "198.51.100.1", 1),
+    ("another service's sender", "192.0.2.7", 2),
+];
 
 const TIMES: &[(&str, &str)] = &[
     ("Mon 07:59:59", "2026-11-23T06:59:59Z"),
@@ -117,6 +126,14 @@ fn table() -> String {
                 writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
             }
         }
+        for (who, source, key_for) in SENDERS {
+            for (when, now) in TIMES {
+                let mut visitor = Visitor::new(source.parse().unwrap(), Entrance::Ssh);
+                visitor.proofs.push(Proof::Sender(ServiceId(*key_for)));
+                let answer = answer(&service, &visitor, now.parse().unwrap());
+                writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
+            }
+        }
     }
     table
 }
@@ -129,7 +146,10 @@ fn every_decision_is_as_committed() {
         std::fs::write(file, &table).unwrap();
     }
     let committed = std::fs::read_to_string(file).unwrap();
-    assert_eq!(table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(), 14 * (6 + 3) * 11);
+    assert_eq!(
+        table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(),
+        16 * (6 + 3 + 3) * 11
+    );
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
     }
@@ -166,6 +186,8 @@ fn policies_that_cannot_be_read_are_refused() {
         r#"{"who":"public","passwords":{"anna":"HASH"}}"#,
         r#"{"who":"people","people":["an na"]}"#,
         r#"{"who":"public","people":["anna"]}"#,
+        r#"{"who":"senders","people":["anna"]}"#,
+        r#"{"who":"senders","passwords":{"anna":"HASH"}}"#,
         r#"{"who":"people","people":["anna"],"passwords":{"anna":"HASH"}}"#,
         r#"{"who":"public","when":{"zone":"Mars/Olympus","open":[]}}"#,
         r#"{"who":"public","when":{"zone":"UTC","open":["someday"]}}"#,

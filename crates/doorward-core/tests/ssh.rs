@@ -8,17 +8,21 @@ use doorward_core::invite::Invite;
 use doorward_core::names::Label;
 use doorward_core::site::{Address, Fingerprint};
 use doorward_core::ssh::certificate::{Certificate, Issued};
-use doorward_core::ssh::{Identity, Meaning, PublicKey, Request, meaning};
+use doorward_core::ssh::{Identity, Meaning, PublicKey, Purpose, Request, meaning};
 use std::fmt::Write;
 
 const USERS: [&str; 4] = ["zumi01", "cam", "pi", "Pi User"];
 
-fn identities() -> [(&'static str, Identity); 3] {
+/// Each credential, and whom it proves with this user name.
+fn credentials(user: &str) -> [(&'static str, Option<Identity>); 5] {
     let label = |name| Label::parse(name).unwrap();
+    let password = |purpose: Purpose| purpose.identity(&label("zumi01"), user);
     [
-        ("the key of device zumi01", Identity::Device(label("zumi01"))),
-        ("a key of anna's", Identity::Person(label("anna"))),
-        ("a key that nobody knows, or none", Identity::Guest),
+        ("the key of device zumi01", Some(Identity::Device(label("zumi01")))),
+        ("a key of anna's", Some(Identity::Person(label("anna")))),
+        ("a key that nobody knows, or none", Some(Identity::Guest)),
+        ("a token of device zumi01's, as password", password(Purpose::Token)),
+        ("a sender key for port 5454 of zumi01, as password", password(Purpose::SenderKey { port: 5454 })),
     ]
 }
 
@@ -49,6 +53,8 @@ fn requests(join: &str) -> Vec<(String, Request<'_>)> {
         ("jupyter.zumi01", 1),
         ("jupyter-zumi01.gw.test", 443),
         ("127.0.0.1", 5454),
+        ("localhost", 5454),
+        ("zumi01", 5454),
         ("localhost", 22),
         ("::1", 22),
         ("", 22),
@@ -67,8 +73,18 @@ fn requests(join: &str) -> Vec<(String, Request<'_>)> {
         .map(|(host, port)| (format!("-R {host}:{port}"), Request::Forward { host, port }))
         .chain(directs.into_iter().map(|(host, port)| (format!("-W {host}:{port}"), Request::Direct { host, port })))
         .collect();
-    let commands =
-        [("join INVITE", join), ("join DW1AAAA", "join DW1AAAA"), ("join", "join"), ("sleep 60", "sleep 60"), ("", "")];
+    let commands = [
+        ("join INVITE", join),
+        ("join DW1AAAA", "join DW1AAAA"),
+        ("join", "join"),
+        ("sleep 60", "sleep 60"),
+        ("sleep 86400", "sleep 86400"),
+        ("sleep 86401", "sleep 86401"),
+        ("sleep 60; id", "sleep 60; id"),
+        ("sleep -1", "sleep -1"),
+        ("sleep", "sleep"),
+        ("", ""),
+    ];
     all.extend(commands.map(|(shown, command)| (format!("command \"{shown}\""), Request::Execute(command))));
     all.extend([
         ("shell".to_owned(), Request::Shell),
@@ -86,6 +102,7 @@ fn words(meaning: &Meaning) -> String {
         Meaning::Reach(destination) => format!("wants {destination:?}"),
         Meaning::Join(_) => "joins".to_owned(),
         Meaning::Show => "is shown what there is".to_owned(),
+        Meaning::Hold(time) => format!("is held for {time:?}"),
         Meaning::Refuse(refusal) => format!("no: {refusal}"),
     }
 }
@@ -99,16 +116,19 @@ fn every_request_means_what_is_committed() {
     };
     let join = format!("join {}", invite.to_text().expose());
     let (mut table, mut rows) = (String::from("# What SSH clients may ask.\n"), 0);
-    for (whose, identity) in identities() {
+    for at in 0..credentials("").len() {
         for user in USERS {
+            let (whose, identity) = &credentials(user)[at];
             writeln!(table, "\n## {whose}, user name \"{user}\"\n").unwrap();
             for (asked, request) in requests(&join) {
-                writeln!(table, "{asked:<32} {}", words(&meaning(&identity, user, request))).unwrap();
+                let said = identity.as_ref().map(|identity| words(&meaning(identity, user, request)));
+                let said = said.unwrap_or_else(|| "does not get in".to_owned());
+                writeln!(table, "{asked:<32} {said}").unwrap();
                 rows += 1;
             }
         }
     }
-    assert_eq!(rows, 3 * 4 * 45);
+    assert_eq!(rows, 5 * 4 * 52);
     is_as_committed(&table, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh.golden.txt"));
 }
 

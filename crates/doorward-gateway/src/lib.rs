@@ -198,6 +198,8 @@ impl Gateway {
             tasks: visits.clone(),
             connections: ssh.clone(),
             configuration: ssh::configuration(&host_keys)?,
+            attempts: ssh::Attempts::default(),
+            parking: ssh::Parking::default(),
             port: bound.ssh.first().map_or(0, SocketAddr::port),
         });
         for listener in opened.ssh {

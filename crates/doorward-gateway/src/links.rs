@@ -69,6 +69,11 @@ impl Links {
         way.ok_or(OpenError::new(HopFailure::DeviceOffline))
     }
 
+    /// Whether there is a way to the device now.
+    pub(crate) fn is_reachable(&self, device: DeviceId) -> bool {
+        self.holder(device).is_some() || self.ssh_link(device).is_some()
+    }
+
     pub(crate) fn ssh_link(&self, device: DeviceId) -> Option<Arc<SshLink>> {
         self.ssh_table().get(&device).cloned()
     }

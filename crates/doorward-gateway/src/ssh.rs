@@ -1,6 +1,7 @@
 //! The SSH room: devices that have nothing but `ssh -R`, and visitors that have nothing but `ssh`. One connection may be
 //! link and entrance at once. The reasons are in docs/decisions/0041-ssh.md, what may be asked in `core::ssh`.
 
+mod attempts;
 mod connections;
 mod credential;
 mod greeting;
@@ -10,6 +11,8 @@ mod inward;
 mod leaving;
 pub(crate) mod link;
 mod offering;
+mod parking;
+mod passwords;
 mod pipe;
 mod places;
 mod proving;
@@ -41,8 +44,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 use wire::{Shared, Wire};
 
+pub(crate) use attempts::Attempts;
 pub(crate) use connections::{Connections, Share};
 pub(crate) use host_keys::{configuration, make as make_host_keys};
+pub(crate) use parking::Parking;
 
 /// How long a client may take to say who it is. The same for what a guest wants, and to do it.
 const STRANGER_LIMIT: Duration = Duration::from_secs(20);
@@ -60,6 +65,8 @@ pub(crate) struct Room {
     pub(crate) tasks: Tasks,
     pub(crate) connections: Arc<Connections>,
     pub(crate) configuration: Arc<Config>,
+    pub(crate) attempts: Attempts,
+    pub(crate) parking: Parking,
     /// As visitors dial it.
     pub(crate) port: u16,
 }

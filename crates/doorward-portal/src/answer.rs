@@ -32,7 +32,7 @@ impl Problem {
         let what = what.into();
         let remedy = if what.contains("SSH certificate") {
             "list what there is with `doorward people certificates`"
-        } else if what.contains("SSH key") {
+        } else if what.contains("SSH key") || what.contains("SSH password") {
             "list what there is with `doorward ssh-keys`"
         } else if what.contains("invite") {
             "list what there is with `doorward invites`"

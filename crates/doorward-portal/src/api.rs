@@ -8,6 +8,7 @@ pub(crate) mod services;
 mod site;
 mod ssh;
 mod ssh_certificates;
+mod ssh_passwords;
 pub(crate) mod status;
 
 use crate::PortalState;
@@ -40,6 +41,7 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/site-key/activate", post(site::activate_successor))
         .route("/ssh-keys", get(ssh::list).post(ssh::add))
         .route("/ssh-keys/{fingerprint}", delete(ssh::remove))
+        .route("/ssh-passwords", post(ssh_passwords::make))
         .route("/ssh-host-keys", get(ssh::host_keys))
         .route("/ssh-certificates", get(ssh_certificates::list).post(ssh_certificates::certify))
         .route("/ssh-certificates/{serial}", delete(ssh_certificates::revoke))

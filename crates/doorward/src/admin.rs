@@ -12,6 +12,7 @@ pub mod release;
 pub mod services;
 pub mod site_key;
 pub mod ssh;
+pub mod ssh_passwords;
 pub mod status;
 mod table;
 pub mod when;

@@ -79,6 +79,7 @@ enum Command {
     #[command(
         // Whoever gives it nevertheless is told what to use.
         mut_arg("port", |port| port.hide(true)),
+        mut_arg("senders", |senders| senders.hide(true)),
         after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint --mount /webcam/=8080\n  doorward http https://192.168.3.1 --headers rewrite --verify off\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
@@ -92,11 +93,12 @@ enum Command {
     Print(PrintArgs),
     /// Offers a TCP service on a public port, while the command runs.
     #[command(
-        after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005"
+        after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\nWith --senders there is no public port: whoever holds a sender key comes by SSH.\n\nExamples:\n  doorward tcp 22 --from 192.0.2.0/24\n  doorward tcp 5900 --public --port 20005\n  doorward tcp 5454 --name netgear --senders"
     )]
     Tcp(QuickArgs),
     /// Offers a UDP service on a public port, while the command runs.
     #[command(
+        mut_arg("senders", |senders| senders.hide(true)),
         after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward udp 51820 --public\n  doorward udp 192.168.3.1:5060 --from 192.0.2.0/24 --port 20007"
     )]
     Udp(QuickArgs),

@@ -4,6 +4,7 @@ use crate::{LIMIT, LOOPBACK, Lab};
 use doorward_control::NewHolder;
 use doorward_core::names::Label;
 use doorward_core::ssh::PublicKey;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,11 @@ use tokio::time::timeout;
 /// An Ed25519 key in files.
 pub struct Key {
     directory: TempDir,
+}
+
+/// What OpenSSH answers when it is asked for a password.
+pub struct Password {
+    unknown: Key,
 }
 
 /// A client that runs, and what it has said so far.
@@ -67,6 +73,17 @@ impl Key {
     }
 }
 
+impl Password {
+    pub fn new(text: &str) -> Self {
+        let unknown = Key::make();
+        let (secret, say) = (unknown.directory.path().join("secret"), unknown.directory.path().join("say"));
+        std::fs::write(&secret, format!("{text}\n")).unwrap();
+        std::fs::write(&say, format!("#!/bin/sh\nexec cat {}\n", secret.display())).unwrap();
+        std::fs::set_permissions(&say, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Self { unknown }
+    }
+}
+
 impl Lab {
     /// A key that is a device's.
     pub async fn ssh_device(&self, name: &str) -> Key {
@@ -93,6 +110,15 @@ impl Lab {
         let mut command = Command::new("ssh");
         command.args(["-F", "none", "-p", &self.ssh_port(), "-o", "IdentitiesOnly=yes", "-i"]).arg(key);
         command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        // Enter, whatever it asks.
+        command.env("SSH_ASKPASS", "/bin/true").env("SSH_ASKPASS_REQUIRE", "force");
+        command
+    }
+
+    /// The same with a key that nobody knows, as somebody has who comes by password.
+    pub fn openssh_by_password(&self, password: &Password) -> Command {
+        let mut command = self.openssh(&password.unknown.path());
+        command.env("SSH_ASKPASS", password.unknown.directory.path().join("say"));
         command
     }
 }

@@ -73,7 +73,9 @@ async fn twenty_attempts_are_all_that_a_connection_has() {
     let lab = Lab::start().await;
     let (keys, known) = ((0..25).map(|_| Key::make()).collect::<Vec<_>>(), lab.ssh_person("anna").await);
     let mut command = lab.openssh(&keys[0].path());
-    keys[1..].iter().chain([&known]).for_each(|key| drop(command.arg("-i").arg(key.path())));
+    for key in keys[1..].iter().chain([&known]) {
+        command.arg("-i").arg(key.path());
+    }
     command.args(["-v", &gateway()]);
     let refused = run(command).await;
     let offered = refused.said.matches("Offering public key").count();

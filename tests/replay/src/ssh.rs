@@ -3,6 +3,7 @@
 use doorward_core::names::Label;
 use doorward_core::ssh::{Destination, Identity, Meaning, PublicKey, Request, Wanted, meaning};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Text of key files, and keys as they travel.
 pub fn ssh_key(data: &[u8]) {
@@ -24,10 +25,11 @@ pub fn ssh_request(data: &[u8]) {
     let (port, text) = (u32::from_be_bytes(*port), String::from_utf8_lossy(rest));
     let (user, host) = text.split_once('\0').unwrap_or(("", &text));
     let label = |name| Label::parse(name).expect("a constant name");
-    let identity = match who % 3 {
+    let identity = match who % 4 {
         0 => Identity::Guest,
         1 => Identity::Person(label("anna")),
-        _ => Identity::Device(label("zumi01")),
+        2 => Identity::Device(label("zumi01")),
+        _ => Identity::Sender { device: label("zumi01"), port: 5454 },
     };
     let request = match what % 5 {
         0 => Request::Forward { host, port },
@@ -45,8 +47,14 @@ pub fn ssh_request(data: &[u8]) {
             assert!(port != 0 && host.as_str() != "localhost");
             assert!(host.as_str().parse::<IpAddr>().is_err(), "an address was taken for a name");
         }
+        (Meaning::Reach(Destination::Port { device, port: reached }), Identity::Sender { .. }) => {
+            assert!(device == label("zumi01") && reached == 5454 && Label::parse(user) == Ok(device));
+        }
         (Meaning::Join(_), Identity::Guest) => assert!(what % 5 == 2),
-        (Meaning::Show, _) => assert!(what % 5 == 3),
+        (Meaning::Hold(time), Identity::Device(_) | Identity::Person(_) | Identity::Sender { .. }) => {
+            assert!(what % 5 == 2 && host.contains("sleep") && time <= Duration::from_secs(24 * 60 * 60));
+        }
+        (Meaning::Show, Identity::Device(_) | Identity::Person(_) | Identity::Guest) => assert!(what % 5 == 3),
         (Meaning::Refuse(_), _) => {}
         (meaning, _) => panic!("{identity:?} got {meaning:?}"),
     }

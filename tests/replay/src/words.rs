@@ -84,6 +84,7 @@ fn check_decision(document: &PolicyDocument, service: &Service, visitor: &Visito
     match (decision, document.who) {
         (Ok(_), WhoDocument::Nobody) => panic!("nobody was admitted"),
         (Ok(_), WhoDocument::People) => panic!("nobody of these people came"),
+        (Ok(_), WhoDocument::Senders) => panic!("no sender came"),
         (Ok(_), WhoDocument::Password) if visitor.proofs.is_empty() => panic!("no password was proved"),
         (Ok(permit), _) => {
             assert!(!is_from_nowhere && !is_never, "an empty list admitted somebody");
@@ -97,6 +98,7 @@ fn check_decision(document: &PolicyDocument, service: &Service, visitor: &Visito
             Denied::Closed { opens } => assert!(opens.is_none_or(|opens| now < opens)),
             Denied::PasswordNeeded => assert!(who == WhoDocument::Password && visitor.proofs.is_empty()),
             Denied::NotOneOfThem => assert_eq!(who, WhoDocument::People),
+            Denied::NotASender => assert_eq!(who, WhoDocument::Senders),
             Denied::NotOffered | Denied::DeviceRevoked => panic!("the service is offered"),
         },
     }

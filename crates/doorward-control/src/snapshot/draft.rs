@@ -9,6 +9,7 @@ use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use crate::ssh::certificates::SshCertificates;
 use crate::ssh::{KeyFingerprint, SshKey};
+use crate::ssh_passwords::SshPassword;
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use rpds::HashTrieMapSync;
@@ -26,6 +27,7 @@ impl Snapshot {
             keys: HashTrieMapSync::new_sync(),
             ssh_keys: HashTrieMapSync::new_sync(),
             ssh_certificates: Arc::default(),
+            ssh_passwords: HashTrieMapSync::new_sync(),
             services: HashTrieMapSync::new_sync(),
             services_of: HashTrieMapSync::new_sync(),
             hosts: HashTrieMapSync::new_sync(),
@@ -43,6 +45,10 @@ impl Snapshot {
 
     pub(crate) fn ssh_key(&self, fingerprint: &KeyFingerprint) -> Option<Arc<SshKey>> {
         self.ssh_keys.get(fingerprint).cloned()
+    }
+
+    pub(crate) fn put_ssh_passwords(&mut self, passwords: Vec<SshPassword>) {
+        self.ssh_passwords = passwords.into_iter().map(|password| (password.digest, Arc::new(password))).collect();
     }
 
     pub(crate) fn put_ssh_keys(&mut self, keys: Vec<SshKey>) {

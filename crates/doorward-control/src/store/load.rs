@@ -6,7 +6,7 @@ use crate::snapshot::{
     AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
     ServiceRecord, Snapshot,
 };
-use crate::{accounts, site, ssh};
+use crate::{accounts, site, ssh, ssh_passwords};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::{Service, Standing};
@@ -48,6 +48,7 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
     }
     snapshot.put_ssh_keys(ssh::load(connection).await?);
     snapshot.put_ssh_certificates(ssh::certificates::load(connection).await?);
+    snapshot.put_ssh_passwords(ssh_passwords::load(connection).await?);
     let mut hosts = grouped(sqlx::query(HOSTS).fetch_all(&mut *connection).await?, "service")?;
     let mut ports = grouped(sqlx::query(PORTS).fetch_all(&mut *connection).await?, "service")?;
     for row in sqlx::query(services!(" ORDER BY s.id")).fetch_all(&mut *connection).await? {

@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [service.access]
-//! who = "password"                       # "nobody" (the default), "public", "password" or "people"
+//! who = "password"                       # "nobody" (the default), "public", "password", "people" or "senders"
 //! passwords = { anna = "$argon2id$…" }   # made by `doorward password`
 //! people = ["anna", "ben"]               # for who = "people"
 //! from = ["192.0.2.0/24"]                # absent: anywhere; empty: nowhere
@@ -38,6 +38,7 @@ pub enum WhoDocument {
     Public,
     Password,
     People,
+    Senders,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,11 +80,14 @@ impl PolicyDocument {
         }
         let who = match self.who {
             WhoDocument::Password => Who::Password(self.hashes()?),
-            WhoDocument::Nobody | WhoDocument::Public | WhoDocument::People if !self.passwords.is_empty() => {
+            WhoDocument::Nobody | WhoDocument::Public | WhoDocument::People | WhoDocument::Senders
+                if !self.passwords.is_empty() =>
+            {
                 return Err(PolicyError::StrayPasswords);
             }
             WhoDocument::Nobody => Who::Nobody,
             WhoDocument::Public => Who::Public,
+            WhoDocument::Senders => Who::Senders,
             WhoDocument::People => {
                 Who::People(self.people.iter().map(|name| Label::parse(name)).collect::<Result<_, _>>()?)
             }

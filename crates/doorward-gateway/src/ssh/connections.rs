@@ -1,4 +1,4 @@
-//! The connections that stand, with what they came in by: whoever loses a key or certificate loses what stands by it.
+//! The connections that stand, with what they came in by: whoever loses a credential loses what stands by it.
 
 use super::credential::Credential;
 use super::wire::Shared;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// What one device or person may hold at once, by however many keys and certificates.
+/// What one device, person or sender may hold at once, by however many credentials.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) connections: usize,
@@ -34,7 +34,7 @@ pub(super) struct Seat {
 }
 
 impl Connections {
-    /// Ends those whose key or certificate is no longer whose it was when they came in.
+    /// Ends those whose credential is no longer whose it was when they came in.
     pub(crate) fn end_strangers(&self, snapshot: &Snapshot) {
         for standing in self.table().values() {
             if standing.by.as_ref().is_some_and(|(credential, _)| !credential.stands(snapshot)) {
@@ -57,9 +57,9 @@ impl Connections {
     /// connections as there may be. Whoever was entered reads the snapshot once more, so that no change slips between.
     pub(super) fn came_in_by(&self, number: u64, credential: Credential, share: Share) -> Option<Arc<Semaphore>> {
         let mut table = self.table();
-        let holder = credential.holder();
+        let bearer = credential.bearer();
         let theirs = table.values().filter_map(|standing| standing.by.as_ref());
-        let theirs: Vec<_> = theirs.filter(|(other, _)| other.holder() == holder).map(|(_, places)| places).collect();
+        let theirs: Vec<_> = theirs.filter(|(other, _)| other.bearer() == bearer).map(|(_, places)| places).collect();
         if theirs.len() >= share.connections {
             return None;
         }

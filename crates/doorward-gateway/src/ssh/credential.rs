@@ -1,8 +1,11 @@
 //! What one came in by. It counts as long as the snapshot says so, and a certificate no longer than it says itself.
 
 use super::handler::read;
-use doorward_control::{KeyFingerprint, Snapshot, SshHolder, SshStanding};
+use super::session::Who;
+use doorward_control::{KeyFingerprint, PasswordDigest, Snapshot, SshHolder, SshStanding};
+use doorward_core::DeviceId;
 use doorward_core::names::Label;
+use doorward_core::ssh::Purpose;
 use doorward_core::ssh::certificate::{Certificate, CertificateRefusal};
 use jiff::Timestamp;
 use std::net::IpAddr;
@@ -11,6 +14,15 @@ use std::net::IpAddr;
 pub(super) enum Credential {
     Key { key: KeyFingerprint, holder: SshHolder },
     Certificate { key: KeyFingerprint, serial: u64, person: Label, until: Timestamp },
+    Password { digest: PasswordDigest, device: DeviceId, purpose: Purpose },
+}
+
+/// Who shares connections and channels with all others that are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Bearer {
+    Holder(SshHolder),
+    /// A sender has what is its own: it cannot use up what is its device's.
+    Sender(PasswordDigest),
 }
 
 impl Credential {
@@ -32,16 +44,37 @@ impl Credential {
         Ok(Self::Certificate { key, serial, person: certified.person, until: certified.until })
     }
 
-    pub(super) fn holder(&self) -> SshHolder {
+    /// `user`: as the client calls itself.
+    pub(super) fn of_password(snapshot: &Snapshot, user: &str, digest: PasswordDigest) -> Option<Self> {
+        let (found, _) = snapshot.ssh_password(user, &digest)?;
+        Some(Self::Password { digest, device: found.device, purpose: found.purpose })
+    }
+
+    pub(super) fn who(&self) -> Who {
         match self {
-            Self::Key { holder, .. } => holder.clone(),
-            Self::Certificate { person, .. } => SshHolder::Person(person.clone()),
+            Self::Key { holder: SshHolder::Person(person), .. } | Self::Certificate { person, .. } => {
+                Who::Person(person.clone())
+            }
+            Self::Key { holder: SshHolder::Device(device), .. }
+            | Self::Password { device, purpose: Purpose::Token, .. } => Who::Device(*device),
+            Self::Password { device, purpose: Purpose::SenderKey { port }, .. } => {
+                Who::Sender { device: *device, port: *port }
+            }
+        }
+    }
+
+    pub(super) fn bearer(&self) -> Bearer {
+        match self {
+            Self::Key { holder, .. } => Bearer::Holder(holder.clone()),
+            Self::Certificate { person, .. } => Bearer::Holder(SshHolder::Person(person.clone())),
+            Self::Password { device, purpose: Purpose::Token, .. } => Bearer::Holder(SshHolder::Device(*device)),
+            Self::Password { digest, purpose: Purpose::SenderKey { .. }, .. } => Bearer::Sender(*digest),
         }
     }
 
     pub(super) fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Key { .. } => None,
+            Self::Key { .. } | Self::Password { .. } => None,
             Self::Certificate { until, .. } => Some(*until),
         }
     }
@@ -53,6 +86,7 @@ impl Credential {
             Self::Certificate { key, serial, person, .. } => {
                 snapshot.ssh_certificate(key, *serial).is_some_and(|known| known.issued.person == *person)
             }
+            Self::Password { digest, .. } => snapshot.ssh_password_counts(digest),
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn reach(
     let mut text = match identity {
         Identity::Device(name) => format!("You are device \"{name}\".\n"),
         Identity::Person(name) => format!("You are {name}{}.\n", by.unwrap_or_default()),
-        Identity::Guest => String::new(),
+        Identity::Guest | Identity::Sender { .. } => String::new(),
     };
     text += said;
     let (snapshot, now) = (room.admission.control.snapshot(), Timestamp::now());

@@ -1,6 +1,7 @@
 //! What russh tells of a connection, in its words.
 
 use super::inward::{Asking, prohibited};
+use super::passwords;
 use super::session::{SessionChannel, SshSession};
 use doorward_core::audit::Deed;
 use doorward_core::ssh::{Destination, Meaning, PublicKey, Refusal, Request};
@@ -27,13 +28,22 @@ impl Handler for SshSession {
         Ok(self.shows_certificate(user, shown))
     }
 
-    /// Asks nothing, and lets a guest in: docs/decisions/0041-ssh.md.
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
+        Ok(self.prove_password(user, password))
+    }
+
+    /// Asks for a password, and lets in as a guest whoever has none: docs/decisions/0042-netgear.md.
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         user: &str,
         _: &str,
-        _: Option<Response<'a>>,
+        response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
+        let Some(mut response) = response else { return Ok(passwords::question()) };
+        let password = response.next().unwrap_or_default();
+        if !password.is_empty() {
+            return Ok(self.prove_password(user, &String::from_utf8_lossy(&password)));
+        }
         user.clone_into(&mut self.user);
         let (source, now) = (Some(self.peer.ip()), Timestamp::now());
         self.room.admission.control.refused(Deed::DeviceRefused, source, None, "ssh-key-unknown", now);
@@ -71,14 +81,14 @@ impl Handler for SshSession {
                 reply.reject(prohibited(&why.to_string())).await;
                 return Ok(());
             }
-            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show => return Ok(()),
+            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) => return Ok(()),
         };
         let Some(place) = self.places.take() else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
-        let (visitor, channels) = (self.visitor(), self.channels.clone());
-        let asking = Asking { destination, visitor, channel, reply, channels, place };
+        let (visitor, channels, sender) = (self.visitor(), self.channels.clone(), self.parked());
+        let asking = Asking { destination, visitor, sender, channel, reply, channels, place };
         self.room.tasks.spawn(self.room.clone().visit(asking));
         Ok(())
     }
@@ -124,7 +134,12 @@ impl Handler for SshSession {
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         let Some(terminal) = self.terminal(id) else { return session.channel_failure(id) };
         session.channel_success(id)?;
-        self.show(session, id, terminal);
+        match self.meaning(Request::Shell) {
+            Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),
+            Meaning::Show | Meaning::Offer(_) | Meaning::Reach(_) | Meaning::Join(_) | Meaning::Hold(_) => {
+                self.show(session, id, terminal);
+            }
+        }
         Ok(())
     }
 
@@ -134,9 +149,10 @@ impl Handler for SshSession {
         match self.meaning(Request::Execute(&String::from_utf8_lossy(command))) {
             Meaning::Join(invite) => self.join(&invite, session, id, terminal),
             Meaning::Refuse(Refusal::Unknown) => self.show(session, id, terminal),
-            Meaning::Refuse(why) => {
+            Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),
+            Meaning::Hold(time) => {
                 let handle = session.handle();
-                self.room.tasks.spawn(async move { terminal.end(&format!("{why}\n"), 1, &handle, id).await });
+                self.room.tasks.spawn(async move { terminal.hold(time, &handle, id).await });
             }
             Meaning::Offer(_) | Meaning::Reach(_) | Meaning::Show => self.show(session, id, terminal),
         }

@@ -38,7 +38,7 @@ pub(crate) fn configuration(keys: &[HostKey]) -> Result<Arc<Config>, StartError>
     let keys = keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Doorward")),
-        methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive][..]),
+        methods: methods(),
         // Nothing here takes longer for one name or key than for another, and NetGear waits a second in all.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
@@ -54,6 +54,11 @@ pub(crate) fn configuration(keys: &[HostKey]) -> Result<Arc<Config>, StartError>
         nodelay: true,
         ..Config::default()
     }))
+}
+
+/// By which clients may say who they are.
+pub(super) fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password, MethodKind::KeyboardInteractive][..])
 }
 
 fn preferred() -> Preferred {

@@ -4,11 +4,12 @@
 use super::Room;
 use super::pipe::Channels;
 use super::places::ChannelPlace;
+use super::session::Parked;
 use crate::access_log;
 use crate::admit::Admitted;
 use crate::live::Way;
 use doorward_control::Snapshot;
-use doorward_core::access::Visitor;
+use doorward_core::access::{Denied, Proof, Visitor};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::{HostName, Label};
 use doorward_core::service::{Service, ServiceKind};
@@ -26,6 +27,8 @@ use tracing::info;
 pub(super) struct Asking {
     pub(super) destination: Destination,
     pub(super) visitor: Visitor,
+    /// Of a sender: how long it may wait.
+    pub(super) sender: Option<Parked>,
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
     pub(super) channels: Channels,
@@ -34,24 +37,80 @@ pub(super) struct Asking {
 
 impl Room {
     pub(super) async fn visit(self: Arc<Self>, asking: Asking) {
-        let Asking { destination, visitor, channel, reply, channels, place } = asking;
-        let found = find(&self.admission.control.snapshot(), &destination);
-        let admitted = found.and_then(|(service, way)| self.admission.admit(service, &visitor, way).ok());
-        let Some(admitted) = admitted else {
-            return reply.reject(prohibited(NOTHING_HERE)).await;
+        let Asking { destination, visitor, sender, channel, reply, channels, place } = asking;
+        let first = self.reach(&destination, &visitor, sender.is_some()).await;
+        let reached = match (first, &sender) {
+            (Err(failed), Some(parked)) if failed.may_pass() => {
+                self.wait_for(&destination, parked, failed, &visitor).await
+            }
+            (first, _) => first,
         };
-        let cut = admitted.presence.cut_owned();
-        let opened = tokio::select! {
-            opened = self.admission.open(&admitted, None) => opened,
-            () = cut => return reply.reject(prohibited(NOTHING_HERE)).await,
-        };
-        match opened {
-            Ok(stream) => {
+        match reached {
+            Ok(Found { admitted, stream }) => {
                 let pipe = channels.take(channel, Some(place));
                 reply.accept().await;
                 pass(pipe, stream, &admitted).await;
             }
-            Err(error) => reply.reject(failure(error.hop)).await,
+            // Unknown, forbidden and closed look the same.
+            Err(Failed::Unknown | Failed::Denied(_) | Failed::Cut) => {
+                reply.reject(prohibited(NOTHING_HERE)).await;
+            }
+            Err(Failed::Behind(hop)) => reply.reject(failure(hop)).await,
+        }
+    }
+
+    /// Once: looked up, decided, opened.
+    pub(super) async fn reach(
+        &self,
+        destination: &Destination,
+        visitor: &Visitor,
+        is_sender: bool,
+    ) -> Result<Found, Failed> {
+        let found = find(&self.admission.control.snapshot(), destination);
+        let (service, way) = found.ok_or(Failed::Unknown)?;
+        let mut visitor = visitor.clone();
+        // `core::ssh` let nothing through but the port that the key is for.
+        visitor.proofs.extend(is_sender.then_some(Proof::Sender(service.id)));
+        let admitted = self.admission.admit(service, &visitor, way).map_err(Failed::Denied)?;
+        let cut = admitted.presence.cut_owned();
+        let opened = tokio::select! {
+            opened = self.admission.open(&admitted, None) => opened,
+            () = cut => return Err(Failed::Cut),
+        };
+        let stream = opened.map_err(|error| Failed::Behind(error.hop))?;
+        Ok(Found { admitted, stream })
+    }
+}
+
+/// What somebody wanted to get to, open.
+pub(super) struct Found {
+    admitted: Admitted,
+    stream: Stream,
+}
+
+/// Why it is not.
+pub(super) enum Failed {
+    Unknown,
+    Denied(Denied),
+    /// While it was being opened.
+    Cut,
+    Behind(HopFailure),
+}
+
+impl Failed {
+    /// Whether it may be otherwise as soon as whoever is meant is there.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Denied(Denied::NotOffered) => true,
+            Self::Behind(hop) => match hop {
+                HopFailure::DeviceOffline
+                | HopFailure::AgentSilent
+                | HopFailure::TargetRefused
+                | HopFailure::TargetTimedOut
+                | HopFailure::TargetUnreachable => true,
+                HopFailure::Busy | HopFailure::AgentRefused => false,
+            },
+            Self::Cut | Self::Denied(_) => false,
         }
     }
 }
@@ -94,7 +153,7 @@ fn failure(hop: HopFailure) -> ChannelOpenFailure {
     }
 }
 
-fn find(snapshot: &Snapshot, destination: &Destination) -> Option<(Arc<Service>, Way)> {
+pub(super) fn find(snapshot: &Snapshot, destination: &Destination) -> Option<(Arc<Service>, Way)> {
     match destination {
         Destination::Port { device, port } => by_port(snapshot, device, *port),
         Destination::Name { host, port } => {

@@ -5,6 +5,7 @@ use super::link::SshLink;
 use doorward_control::{LinkId, LinkReport};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// What is to be done when the connection ends.
 #[derive(Clone)]
@@ -12,6 +13,8 @@ pub(super) struct Leaving {
     pub(super) room: Arc<Room>,
     pub(super) number: u64,
     pub(super) links: Arc<Mutex<Vec<Arc<SshLink>>>>,
+    /// Cancelled when it has ended.
+    pub(super) is_gone: CancellationToken,
 }
 
 impl Leaving {
@@ -40,6 +43,7 @@ impl Leaving {
     }
 
     pub(super) fn leave(&self) {
+        self.is_gone.cancel();
         let links = std::mem::take(&mut *self.links.lock().unwrap_or_else(PoisonError::into_inner));
         for link in links {
             link.remove(self.number, |_| true);

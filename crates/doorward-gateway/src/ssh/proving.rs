@@ -1,9 +1,9 @@
-//! Who it is, by key or certificate. The user name says nothing about that, and no answer depends on it.
+//! Who it is, by key, certificate or password. But for a password's device the user name says nothing about that, and no answer depends on it.
 
 use super::credential::{Credential, read_certificate};
 use super::handler::read;
-use super::session::{Known, SshSession, Who};
-use doorward_control::{KeyFingerprint, SshHolder, SshStanding};
+use super::session::{Known, SshSession};
+use doorward_control::{KeyFingerprint, SshStanding};
 use doorward_core::audit::Deed;
 use doorward_core::ssh::certificate::CertificateRefusal;
 use jiff::Timestamp;
@@ -60,8 +60,8 @@ impl SshSession {
         }
     }
 
-    fn comes_in_by(&mut self, user: &str, credential: Credential) -> Auth {
-        let (holder, until) = (credential.holder(), credential.until());
+    pub(super) fn comes_in_by(&mut self, user: &str, credential: Credential) -> Auth {
+        let (who, until) = (credential.who(), credential.until());
         let share = self.room.strangers.ssh_share();
         let Some(places) = self.room.connections.came_in_by(self.number, credential.clone(), share) else {
             debug!(TOO_MANY);
@@ -72,10 +72,7 @@ impl SshSession {
             return Auth::reject();
         }
         self.places.share(places);
-        self.who = match holder {
-            SshHolder::Device(id) => Who::Device(id),
-            SshHolder::Person(name) => Who::Person(name),
-        };
+        self.who = who;
         user.clone_into(&mut self.user);
         self.known.send_replace(Known::Somebody { until });
         Auth::Accept

@@ -27,7 +27,7 @@ impl SshSession {
             Who::Device(_) | Who::Person(_) if matches!(host, "" | "localhost") => {
                 format!("-R {port} is refused: {why}")
             }
-            Who::Device(_) | Who::Person(_) => format!("-R {host}:{port} is refused: {why}"),
+            Who::Device(_) | Who::Person(_) | Who::Sender { .. } => format!("-R {host}:{port} is refused: {why}"),
         };
         self.tell(text, session);
         let has_use = self.leaving.has_links() || !self.places.are_free();

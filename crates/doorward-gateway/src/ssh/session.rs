@@ -3,6 +3,7 @@
 use super::leaving::Leaving;
 use super::link::Opener;
 use super::offering::Asked;
+use super::parking::MOST_OF_ONE;
 use super::pipe::{ChannelPipe, Channels};
 use super::places::Places;
 use super::queue::Queues;
@@ -13,7 +14,7 @@ use doorward_control::{Device, KeyFingerprint, SshEnrolment};
 use doorward_core::access::{Proof, Visitor};
 use doorward_core::invite::Invite;
 use doorward_core::service::Entrance;
-use doorward_core::ssh::{Identity, Meaning, PublicKey, Request, meaning};
+use doorward_core::ssh::{Identity, Meaning, PublicKey, Refusal, Request, meaning};
 use doorward_core::{DeviceId, Secret};
 use jiff::Timestamp;
 use russh::ChannelId;
@@ -21,7 +22,8 @@ use russh::server::Session;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 /// How far a client has come.
@@ -48,6 +50,7 @@ pub(super) struct SshSession {
     /// Why a credential that is known, or was, did not let in.
     pub(super) refusal: Option<String>,
     pub(super) places: Places,
+    pub(super) parking: Arc<Semaphore>,
     pub(super) leaving: Leaving,
     pub(super) terminals: mpsc::Sender<Line>,
     pub(super) news: Option<mpsc::Receiver<Line>>,
@@ -60,6 +63,13 @@ pub(super) enum Who {
     Guest,
     Device(DeviceId),
     Person(doorward_core::names::Label),
+    Sender { device: DeviceId, port: u16 },
+}
+
+/// What opens of a sender's need to wait for its device.
+pub(super) struct Parked {
+    pub(super) places: Arc<Semaphore>,
+    pub(super) is_gone: CancellationToken,
 }
 
 pub(super) struct SessionChannel {
@@ -83,7 +93,7 @@ impl SshSession {
         let queues = Queues::new(shared.clone());
         let channels = Channels { queues, tasks: room.tasks.clone(), closed_here: Arc::default() };
         let (terminals, news) = mpsc::channel(NEWS);
-        let leaving = Leaving { room: room.clone(), number, links: Arc::default() };
+        let leaving = Leaving { room: room.clone(), number, links: Arc::default(), is_gone: CancellationToken::new() };
         Self {
             room,
             shared,
@@ -96,6 +106,7 @@ impl SshSession {
             offered: None,
             refusal: None,
             places: Places::new(),
+            parking: Arc::new(Semaphore::new(MOST_OF_ONE)),
             leaving,
             terminals,
             news: Some(news),
@@ -115,6 +126,7 @@ impl SshSession {
     fn identity(&self) -> Identity {
         match &self.who {
             Who::Guest => Identity::Guest,
+            Who::Sender { .. } => self.sender().unwrap_or(Identity::Guest),
             Who::Person(name) => Identity::Person(name.clone()),
             Who::Device(_) => self.device().map_or(Identity::Guest, |device| Identity::Device(device.name.clone())),
         }
@@ -123,7 +135,7 @@ impl SshSession {
     pub(super) fn device(&self) -> Option<Arc<Device>> {
         match self.who {
             Who::Device(id) => self.room.admission.control.snapshot().device(id),
-            Who::Guest | Who::Person(_) => None,
+            Who::Guest | Who::Person(_) | Who::Sender { .. } => None,
         }
     }
 
@@ -131,13 +143,22 @@ impl SshSession {
         let mut visitor = Visitor::new(self.peer.ip(), Entrance::Ssh);
         match &self.who {
             Who::Person(name) => visitor.proofs.push(Proof::Person(name.clone())),
-            Who::Guest | Who::Device(_) => {}
+            // What a sender proves depends on what it wants to get to.
+            Who::Guest | Who::Device(_) | Who::Sender { .. } => {}
         }
         visitor
     }
 
     pub(super) fn meaning(&self, request: Request<'_>) -> Meaning {
         meaning(&self.identity(), &self.user, request)
+    }
+
+    /// For a sender's opens.
+    pub(super) fn parked(&self) -> Option<Parked> {
+        match self.who {
+            Who::Sender { .. } => Some(Parked { places: self.parking.clone(), is_gone: self.leaving.is_gone.clone() }),
+            Who::Guest | Who::Device(_) | Who::Person(_) => None,
+        }
     }
 
     pub(super) fn opener(&self, session: &Session) -> Opener {
@@ -172,7 +193,7 @@ impl SshSession {
                 self.refuse_forward(host, *port, &why.to_string(), session).await;
                 return false;
             }
-            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show => return false,
+            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) => return false,
         };
         let Some(device) = self.device() else { return false };
         let asked = Asked { wanted, host: host.to_owned(), port: *port };
@@ -226,6 +247,11 @@ impl SshSession {
         });
     }
 
+    pub(super) fn say_no(&self, why: &Refusal, session: &Session, id: ChannelId, terminal: Terminal) {
+        let (handle, text) = (session.handle(), format!("{why}\n"));
+        self.room.tasks.spawn(async move { terminal.end(&text, 1, &handle, id).await });
+    }
+
     /// Without a command: what there is, and what happens for as long as something is offered.
     pub(super) fn show(&mut self, session: &Session, id: ChannelId, mut terminal: Terminal) {
         let handle = session.handle();
@@ -263,7 +289,7 @@ impl SshSession {
         match &self.who {
             Who::Guest => greeting::guest(&self.room, self.offered.as_ref(), self.refusal.as_deref()),
             Who::Device(_) if self.leaving.has_links() => self.said.clone(),
-            Who::Device(_) | Who::Person(_) => {
+            Who::Device(_) | Who::Person(_) | Who::Sender { .. } => {
                 greeting::reach(&self.room, &self.identity(), self.until(), &self.visitor(), &self.said)
             }
         }

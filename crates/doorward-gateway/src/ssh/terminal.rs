@@ -45,6 +45,13 @@ impl Terminal {
         self.pipe.close_at_once();
     }
 
+    /// A command that takes its time and then has gone well.
+    pub(crate) async fn hold(mut self, time: Duration, handle: &Handle, id: ChannelId) {
+        if timeout(time, self.until_left()).await.is_err() {
+            self.end("", 0, handle, id).await;
+        }
+    }
+
     /// Resolves when whoever sits there wants out.
     pub(crate) async fn until_left(&mut self) {
         let mut typed = [0; 64];

@@ -135,6 +135,7 @@ impl Web {
                 | Denied::Nobody
                 | Denied::SourceNetwork
                 | Denied::NotOneOfThem
+                | Denied::NotASender
                 | Denied::Closed { .. },
             ) => Ok(page::nothing_here(headers)),
         }

@@ -2,7 +2,7 @@ use crate::PortalState;
 use crate::answer::{At, Body, Problem};
 use axum::Json;
 use axum::extract::State;
-use doorward_control::{KeyFingerprint, NewHolder, SshHolder, SshStanding};
+use doorward_control::{KeyFingerprint, NewHolder, PasswordNumber, Snapshot, SshHolder, SshPassword, SshStanding};
 use doorward_core::names::Label;
 use doorward_core::ssh::PublicKey;
 use http::StatusCode;
@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct KeyBody {
-    /// As ssh-keygen writes it.
+    /// As ssh-keygen writes it; of a password its number, as `password-7`.
     fingerprint: String,
     kind: &'static str,
     /// One of the two.
     device: Option<Label>,
     person: Option<Label>,
+    /// The virtual port that a sender key is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     counts: bool,
     added_at: Timestamp,
 }
@@ -46,6 +49,7 @@ pub(crate) struct HostKeysBody {
     keys: Vec<String>,
 }
 
+/// Keys, and passwords as if they were keys.
 pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<KeyBody>> {
     let snapshot = state.control.snapshot();
     let mut keys: Vec<_> = snapshot
@@ -60,11 +64,24 @@ pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<KeyBody>>
                 SshStanding::Refused | SshStanding::Unknown => false,
             };
             let (fingerprint, kind) = (key.fingerprint.to_string(), key.key.kind());
-            KeyBody { fingerprint, kind, device, person, counts, added_at: key.added_at }
+            KeyBody { fingerprint, kind, device, person, port: None, counts, added_at: key.added_at }
         })
+        .chain(snapshot.ssh_passwords().map(|password| of_password(&snapshot, password)))
         .collect();
     keys.sort_by(|a, b| (&a.person, &a.device, a.added_at).cmp(&(&b.person, &b.device, b.added_at)));
     Json(keys)
+}
+
+fn of_password(snapshot: &Snapshot, password: &SshPassword) -> KeyBody {
+    KeyBody {
+        fingerprint: password.number.to_string(),
+        kind: password.purpose.word(),
+        device: snapshot.device(password.device).map(|device| device.name.clone()),
+        person: None,
+        port: password.purpose.port(),
+        counts: snapshot.ssh_password_counts(&password.digest),
+        added_at: password.added_at,
+    }
 }
 
 pub(crate) async fn add(
@@ -86,8 +103,12 @@ pub(crate) async fn remove(
     State(state): State<PortalState>,
     At(fingerprint): At<String>,
 ) -> Result<StatusCode, Problem> {
-    let fingerprint: KeyFingerprint = fingerprint.parse()?;
-    state.control.remove_ssh_key(fingerprint, (state.clock)()).await?;
+    let now = (state.clock)();
+    if let Ok(password) = fingerprint.parse::<PasswordNumber>() {
+        state.control.remove_ssh_password(password, now).await?;
+    } else {
+        state.control.remove_ssh_key(fingerprint.parse::<KeyFingerprint>()?, now).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

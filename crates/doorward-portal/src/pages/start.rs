@@ -70,6 +70,7 @@ fn service_row(state: &PortalState, device: &Device, record: &ServiceRecord, now
         WhoDocument::Public => "public",
         WhoDocument::Password => "with password",
         WhoDocument::People => "certain people",
+        WhoDocument::Senders => "senders by SSH",
     };
     let from = if record.access.from.is_some() { ", from certain networks" } else { "" };
     let when = if record.access.when.is_some() { ", at certain hours" } else { "" };
@@ -89,7 +90,9 @@ fn service_row(state: &PortalState, device: &Device, record: &ServiceRecord, now
 /// For a service that nobody may use: the command that changes it.
 fn opening(device: &Device, record: &ServiceRecord) -> String {
     let wish = match (record.access.who, record.service.kind) {
-        (WhoDocument::Public | WhoDocument::Password | WhoDocument::People, _) => return String::new(),
+        (WhoDocument::Public | WhoDocument::Password | WhoDocument::People | WhoDocument::Senders, _) => {
+            return String::new();
+        }
         (WhoDocument::Nobody, ServiceKind::Http) => "--password NAME",
         (WhoDocument::Nobody, ServiceKind::Tcp | ServiceKind::Udp) => "--public --from NETWORK",
     };

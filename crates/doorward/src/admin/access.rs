@@ -23,6 +23,7 @@ pub enum WhoWish {
     Public,
     Nobody,
     People(Vec<String>),
+    Senders,
     /// By user name.
     Passwords(Vec<(String, Secret<String>)>),
 }
@@ -39,6 +40,7 @@ impl Wish {
         match who {
             WhoWish::Public => document.who = WhoDocument::Public,
             WhoWish::Nobody => document.who = WhoDocument::Nobody,
+            WhoWish::Senders => document.who = WhoDocument::Senders,
             WhoWish::People(names) => (document.who, document.people) = (WhoDocument::People, names),
             WhoWish::Passwords(given) => {
                 document.who = WhoDocument::Password;

@@ -159,6 +159,7 @@ pub fn who(access: &Access) -> String {
         WhoDocument::Nobody => "nobody".to_owned(),
         WhoDocument::Public => "everybody".to_owned(),
         WhoDocument::Password => format!("by password: {}", access.users.join(", ")),
+        WhoDocument::Senders => "senders, each with a key of theirs".to_owned(),
         WhoDocument::People => format!("these people: {}", access.people.join(", ")),
     }
 }

@@ -28,6 +28,7 @@ struct Key {
     kind: String,
     device: Option<String>,
     person: Option<String>,
+    port: Option<u16>,
     counts: bool,
     added_at: Timestamp,
 }
@@ -39,11 +40,29 @@ struct Added {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct HostKeys {
-    host: String,
-    port: Option<u16>,
+pub(super) struct HostKeys {
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
     keys: Vec<String>,
 }
+
+impl HostKeys {
+    pub(super) async fn ask(owner: &Owner) -> Result<Self, AskError> {
+        owner.get("/ssh-host-keys").await?.read()
+    }
+
+    /// As known_hosts names the gateway (sshd(8)).
+    fn named(&self, port: u16) -> String {
+        if port == 22 { self.host.clone() } else { format!("[{}]:{port}", self.host) }
+    }
+
+    /// The lines for known_hosts.
+    pub(super) fn known_hosts(&self, port: u16) -> Vec<String> {
+        self.keys.iter().map(|key| format!("{} {key}", self.named(port))).collect()
+    }
+}
+
+pub(super) const NOTHING_OPEN: &str = "Nothing is open for SSH: set `ssh` under [listen] in gateway.toml.\n";
 
 /// `keys`: the text of a .pub or authorized_keys file.
 pub async fn add(owner: &Owner, holder: &Holder, keys: &str) -> Result<String, AskError> {
@@ -67,15 +86,16 @@ pub async fn list(owner: &Owner, form: Form, now: Timestamp) -> Result<String, A
     };
     if keys.is_empty() {
         return Ok("No SSH key is known yet. `doorward people add-key NAME` and `doorward devices add-key NAME` add \
-                   some, `ssh … join INVITE` makes one a device's.\n"
+                   some, `ssh … join INVITE` makes one a device's. `doorward devices token NAME` makes a password.\n"
             .to_owned());
     }
     let mut table = Table::new(&["WHOSE", "KIND", "FINGERPRINT", "ADDED", ""]);
     for key in keys {
-        let whose = match (key.person, key.device) {
-            (Some(person), _) => person,
-            (None, Some(device)) => format!("device {device}"),
-            (None, None) => String::new(),
+        let whose = match (key.person, key.device, key.port) {
+            (Some(person), _, _) => person,
+            (None, Some(device), None) => format!("device {device}"),
+            (None, Some(device), Some(port)) => format!("whoever sends to {device}:{port}"),
+            (None, None, _) => String::new(),
         };
         let state = if key.counts { "" } else { "refused" };
         table.row([whose, key.kind, key.fingerprint, relative(key.added_at, now), state.to_owned()]);
@@ -91,21 +111,19 @@ pub async fn remove(owner: &Owner, fingerprint: &str) -> Result<String, AskError
 
 /// What clients check the gateway by.
 pub async fn host_key(owner: &Owner) -> anyhow::Result<String> {
-    known_by(&owner.get("/ssh-host-keys").await?.read()?)
+    known_by(&HostKeys::ask(owner).await?)
 }
 
-fn known_by(HostKeys { host, port, keys }: &HostKeys) -> anyhow::Result<String> {
+fn known_by(gateway: &HostKeys) -> anyhow::Result<String> {
     let mut text = String::new();
-    let Some(port) = port else {
-        return Ok("Nothing is open for SSH: set `ssh` under [listen] in gateway.toml.\n".to_owned());
-    };
-    let named = if *port == 22 { host.clone() } else { format!("[{host}]:{port}") };
-    for line in keys {
+    let Some(port) = gateway.port else { return Ok(NOTHING_OPEN.to_owned()) };
+    let host = &gateway.host;
+    let is_name = host.parse::<IpAddr>().is_err();
+    for (line, known) in gateway.keys.iter().zip(gateway.known_hosts(port)) {
         let key: PublicKey = line.parse().map_err(|error| anyhow!("{error}"))?;
         let fingerprint = KeyFingerprint::of(&key);
         writeln!(text, "{fingerprint} ({})", key.kind())?;
-        writeln!(text, "\nFor ~/.ssh/known_hosts on clients:\n\n{named} {key}")?;
-        let is_name = host.parse::<IpAddr>().is_err();
+        writeln!(text, "\nFor ~/.ssh/known_hosts on clients:\n\n{known}")?;
         if let Some(algorithm) = sshfp_algorithm(key.kind()).filter(|_| is_name) {
             // RFC 4255, RFC 6594: 2 is SHA-256.
             writeln!(text, "\nFor DNS:\n\n{host}. IN SSHFP {algorithm} 2 {}", HEXLOWER.encode(&fingerprint.0))?;

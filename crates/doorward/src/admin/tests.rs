@@ -332,6 +332,22 @@ async fn ssh_keys_are_added_listed_and_removed() {
     assert_eq!(ssh::add(owner, &zumi, ed25519).await.unwrap(), "One key more is device zumi01's.\n");
     assert!(devices::list(owner, Form::Table, now()).await.unwrap().contains("zumi01"));
 
+    let token = ssh_passwords::token(owner, "zumi01").await.unwrap();
+    let password = token.lines().next().unwrap();
+    assert!(password.starts_with("device-token-") && token.contains("password-1"), "{token}");
+    assert!(token.contains("-N -R zumi01:80:localhost:5000 zumi01@"), "{token}");
+    let sender = ssh_passwords::sender_key(owner, &"zumi01:5454".parse().unwrap()).await.unwrap();
+    assert!(sender.contains("ssh_tunnel_pwd=\"sender-key-") && sender.contains("password-2"), "{sender}");
+    let nobody = ssh_passwords::sender_key(owner, &"nobody:5454".parse().unwrap()).await.unwrap_err().to_string();
+    assert!(nobody.contains("doorward devices"), "{nobody}");
+    let listed = ssh::list(owner, Form::Table, now()).await.unwrap();
+    let rows: Vec<_> = listed.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(rows.contains(&"device zumi01 device-token password-1 just now".to_owned()), "{listed}");
+    assert!(rows.contains(&"whoever sends to zumi01:5454 sender-key password-2 just now".to_owned()), "{listed}");
+    assert!(!listed.contains(password.rsplit('-').next().unwrap()), "{listed}");
+    ssh::remove(owner, "password-2").await.unwrap();
+    let again = ssh::remove(owner, "password-2").await.unwrap_err().to_string();
+    assert!(again.contains("no SSH password") && again.contains("doorward ssh-keys"), "{again}");
     let host = ssh::host_key(owner).await.unwrap();
     assert!(host.contains(" ssh-ed25519 AAAA"), "{host}");
 }

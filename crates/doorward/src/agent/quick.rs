@@ -20,6 +20,8 @@ pub struct Wish {
     pub target: String,
     pub name: Option<String>,
     pub is_public: bool,
+    /// By SSH with a sender key, and no other way.
+    pub is_for_senders: bool,
     pub from: Vec<String>,
     /// The public port of a tcp or udp service; 0: the gateway chooses.
     pub port: Option<u16>,
@@ -57,6 +59,9 @@ impl Wish {
             );
         }
         let from = (!self.from.is_empty()).then(|| self.from.clone());
+        if self.is_for_senders {
+            return self.for_senders(name, target, from);
+        }
         let needs_password = self.kind == ServiceKind::Http && !self.is_public;
         if self.kind != ServiceKind::Http && !self.is_public && from.is_none() {
             bail!(
@@ -90,6 +95,21 @@ impl Wish {
             ServiceKind::Udp => service.offer.entrances.push(EntranceWish::UdpPort(self.port.unwrap_or(0))),
         }
         Ok(Prepared { service, password: secret })
+    }
+
+    /// Addressed by the target's port, which has no public one then.
+    fn for_senders(&self, name: Label, target: Target, from: Option<Vec<String>>) -> anyhow::Result<Prepared> {
+        let (ServiceKind::Tcp, Some(port)) = (self.kind, target.port()) else {
+            bail!("--senders is for a TCP port: `doorward tcp 5454 --senders`");
+        };
+        if self.requests != Requests::default() {
+            bail!("--preset, --headers, --verify and --mount are for web services");
+        }
+        let access = PolicyDocument { who: WhoDocument::Senders, from, ..PolicyDocument::default() };
+        access.to_policy().map_err(|error| anyhow!("{}", error.to_string().replace("access.from:", "--from:")))?;
+        let mut service = Service::new(name, target, access);
+        service.offer.virtual_port = Some(port);
+        Ok(Prepared { service, password: None })
     }
 
     fn default_name(&self, target: &Target) -> anyhow::Result<Label> {
@@ -212,6 +232,7 @@ mod tests {
             target: "5000".to_owned(),
             name: None,
             is_public: true,
+            is_for_senders: false,
             from: Vec::new(),
             port: Some(20_005),
             requests: Requests::default(),
@@ -222,5 +243,24 @@ mod tests {
         assert_eq!(service.offer.entrances, []);
         let raw = Wish { kind: ServiceKind::Tcp, ..wish }.prepare().unwrap().service;
         assert_eq!(raw.offer.entrances, [EntranceWish::TcpPort(20_005)]);
+    }
+
+    #[test]
+    fn what_is_for_senders_has_its_targets_port_and_no_public_one() {
+        let wish = Wish {
+            kind: ServiceKind::Tcp,
+            target: "5454".to_owned(),
+            name: Some("netgear".to_owned()),
+            is_public: false,
+            is_for_senders: true,
+            from: Vec::new(),
+            port: None,
+            requests: Requests::default(),
+        };
+        let offer = wish.clone().prepare().unwrap().service.offer;
+        assert_eq!((offer.virtual_port, offer.access.who), (Some(5454), WhoDocument::Senders));
+        assert_eq!(offer.entrances, []);
+        let web = Wish { kind: ServiceKind::Http, ..wish };
+        assert!(web.prepare().err().unwrap().to_string().contains("doorward tcp 5454 --senders"));
     }
 }

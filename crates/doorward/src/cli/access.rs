@@ -16,6 +16,7 @@ Examples:
   doorward access printer1/octoprint set --password anna --password ben
   doorward access printer1/ssh set --person anna --person ben
   doorward access printer1/ssh set --public --from 192.0.2.0/24 2001:db8::/32
+  doorward access livingroom/netgear set --senders
   doorward access pi/cam set --public --open \"mon-fri 08:00-16:30\" --zone UTC
   doorward access printer1/octoprint reset";
 
@@ -70,6 +71,9 @@ struct WhoArgs {
     /// These people, by SSH with a key of theirs (`doorward people add-key`); may be repeated.
     #[arg(long, value_name = "NAME")]
     person: Vec<String>,
+    /// Whoever holds a sender key for it (`doorward sender-key`).
+    #[arg(long)]
+    senders: bool,
 }
 
 impl AccessArgs {
@@ -95,6 +99,7 @@ impl SetArgs {
         let who = match who {
             WhoArgs { public: true, .. } => WhoWish::Public,
             WhoArgs { nobody: true, .. } => WhoWish::Nobody,
+            WhoArgs { senders: true, .. } => WhoWish::Senders,
             WhoArgs { person, .. } if !person.is_empty() => WhoWish::People(person),
             WhoArgs { password, .. } => {
                 let mut passwords = Vec::new();

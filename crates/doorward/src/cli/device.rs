@@ -56,6 +56,9 @@ pub(super) struct QuickArgs {
     /// Everybody may use it.
     #[arg(long)]
     public: bool,
+    /// Whoever holds a sender key for it may use it, by SSH alone (tcp).
+    #[arg(long, conflicts_with_all = ["public", "port"])]
+    senders: bool,
     /// Only from this network, as 192.0.2.0/24; may be repeated.
     #[arg(long, value_name = "NETWORK")]
     from: Vec<String>,
@@ -121,6 +124,7 @@ impl QuickArgs {
             target: self.target,
             name: self.name,
             is_public: self.public,
+            is_for_senders: self.senders,
             from: self.from,
             port: self.port,
             requests: Requests { preset: self.preset, headers: self.headers, verify: self.verify, mounts: self.mounts },

@@ -1,10 +1,12 @@
 //! The owner's commands, on the gateway's machine.
 
 use super::access::AccessArgs;
-use super::ssh::{AddKeyArgs, PeopleArgs, SshKeysArgs};
+use super::ssh::{AddKeyArgs, PeopleArgs, SenderKeyArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
-use crate::admin::{Form, Owner, audit, authority, certify, devices, release, services, site_key, ssh, status, when};
+use crate::admin::{
+    Form, Owner, audit, authority, certify, devices, release, services, site_key, ssh, ssh_passwords, status, when,
+};
 use crate::{invite, paths, terminal};
 use clap::{Args, Subcommand};
 use doorward_core::Secret;
@@ -67,9 +69,12 @@ pub(super) enum OwnerCommand {
         after_help = "It signs for names that have no other certificate. Its root counts for the\ngateway's domain and addresses alone: trusting it endangers no other site.\n\nExamples:\n  doorward ca\n  doorward ca --pem > doorward-ca.pem\n  doorward ca renew       a new root, for the addresses as they are now"
     )]
     Ca(CaArgs),
-    /// Lists SSH keys and whose each is, or removes one.
+    /// Lists SSH keys and passwords and whose each is, or removes one.
     #[command(after_help = super::ssh::KEYS_EXAMPLES)]
     SshKeys(SshKeysArgs),
+    /// Makes a password for sending to one port of one device by SSH, as NetGear does.
+    #[command(after_help = super::ssh::SENDER_EXAMPLES)]
+    SenderKey(SenderKeyArgs),
     /// Lets people come in by ssh: with their keys, or for some hours with certificates.
     #[command(after_help = super::ssh::PEOPLE_EXAMPLES)]
     People(PeopleArgs),
@@ -165,6 +170,12 @@ enum DevicesCommand {
     /// Makes an SSH key a device's, which needs no agent then; a device that is not there yet is made.
     #[command(after_help = super::ssh::DEVICE_EXAMPLES)]
     AddKey(AddKeyArgs),
+    /// Makes a password by which SSH is this device, for a machine that has no key.
+    #[command(after_help = super::ssh::TOKEN_EXAMPLES)]
+    Token {
+        /// As in the list, or a new one.
+        name: String,
+    },
     /// Makes an invite for a machine that takes a device's place, with its names, ports and policies.
     Replace {
         /// As in the list.
@@ -292,6 +303,7 @@ impl OwnerCommand {
             }
             Self::SiteKey(args) => args.run().await?,
             Self::SshKeys(args) => args.run(now).await?,
+            Self::SenderKey(args) => args.run().await?,
             Self::People(args) => args.run(now).await?,
             Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
             Self::SshCa(data) => certify::authority(&data.owner()).await?,
@@ -326,6 +338,7 @@ impl DevicesArgs {
             DevicesCommand::List => devices::list(&owner, form, now).await?,
             DevicesCommand::Rename { old, new } => devices::rename(&owner, &old, &new).await?,
             DevicesCommand::AddKey(args) => args.add_to_device(&owner).await?,
+            DevicesCommand::Token { name } => ssh_passwords::token(&owner, &name).await?,
             DevicesCommand::Revoke { name } => devices::revoke(&owner, &name).await?,
             DevicesCommand::Replace { name, code } => {
                 let text = devices::replace(&owner, &name).await?;

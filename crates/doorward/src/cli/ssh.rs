@@ -5,12 +5,25 @@ use super::owner::{DataArgs, FormArgs, ListArgs};
 use crate::admin::Owner;
 use crate::admin::certify;
 use crate::admin::ssh::{self, Holder};
+use crate::admin::ssh_passwords::{self, SenderPlace};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use std::io::Read;
 
-pub(super) const KEYS_EXAMPLES: &str = "Examples:\n  doorward ssh-keys\n  doorward ssh-keys remove SHA256:2cYl…";
+pub(super) const KEYS_EXAMPLES: &str =
+    "Examples:\n  doorward ssh-keys\n  doorward ssh-keys remove SHA256:2cYl…\n  doorward ssh-keys remove password-7";
+pub(super) const TOKEN_EXAMPLES: &str = "\
+For machines whose SSH client has no key. A device that is not there yet is made.
+
+Examples:
+  doorward devices token printer1";
+pub(super) const SENDER_EXAMPLES: &str = "\
+The password is good for this one port of this one device: for VidGear's NetGear
+and whatever else opens `ssh -L`. The lines to paste on both sides are printed.
+
+Examples:
+  doorward sender-key livingroom:5454";
 pub(super) const PEOPLE_EXAMPLES: &str = "\
 Keys are read from stdin: a .pub file or a whole authorized_keys.
 
@@ -39,11 +52,11 @@ pub(super) struct SshKeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum SshKeysCommand {
-    /// Lists the keys (the same as without a word).
+    /// Lists keys and passwords (the same as without a word).
     List,
-    /// Takes a key away from whoever has it, and ends its connections.
+    /// Takes a key or password away from whoever has it, and ends its connections.
     Remove {
-        /// As in the list.
+        /// As in the list: a fingerprint, or a password's number.
         fingerprint: String,
     },
 }
@@ -82,6 +95,20 @@ enum PeopleCommand {
 pub(super) struct AddKeyArgs {
     /// Whose they are.
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SenderKeyArgs {
+    /// DEVICE:PORT, the virtual port that its agent offers.
+    place: SenderPlace,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl SenderKeyArgs {
+    pub(super) async fn run(self) -> anyhow::Result<String> {
+        Ok(ssh_passwords::sender_key(&self.data.owner(), &self.place).await?)
+    }
 }
 
 impl SshKeysArgs {
