@@ -299,8 +299,8 @@ async fn whoever_loses_their_key_loses_their_connection_within_a_second() {
     let started = Instant::now();
     lab.control().remove_ssh_key(fingerprint, jiff::Timestamp::now()).await.unwrap();
     client.until_ended().await;
-    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
     until("the device is offline", async || !is_online(&lab, "zumi01")).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
     let mut again = forwarding(&lab, &key, &[format!("cam:80:{}", page.address)]);
     again.until_ended().await;
     assert!(!is_online(&lab, "zumi01"));
