@@ -11,7 +11,7 @@ pub struct Present {
     pub number: Number,
     pub way: Way,
     pub masquerade: bool,
-    /// It ends no later than in this time.
+    /// It ends in this time; where that is not known exactly, no later.
     pub ends_within: Duration,
 }
 
