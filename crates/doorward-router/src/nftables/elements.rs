@@ -242,3 +242,92 @@ fn present(number: Number, elements: &[Element], ends_within: Duration) -> Optio
     let way = Way { protocol: protocols.pop_first()?, translated, direct };
     Some(Present { id: id?, number, way, masquerade, ends_within })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::pinhole::{AllowList, Facts, Pinhole, PortRange, Rule};
+    use serde_json::{Map, json};
+
+    fn granted() -> Vec<Granted> {
+        let ports: Vec<PortRange> = vec!["1-65535".parse().unwrap()];
+        let rule = |targets: &str, masquerade| Rule {
+            targets: targets.parse().unwrap(),
+            protocol: None,
+            ports: ports.clone(),
+            longest: Duration::from_secs(60),
+            masquerade,
+        };
+        let rules = vec![rule("10.0.0.0/24", false), rule("10.0.1.0/24", true), rule("2001:db8::/64", false)];
+        let translated = |port: u16, target: &str, sources: &[&str]| Translated {
+            public_port: port,
+            target: target.parse().unwrap(),
+            sources: sources.iter().map(|source| source.parse().unwrap()).collect(),
+            neighbours: sources.len() != 1,
+        };
+        let sources = ["2001:db8:1::7", "2001:db8:2::7"].map(|source| Site::from(source.parse::<Ipv6Addr>().unwrap()));
+        let direct = Direct { target: "[2001:db8::1]:22".parse().unwrap(), sources: sources.into() };
+        let ways = [
+            (Some(translated(40000, "10.0.0.1:22", &["192.0.2.1"])), None),
+            (Some(translated(40001, "10.0.1.1:22", &["192.0.2.1", "192.0.2.2"])), Some(direct.clone())),
+            (Some(translated(40002, "10.0.0.1:22", &[])), None),
+            (
+                None,
+                Some(Direct { sources: [Site::from(Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 1))].into(), ..direct }),
+            ),
+        ];
+        let pinhole = |(n, (translated, direct)): (usize, (Option<Translated>, Option<Direct>))| Pinhole {
+            id: PinholeId::parse(&format!("s{n}")).unwrap(),
+            remaining: Duration::from_secs(9),
+            way: Way { protocol: [Protocol::Tcp, Protocol::Udp][n % 2], translated, direct },
+        };
+        let pinholes: Vec<Pinhole> = ways.into_iter().enumerate().map(pinhole).collect();
+        let judged = AllowList { rules, public_ports: ports.clone() }.judge(&pinholes, &Facts::default());
+        judged.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// The listing that nft makes of elements.
+    fn listed(elements: &[Element]) -> Ruleset {
+        let mut sets: Map<String, Value> = Map::new();
+        for element in elements {
+            let concat = |text: &str| {
+                let parts = text.split(" . ").map(|part| match part.strip_prefix("0x") {
+                    Some(mark) => u32::from_str_radix(mark, 16).unwrap().into(),
+                    None => part.parse::<u64>().map_or_else(|_| Value::from(part), Value::from),
+                });
+                let mut parts: Vec<Value> = parts.collect();
+                if parts.len() == 1 { parts.remove(0) } else { json!({ "concat": parts }) }
+            };
+            let key = json!({ "elem": { "val": concat(&element.key()), "expires": 8, "comment": element.comment() } });
+            let entry = element.data().map_or(key.clone(), |data| json!([key, concat(&data)]));
+            let set = sets.entry(element.set()).or_insert_with(|| json!([]));
+            set.as_array_mut().unwrap().push(entry);
+        }
+        let sets = sets.into_iter().map(|(name, elements)| {
+            json!({ "map": { "family": "inet", "table": "doorward", "name": name, "elem": elements } })
+        });
+        let json = json!({ "nftables": sets.collect::<Vec<_>>() });
+        Ruleset::parse(&serde_json::to_vec(&json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn sessions_are_read_back_as_they_were_written_and_the_rest_is_astray() {
+        let bits = MarkBits::default();
+        let numbers = (1..).map(|n| bits.number(bits.flag() | n).unwrap());
+        let granted = granted();
+        let numbered: Vec<(Number, &Granted)> = numbers.zip(&granted).collect();
+        let all: Vec<Element> = numbered.iter().flat_map(|(number, one)| elements(one, bits.mark(*number))).collect();
+        let gathered = gather(&listed(&all), bits).unwrap();
+        assert_eq!(gathered.strays, []);
+        assert_eq!(gathered.sessions.len(), granted.len());
+        for ((present, _), (number, granted)) in gathered.sessions.iter().zip(&numbered) {
+            let pinhole = granted.pinhole();
+            assert_eq!((present.number, &present.id, &present.way), (*number, &pinhole.id, &pinhole.way));
+            assert_eq!(present.masquerade, granted.is_masqueraded());
+            assert_eq!(present.ends_within, Duration::from_secs(9), "never less than it may be");
+        }
+        let lost: Vec<Element> = all.into_iter().filter(|one| !matches!(one, Element::Live { .. })).collect();
+        let gathered = gather(&listed(&lost), bits).unwrap();
+        assert_eq!((gathered.sessions.len(), gathered.strays.len()), (0, lost.len()));
+    }
+}

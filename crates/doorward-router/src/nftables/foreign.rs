@@ -188,3 +188,104 @@ fn numbers(value: &Value) -> Vec<u16> {
     }
     value["set"].as_array().into_iter().flatten().flat_map(numbers).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A table `inet other` with a base chain `passing` and others; rules as (chain, expressions).
+    fn ruleset(policy: &str, rules: &[(&str, Value)]) -> Ruleset {
+        let place = |object: Value| {
+            let mut object = object;
+            object["family"] = "inet".into();
+            object["table"] = "other".into();
+            object
+        };
+        let base = json!({ "name": "passing", "hook": "forward", "prio": 0, "policy": policy });
+        let mut objects = vec![json!({ "metainfo": {} }), json!({ "chain": place(base) })];
+        for (handle, (chain, expressions)) in rules.iter().enumerate() {
+            let mut rule = json!({ "chain": chain, "handle": handle, "expr": expressions });
+            if expressions.to_string().contains("tagged") {
+                rule["comment"] = TAG.into();
+            }
+            objects.push(json!({ "rule": place(rule) }));
+        }
+        Ruleset::parse(&serde_json::to_vec(&json!({ "nftables": objects })).unwrap()).unwrap()
+    }
+
+    fn matched(left: Value, right: impl Into<Value>, op: &str) -> Value {
+        json!({ "match": { "op": op, "left": left, "right": right.into() } })
+    }
+
+    fn from_wan() -> Value {
+        matched(json!({ "meta": { "key": "iifname" } }), "wan", "==")
+    }
+
+    fn state(words: Value, op: &str) -> Value {
+        matched(json!({ "ct": { "key": "state" } }), words, op)
+    }
+
+    fn verdict(word: &str) -> Value {
+        json!({ word: null })
+    }
+
+    #[test]
+    fn what_drops_our_packets_is_found_and_what_concerns_others_is_not() {
+        let dnat = || matched(json!({ "ct": { "key": "status" } }), "dnat", "==");
+        let address = || matched(json!({ "payload": { "protocol": "ip", "field": "saddr" } }), "192.0.2.1", "==");
+        let jump = |to: &str| json!({ "jump": { "target": to } });
+        let both = (true, true);
+        let neither = (false, false);
+        let table: &[(&str, &[(&str, Value)], (bool, bool))] = &[
+            ("accept", &[], neither),
+            ("drop", &[], both),
+            ("drop", &[("passing", json!([state(json!(["established", "related"]), "in"), verdict("accept")]))], both),
+            ("drop", &[("passing", json!([from_wan(), verdict("accept")]))], both),
+            ("drop", &[("passing", json!([dnat(), verdict("accept")]))], (false, true)),
+            ("drop", &[("passing", json!([verdict("accept")]))], neither),
+            ("drop", &[("passing", json!([{ "tagged": null }, verdict("accept")]))], neither),
+            ("accept", &[("passing", json!([from_wan(), verdict("drop")]))], both),
+            ("accept", &[("passing", json!([address(), verdict("drop")]))], neither),
+            ("accept", &[("passing", json!([state(json!("invalid"), "in"), verdict("drop")]))], neither),
+            ("accept", &[("passing", json!([state(json!(["established"]), "!="), verdict("drop")]))], both),
+            ("accept", &[("passing", json!([{ "counter": {} }, { "reject": { "type": "icmpx" } }]))], both),
+            ("accept", &[("passing", json!([{ "xt": null }, verdict("drop")]))], neither),
+            ("accept", &[("passing", json!([from_wan(), jump("next")])), ("next", json!([verdict("drop")]))], both),
+            ("accept", &[("passing", json!([jump("next")])), ("next", json!([verdict("return")]))], neither),
+            ("accept", &[("passing", json!([jump("passing")]))], neither),
+            ("accept", &[("elsewhere", json!([verdict("drop")]))], neither),
+        ];
+        for (policy, rules, expected) in table {
+            let ruleset = ruleset(policy, rules);
+            let blocks = |family| !blocking(&ruleset, family).is_empty();
+            assert_eq!((blocks(Family::Translated), blocks(Family::Direct)), *expected, "{policy} {rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_flowtable_is_named() {
+        assert_eq!(offload(&ruleset("accept", &[])), None);
+        let flowtable = json!({ "flowtable": { "family": "inet", "table": "fw4", "name": "ft", "dev": ["wan"] } });
+        let json = serde_json::to_vec(&json!({ "nftables": [flowtable] })).unwrap();
+        assert_eq!(offload(&Ruleset::parse(&json).unwrap()).as_deref(), Some("flowtable inet fw4 ft"));
+    }
+
+    #[test]
+    fn the_owners_forwards_are_known_by_their_ports() {
+        let port = |protocol: &str, right: Value| {
+            matched(json!({ "payload": { "protocol": protocol, "field": "dport" } }), right, "==")
+        };
+        let dnat = || json!({ "dnat": { "addr": "192.168.1.2" } });
+        let rules = [
+            ("passing", json!([port("tcp", json!(80)), dnat()])),
+            ("passing", json!([port("udp", json!({ "range": [90, 91] })), dnat()])),
+            ("passing", json!([port("th", json!({ "set": [100, { "range": [110, 111] }] })), { "redirect": null }])),
+            ("passing", json!([port("tcp", json!(443)), verdict("accept")])),
+        ];
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        let all =
+            [(tcp, 80), (udp, 90), (udp, 91), (tcp, 100), (tcp, 110), (tcp, 111), (udp, 100), (udp, 110), (udp, 111)];
+        assert_eq!(translated_ports(&ruleset("accept", &rules)), all.into());
+    }
+}
