@@ -2,7 +2,6 @@
 
 use doorward_core::pinhole::{AllowList, MarkBits, PortRange, Protocol, Rule};
 use ipnet::{IpNet, Ipv4Net};
-use jiff::SignedDuration;
 use rustix::process::geteuid;
 use serde::Deserialize;
 use std::fs::File;
@@ -66,7 +65,7 @@ struct Allow {
     target: Spanned<String>,
     protocol: Option<Protocol>,
     ports: Vec<Spanned<Ports>>,
-    longest: Spanned<String>,
+    longest_seconds: Spanned<u32>,
     #[serde(default)]
     masquerade: bool,
 }
@@ -98,7 +97,7 @@ impl Settings {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
+    pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         let fault = |(at, message): (Range<usize>, String)| {
             let before = text.get(..at.start.min(text.len())).unwrap_or(text);
             let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
@@ -135,16 +134,15 @@ impl Allow {
         let targets = network.map_err(|_| {
             (self.target.span(), format!("\"{text}\" is neither an address nor a network, as 192.168.1.10"))
         })?;
-        let longest = self.longest.get_ref().parse::<SignedDuration>().ok();
-        let longest = longest.and_then(|longest| Duration::try_from(longest).ok()).filter(|longest| !longest.is_zero());
-        let longest = longest.ok_or_else(|| {
-            (self.longest.span(), format!("\"{}\" is not a duration, as \"30m\" or \"8h\"", self.longest.get_ref()))
-        })?;
+        let seconds = *self.longest_seconds.get_ref();
+        if seconds == 0 {
+            return Err((self.longest_seconds.span(), "0 seconds open nothing; leave the table out".to_owned()));
+        }
         Ok(Rule {
             targets: targets.trunc(),
             protocol: self.protocol,
             ports: ports(&self.ports)?,
-            longest,
+            longest: Duration::from_secs(seconds.into()),
             masquerade: self.masquerade,
         })
     }
@@ -180,12 +178,12 @@ lan = ["192.168.77.0/24"]
 target = "192.168.77.10"
 protocol = "tcp"
 ports = [22, "8000-8080"]
-longest = "8h"
+longest-seconds = 28800
 
 [[allow]]
 target = "2001:db8:78::/64"
 ports = [22]
-longest = "30m"
+longest-seconds = 1800
 masquerade = true
 "#;
 
@@ -212,9 +210,9 @@ masquerade = true
             ("192.168.77.0/24", "lan", 3, "invalid"),
             ("\"192.168.77.10\"", "\"nas.lan\"", 6, "\"nas.lan\" is neither"),
             ("\"tcp\"", "\"icmp\"", 7, "icmp"),
-            ("\"8h\"", "\"8\"", 9, "\"8\" is not a duration"),
-            ("\"8h\"", "\"-1h\"", 9, "is not a duration"),
-            ("longest = \"30m\"", "", 11, "longest"),
+            ("28800", "0", 9, "0 seconds"),
+            ("28800", "-1", 9, "-1"),
+            ("longest-seconds = 1800", "", 11, "longest-seconds"),
             ("masquerade", "masqerade", 15, "masqerade"),
             ("lan =", "mark-bits = \"0x3\"\nlan =", 3, "cannot be the bits"),
         ];

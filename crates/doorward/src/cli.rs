@@ -111,7 +111,7 @@ enum Command {
         after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward udp 51820 --public\n  doorward udp 192.168.3.1:5060 --from 192.0.2.0/24 --port 20007"
     )]
     Udp(QuickArgs),
-    /// Has the agent or the gateway start with the machine.
+    /// Has the agent, the gateway or the router's part start with the machine.
     #[command(after_help = install::EXAMPLES)]
     Install(InstallArgs),
     /// Stops and removes what `install` wrote.

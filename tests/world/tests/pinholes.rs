@@ -321,7 +321,7 @@ fn a_neighbour_comes_in_by_the_public_address_too() -> Result<()> {
 fn a_machine_with_another_way_out_is_reached_masqueraded() -> Result<()> {
     let world = World::build(Shape::home())?;
     world.device.run("ip route del default")?.ok()?;
-    let rule = "[[allow]]\ntarget = \"192.168.77.0/24\"\nports = [22]\nlongest = \"2h\"\nmasquerade = true\n";
+    let rule = "[[allow]]\ntarget = \"192.168.77.0/24\"\nports = [22]\nlongest-seconds = 7200\nmasquerade = true\n";
     let daemon = Daemon::start_with(&world, &format!("{FILE}\n{rule}"))?;
     let (_, server, _caller) = opened(&world, &daemon, MINUTE)?;
     ensure!(server.log().contains(&format!("from {}", at::HOME_LAN[0])), "{}", server.log());
@@ -428,11 +428,11 @@ table inet fw4 {
         iifname "wan" jump forward_wan
         jump handle_reject
     }
-    chain forward_lan { jump accept_to_wan }
-    chain forward_wan { icmpv6 type { echo-request, packet-too-big } limit rate 1000/second accept; jump reject_to_wan }
-    chain accept_to_wan { oifname "wan" counter accept }
-    chain reject_to_wan { oifname "wan" counter jump handle_reject }
-    chain handle_reject { meta l4proto tcp reject with tcp reset; reject with icmpx port-unreachable }
+    chain forward_lan { jump accept_to_wan; }
+    chain forward_wan { icmpv6 type { echo-request, packet-too-big } limit rate 1000/second accept; jump reject_to_wan; }
+    chain accept_to_wan { oifname "wan" counter accept; }
+    chain reject_to_wan { oifname "wan" counter jump handle_reject; }
+    chain handle_reject { meta l4proto tcp reject with tcp reset; reject with icmpx port-unreachable; }
 }
 "#;
 

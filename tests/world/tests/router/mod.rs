@@ -21,12 +21,12 @@ lan = ["192.168.77.0/24"]
 [[allow]]
 target = "192.168.77.0/24"
 ports = [22, 8000]
-longest = "1h"
+longest-seconds = 3600
 
 [[allow]]
 target = "2001:db8:78::/64"
 ports = [22]
-longest = "1h"
+longest-seconds = 3600
 "#;
 
 pub(crate) struct Daemon {
