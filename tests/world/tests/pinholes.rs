@@ -355,17 +355,22 @@ fn what_the_file_does_not_allow_is_refused_and_hostile_messages_change_nothing()
     let world = World::build(Shape::home())?;
     let daemon = Daemon::start(&world)?;
     let (_, _server, mut caller) = opened(&world, &daemon, MINUTE)?;
+    let wish = |id: &str, port| for_source(id, port, &at::VISITOR[0].to_string(), MINUTE);
     let bad = [
-        change(nas("b", MINUTE), "/translated/target", "192.168.77.10:23"),
-        change(nas("c", MINUTE), "/translated/target", "198.51.100.20:22"),
-        change(nas("d", MINUTE), "/translated/public-port", 22),
-        nas("e", MINUTE * 61),
+        ("target", change(wish("b", 40023), "/translated/target", "192.168.77.10:23")),
+        ("target", change(wish("c", 40024), "/translated/target", "198.51.100.20:22")),
+        ("public-port", wish("d", 22)),
+        ("too-long", change(wish("e", 40025), "/remaining-ms", 3_600_001)),
+        ("shared", wish("f", 40022)),
     ];
-    let wishes: Vec<Value> = [nas("a", MINUTE)].into_iter().chain(bad).collect();
+    let wishes: Vec<Value> = [nas("a", MINUTE)].into_iter().chain(bad.iter().map(|(_, wish)| wish.clone())).collect();
     let answer = daemon.want(&wishes)?;
     let told = answer["pinholes"].as_array().context("a list")?;
     ensure!(told[0]["state"] == "passed", "{answer}");
-    ensure!(told[1..].iter().all(|told| told["state"]["refused"].is_object()), "{answer}");
+    ensure!(told.len() == wishes.len(), "{answer}");
+    for (told, (reason, _)) in told[1..].iter().zip(&bad) {
+        ensure!(!told["state"]["refused"][reason].is_null(), "{reason}: {told}");
+    }
     for message in [&b"{}"[..], b"\0", b"{\"pinholes\":[],\"flush\":true}", &[b'['; 100_000]] {
         ensure!(daemon.say(message)?.is_none(), "it was answered");
     }
