@@ -214,8 +214,8 @@ impl Daemon {
         let present = seen.sessions.iter().map(|(present, _)| present.clone()).collect();
         let haunted: BTreeSet<Number> = seen.connected.keys().copied().collect();
         let plan = plan(granted, present, self.settings.marks, &haunted, self.last);
-        let opened = plan.openings.iter().filter(|opening| opening.step == Step::Open);
-        self.last = opened.map(|opening| opening.number).last().or(self.last);
+        let newest = plan.openings.iter().rfind(|opening| opening.step == Step::Open);
+        self.last = newest.map(|opening| opening.number).or(self.last);
         plan
     }
 

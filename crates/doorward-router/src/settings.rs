@@ -113,7 +113,7 @@ type Fault = (Range<usize>, String);
 
 impl Document {
     fn understand(self) -> Result<Settings, Fault> {
-        let marks = self.mark_bits.as_ref().map(|given| parsed::<MarkBits>(given)).transpose()?;
+        let marks = self.mark_bits.as_ref().map(parsed::<MarkBits>).transpose()?;
         let rules = self.allow.iter().map(Allow::understand).collect::<Result<_, Fault>>()?;
         let allow = AllowList { rules, public_ports: ports(&self.public_ports)? };
         Ok(Settings {

@@ -371,7 +371,7 @@ fn what_the_file_does_not_allow_is_refused_and_hostile_messages_change_nothing()
     for (told, (reason, _)) in told[1..].iter().zip(&bad) {
         ensure!(!told["state"]["refused"][reason].is_null(), "{reason}: {told}");
     }
-    for message in [&b"{}"[..], b"\0", b"{\"pinholes\":[],\"flush\":true}", &[b'['; 100_000]] {
+    for message in [&b"{}"[..], b"\0", b"{\"pinholes\":[],\"flush\":true}", &vec![b'['; 100_000]] {
         ensure!(daemon.say(message)?.is_none(), "it was answered");
     }
     goes_on(&mut caller)?;

@@ -289,17 +289,17 @@ fn a_session_is_prolonged_and_shortened_under_its_number() {
 fn a_source_may_join_a_session_but_none_leaves_it_connected() {
     let two = wish("a", 40000, "192.168.77.10:22", &["198.51.100.10", "198.51.100.11"]);
     let there = outcome(&planned(&[nas("a")], Vec::new()));
-    let joined = planned(&[two.clone()], there.clone());
+    let joined = planned(std::slice::from_ref(&two), there.clone());
     assert_eq!((steps(&joined), joined.openings[0].number), (vec![Step::Renew], there[0].number));
     let narrowed = [
         nas("a"),
         change(two.clone(), |p| translated(p).target = "192.168.77.10:8000".parse().unwrap()),
         change(two.clone(), |p| translated(p).public_port = 40001),
-        change(two.clone(), |p| p.way = direct("a", "[2001:db8:78::10]:22", &["2001:db8:20::10"]).way),
+        change(two, |p| p.way = direct("a", "[2001:db8:78::10]:22", &["2001:db8:20::10"]).way),
     ];
     let there = outcome(&joined);
     for wish in narrowed {
-        let plan = planned(&[wish.clone()], there.clone());
+        let plan = planned(std::slice::from_ref(&wish), there.clone());
         assert_eq!(steps(&plan), [Step::Open], "{wish:?}");
         assert_eq!(plan.endings, there, "{wish:?}");
         assert_ne!(plan.openings[0].number, there[0].number, "{wish:?}");

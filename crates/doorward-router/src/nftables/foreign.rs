@@ -237,7 +237,8 @@ mod tests {
         let jump = |to: &str| json!({ "jump": { "target": to } });
         let both = (true, true);
         let neither = (false, false);
-        let table: &[(&str, &[(&str, Value)], (bool, bool))] = &[
+        type Row<'r> = (&'r str, &'r [(&'r str, Value)], (bool, bool));
+        let table: &[Row] = &[
             ("accept", &[], neither),
             ("drop", &[], both),
             ("drop", &[("passing", json!([state(json!(["established", "related"]), "in"), verdict("accept")]))], both),
