@@ -8,6 +8,7 @@ mod install;
 mod owner;
 mod presets;
 mod print;
+mod router;
 mod ssh;
 mod upkeep;
 
@@ -24,7 +25,9 @@ use install::{InstallArgs, WhatArgs};
 use owner::OwnerCommand;
 use presets::PresetsArgs;
 use print::PrintArgs;
+use router::RouterArgs;
 use std::path::PathBuf;
+use tokio::runtime::Runtime;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
 
 /// Opens the private devices behind your NAT to exactly the people you choose, for exactly as long as you say.
@@ -39,7 +42,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Logging")]
     log_format: logging::Format,
     #[command(subcommand)]
-    command: Command,
+    work: Work,
 }
 
 const EXAMPLES: &str = "\
@@ -49,6 +52,15 @@ Examples:
   doorward join                          on a device: paste the invite that serve printed
   doorward http 5000 --name octoprint    on that device: open the web page there
   doorward services                      on the gateway's machine: what is where";
+
+#[derive(Debug, Subcommand)]
+enum Work {
+    #[command(flatten)]
+    Command(Box<Command>),
+    /// Opens pinholes in this router's firewall for its agent, and lets the kernel end them.
+    #[command(after_help = router::EXAMPLES)]
+    Router(RouterArgs),
+}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -102,7 +114,7 @@ enum Command {
         after_help = "A raw port cannot ask for a password: it needs --public or --from, or both.\n\nExamples:\n  doorward udp 51820 --public\n  doorward udp 192.168.3.1:5060 --from 192.0.2.0/24 --port 20007"
     )]
     Udp(QuickArgs),
-    /// Has the agent or the gateway start with the machine.
+    /// Has the agent, the gateway or the router's part start with the machine.
     #[command(after_help = install::EXAMPLES)]
     Install(InstallArgs),
     /// Stops and removes what `install` wrote.
@@ -139,6 +151,29 @@ impl Command {
             matches!(self, Self::Demo { .. } | Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Join(_));
         if is_for_people { "warn" } else { "info" }
     }
+
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Demo { target } => Box::pin(demo::run(target.as_deref())).await,
+            Self::Serve(args) => Box::pin(args.run()).await,
+            Self::Join(args) => args.run().await,
+            Self::Agent(args) => args.run().await,
+            Self::Http(args) => args.run(ServiceKind::Http).await,
+            Self::Presets(args) => args.run(),
+            Self::Print(args) => args.run(),
+            Self::Tcp(args) => args.run(ServiceKind::Tcp).await,
+            Self::Udp(args) => args.run(ServiceKind::Udp).await,
+            Self::Install(args) => args.run().await,
+            Self::Uninstall(args) => args.uninstall().await,
+            Self::Owner(command) => command.run().await,
+            Self::Backup(args) => args.run().await,
+            Self::Restore(args) => args.run().await,
+            Self::Doctor(args) => args.run().await,
+            Self::Password => upkeep::hash_password().await,
+            Self::Completions(args) => args.run(),
+            Self::Man(args) => args.run(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -163,27 +198,20 @@ pub struct ServeArgs {
 }
 
 impl Cli {
-    pub async fn run(self) -> anyhow::Result<()> {
-        let _logging = logging::start(self.log.as_deref().unwrap_or(self.command.usual_log()), self.log_format)?;
-        match self.command {
-            Command::Demo { target } => Box::pin(demo::run(target.as_deref())).await,
-            Command::Serve(args) => Box::pin(args.run()).await,
-            Command::Join(args) => args.run().await,
-            Command::Agent(args) => args.run().await,
-            Command::Http(args) => args.run(ServiceKind::Http).await,
-            Command::Presets(args) => args.run(),
-            Command::Print(args) => args.run(),
-            Command::Tcp(args) => args.run(ServiceKind::Tcp).await,
-            Command::Udp(args) => args.run(ServiceKind::Udp).await,
-            Command::Install(args) => args.run().await,
-            Command::Uninstall(args) => args.uninstall().await,
-            Command::Owner(command) => command.run().await,
-            Command::Backup(args) => args.run().await,
-            Command::Restore(args) => args.run().await,
-            Command::Doctor(args) => args.run().await,
-            Command::Password => upkeep::hash_password().await,
-            Command::Completions(args) => args.run(),
-            Command::Man(args) => args.run(),
+    pub fn run(self) -> anyhow::Result<()> {
+        let (levels, format) = (self.log.as_deref(), self.log_format);
+        match self.work {
+            Work::Router(args) => args.run(|| logging::start(levels.unwrap_or("info"), format)),
+            Work::Command(command) => {
+                let runtime = Runtime::new()?;
+                let outcome = runtime.block_on(async {
+                    let _logging = logging::start(levels.unwrap_or(command.usual_log()), format)?;
+                    command.run().await
+                });
+                // Look-ups of names that no server answers cannot be called off; nobody waits for them here.
+                runtime.shutdown_background();
+                outcome
+            }
         }
     }
 }

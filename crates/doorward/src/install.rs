@@ -103,6 +103,7 @@ pub fn uninstall(options: &InstallOptions) -> anyhow::Result<Report> {
 pub fn preview(options: &InstallOptions) -> anyhow::Result<String> {
     let machine = options.machine()?;
     let flavour = options.flavour.map_or_else(|| machine.flavour(), Ok)?;
+    ensure_possible(options.part, flavour)?;
     let service = Service::new(options, &program::shown(&machine, options, flavour)?)?;
     match flavour {
         Flavour::Systemd | Flavour::SystemdUser => systemd::text(&service, flavour),
@@ -117,6 +118,7 @@ fn install_on(machine: &Machine, options: &InstallOptions) -> anyhow::Result<Rep
         !machine.is_image || matches!(flavour, Flavour::Systemd | Flavour::Procd),
         "--root writes a system service; a user's own service and crontab can only be made while that system runs"
     );
+    ensure_possible(options.part, flavour)?;
     let mut report = Report::default();
     let program = program::choose(machine, options, flavour)?;
     // Everything is checked before anything is written.
@@ -137,6 +139,15 @@ fn install_on(machine: &Machine, options: &InstallOptions) -> anyhow::Result<Rep
         systemd::linger(machine, &mut report);
     }
     Ok(report)
+}
+
+fn ensure_possible(part: Part, flavour: Flavour) -> anyhow::Result<()> {
+    ensure!(
+        part.can_be(flavour),
+        "a firewall is the machine's: `doorward install {}` is for root, with systemd or OpenWrt's procd",
+        part.name()
+    );
+    Ok(())
 }
 
 /// How a service is to be written, beside what it is.
@@ -163,6 +174,11 @@ fn uninstall_on(machine: &Machine, options: &InstallOptions) -> anyhow::Result<R
         }
         if let Some(copy) = mark::copied(&text, part) {
             program::remove_copy(machine, &copy, &mut report)?;
+        }
+        if part == Part::Router && machine.root == Path::new("/") {
+            let config = machine.places(flavour).config.join(part.settings_file());
+            doorward_router::remove(&config).context("its rules are still there: `doorward router --remove`")?;
+            report.did("Removed its rules, and ended what they let in");
         }
         tell_what_stays(machine, part, flavour, &mut report);
     }

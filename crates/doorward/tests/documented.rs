@@ -7,6 +7,7 @@
 use doorward::serve::settings::File;
 use doorward_agent::Settings;
 use doorward_gateway::{FlowSettings, Limits};
+use doorward_router::Settings as RouterSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,8 +47,10 @@ const AGENT: [(&str, &str, &str); 10] = [
     ("agent.toml: when", SERVICE, "[service.access]\nwhen = { zz = 1 }"),
 ];
 
+const ROUTER: [(&str, &str); 2] = [("router.toml: the top", "zz = 1"), ("router.toml: [[allow]]", "[[allow]]\nzz = 1")];
+
 #[test]
-fn every_key_of_both_files_is_documented_and_no_other() {
+fn every_key_of_all_files_is_documented_and_no_other() {
     let documented = documented(&page());
     let gateway = GATEWAY.iter().map(|(heading, text)| {
         let error = toml::from_str::<File>(text).unwrap_err();
@@ -57,14 +60,18 @@ fn every_key_of_both_files_is_documented_and_no_other() {
         let error = Settings::parse(&format!("{before}{text}\n"), Path::new("agent.toml")).unwrap_err();
         (*heading, error.to_string())
     });
+    let router = ROUTER.iter().map(|(heading, text)| {
+        let error = RouterSettings::parse(text, Path::new("router.toml")).unwrap_err();
+        (*heading, error.to_string())
+    });
     let mut seen = BTreeSet::new();
-    for (heading, error) in gateway.chain(agent) {
+    for (heading, error) in gateway.chain(agent).chain(router) {
         let known = expected(&error);
         assert!(!known.is_empty(), "{heading}: {error}");
         assert_eq!(documented.get(heading), Some(&known), "docs/configuration.md, {heading}");
         seen.insert(heading);
     }
-    assert_eq!(seen.len(), GATEWAY.len() + AGENT.len());
+    assert_eq!(seen.len(), GATEWAY.len() + AGENT.len() + ROUTER.len());
     let strays: Vec<_> = documented.keys().filter(|t| t.contains(".toml: ") && !seen.contains(t.as_str())).collect();
     assert!(strays.is_empty(), "tables of keys that no parser was asked for: {strays:?}");
 }
@@ -108,6 +115,10 @@ fn examples_in_the_documents_are_files_that_can_be_used() {
             }
             "agent.toml" => {
                 let read = Settings::parse(&text, Path::new("agent.toml"));
+                read.unwrap_or_else(|error| panic!("{error}\n{text}"));
+            }
+            "router.toml" => {
+                let read = RouterSettings::parse(&text, Path::new("router.toml"));
                 read.unwrap_or_else(|error| panic!("{error}\n{text}"));
             }
             other => panic!("say in the first line which file this is of, not {other:?}:\n{text}"),

@@ -3,6 +3,7 @@
 //!
 //! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
 
+mod pinhole;
 mod questions;
 mod requests;
 mod script;
@@ -10,6 +11,7 @@ mod ssh;
 mod wire;
 mod words;
 
+pub use pinhole::pinhole_wishes;
 pub use questions::dns_query;
 pub use requests::framing;
 pub use ssh::{ssh_key, ssh_request};
@@ -29,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("lane_stream", lane_stream),
     ("message_decode", message_decode),
     ("offer", offer),
+    ("pinhole_wishes", pinhole_wishes),
     ("policy", policy),
     ("read_frame", read_frame),
     ("schedule", schedule),

@@ -14,11 +14,12 @@ Examples:
   doorward install agent                    for this user, no root needed
   sudo doorward install agent --copy        for the machine, the program too
   sudo doorward install gateway
+  sudo doorward install router              pinholes in this router's firewall
   doorward install agent --print            only shows what would be written
   sudo doorward install agent --root /mnt/card --invite-file /boot/invite.txt";
 
 pub(super) const UNINSTALL_EXAMPLES: &str = "\
-Keys, settings and stores stay; it says where they are.
+Keys, settings and stores stay; it says where they are. A router's rules go.
 
 Examples:
   doorward uninstall agent

@@ -8,6 +8,16 @@ const START: u32 = 95;
 const STOP: u32 = 10;
 
 pub(super) fn text(service: &Service) -> String {
+    if service.part == Part::Router {
+        return format!(
+            include_str!("router.sh"),
+            description = service.part.description(),
+            name = service.part.service_name(),
+            command = service.shell_command(),
+            start = START,
+            stop = STOP,
+        );
+    }
     format!(
         include_str!("procd.sh"),
         description = service.part.description(),

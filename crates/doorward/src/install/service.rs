@@ -8,15 +8,18 @@ use std::path::Path;
 pub enum Part {
     Agent,
     Gateway,
+    /// What opens pinholes in this router's firewall.
+    Router,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 2] = [Self::Agent, Self::Gateway];
+    pub(super) const ALL: [Self; 3] = [Self::Agent, Self::Gateway, Self::Router];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Agent => "agent",
             Self::Gateway => "gateway",
+            Self::Router => "router",
         }
     }
 
@@ -25,6 +28,7 @@ impl Part {
         match self {
             Self::Agent => "doorward-agent",
             Self::Gateway => "doorward-gateway",
+            Self::Router => "doorward-router",
         }
     }
 
@@ -32,6 +36,7 @@ impl Part {
         match self {
             Self::Agent => "agent",
             Self::Gateway => "serve",
+            Self::Router => "router",
         }
     }
 
@@ -39,6 +44,7 @@ impl Part {
         match self {
             Self::Agent => "agent.toml",
             Self::Gateway => "gateway.toml",
+            Self::Router => "router.toml",
         }
     }
 
@@ -46,6 +52,15 @@ impl Part {
         match self {
             Self::Agent => "Doorward agent: opens this device's services through its gateways",
             Self::Gateway => "Doorward gateway: the doors to private devices",
+            Self::Router => "Doorward router: pinholes in this machine's firewall, for its agent",
+        }
+    }
+
+    /// A firewall is the machine's, whoever looks after it.
+    pub(super) fn can_be(self, flavour: Flavour) -> bool {
+        match self {
+            Self::Agent | Self::Gateway => true,
+            Self::Router => matches!(flavour, Flavour::Systemd | Flavour::Procd),
         }
     }
 
@@ -53,6 +68,7 @@ impl Part {
         match self {
             Self::Agent => 65_536,
             Self::Gateway => 524_288,
+            Self::Router => 1024,
         }
     }
 }

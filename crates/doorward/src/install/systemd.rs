@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 
 pub(super) fn text(service: &Service, flavour: Flavour) -> anyhow::Result<String> {
     let part = service.part;
+    if part == Part::Router {
+        let (description, command) = (part.description(), service.command('"'));
+        return Ok(format!(include_str!("router.service"), description = description, command = command));
+    }
     let mut command = service.command('"');
     let (mut credentials, mut own_rights) = (String::new(), "CapabilityBoundingSet=");
     if let (Some(file), Flavour::Systemd) = (&service.invite_file, flavour) {

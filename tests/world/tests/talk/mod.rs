@@ -20,6 +20,7 @@ pub(crate) struct Talk {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Tcp,
+    Tcp6,
     Udp,
 }
 
@@ -29,9 +30,19 @@ pub(crate) fn serve(node: &Node, kind: Kind, port: u16) -> Result<Process> {
     Ok(server)
 }
 
+/// A server that speaks without being asked.
+pub(crate) fn tell(node: &Node, kind: Kind, port: u16) -> Result<Process> {
+    let mut server = node.spawn(&talk_program(["tell", word(kind), &port.to_string()]))?;
+    server.wait_for_line("serving", SOON)?;
+    Ok(server)
+}
+
 pub(crate) fn call(node: &Node, kind: Kind, port: u16) -> Result<Process> {
-    let host = addresses::GATEWAY[0].to_string();
-    node.spawn(&talk_program(["call", word(kind), &host, &port.to_string()]))
+    call_at(node, kind, &addresses::GATEWAY[0].to_string(), port)
+}
+
+pub(crate) fn call_at(node: &Node, kind: Kind, host: &str, port: u16) -> Result<Process> {
+    node.spawn(&talk_program(["call", word(kind), host, &port.to_string()]))
 }
 
 impl Talk {
@@ -81,6 +92,7 @@ fn talk_program<const N: usize>(words: [&str; N]) -> Program {
 fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Tcp => "tcp",
+        Kind::Tcp6 => "tcp6",
         Kind::Udp => "udp",
     }
 }

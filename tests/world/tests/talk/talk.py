@@ -1,7 +1,8 @@
 """Two programs that talk without pause, so that a fault is seen in what they print.
 
-talk.py serve tcp|udp PORT        prints "from ADDRESS PORT" for every new caller, echoes lines
-talk.py call tcp|udp HOST PORT    sends a number every 50 ms, prints "echo NUMBER", and "broken: WHY" on an error
+talk.py serve tcp|tcp6|udp PORT        prints "from ADDRESS PORT" for every new caller, echoes lines
+talk.py tell tcp|tcp6 PORT             the same, but sends numbers without hearing any
+talk.py call tcp|tcp6|udp HOST PORT    sends a number every 50 ms, prints "echo NUMBER", and "broken: WHY" on an error
 """
 
 import socket
@@ -14,13 +15,13 @@ def say(*words):
     print(*words, flush=True)
 
 
-def serve_tcp(port):
-    listener = socket.create_server(("", port))
+def serve_tcp(port, answer, family=socket.AF_INET):
+    listener = socket.create_server(("", port), family=family)
     say("serving")
     while True:
         connection, peer = listener.accept()
         say("from", *peer[:2])
-        threading.Thread(target=echo_tcp, args=(connection,), daemon=True).start()
+        threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
 
 def echo_tcp(connection):
@@ -28,6 +29,17 @@ def echo_tcp(connection):
         while data := connection.recv(4096):
             connection.sendall(data)
         say("finished")
+    except OSError as error:
+        say("broken:", error)
+
+
+def tell_tcp(connection):
+    number = 0
+    try:
+        while True:
+            connection.sendall(b"%d\n" % number)
+            number += 1
+            time.sleep(0.05)
     except OSError as error:
         say("broken:", error)
 
@@ -73,9 +85,12 @@ def print_echoes(sock):
 
 def main(role, kind, *where):
     port = int(where[-1])
-    if role == "serve":
-        return {"tcp": serve_tcp, "udp": serve_udp}[kind](port)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if kind == "tcp6" else socket.AF_INET
+    if role != "call" and kind == "udp":
+        return serve_udp(port)
+    if role != "call":
+        return serve_tcp(port, {"serve": echo_tcp, "tell": tell_tcp}[role], family)
+    sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
     sock.connect((where[0], port))
     call(sock)
 

@@ -16,13 +16,24 @@ fn packages_get_what_print_prints() {
         (Flavour::Procd, "openwrt", ""),
     ];
     for (flavour, directory, ending) in places {
-        for part in Part::ALL {
+        for part in Part::ALL.into_iter().filter(|part| part.can_be(flavour)) {
             let file = packaging.join(directory).join(format!("{}{ending}", part.service_name()));
             let there = fs::read_to_string(&file).unwrap_or_default();
             let printed = preview(&options(part, flavour)).unwrap();
             assert_eq!(there, printed, "{} is out of date: see packaging/README.md", file.display());
         }
     }
+}
+
+#[test]
+fn a_routers_firewall_is_no_matter_of_one_user() {
+    for flavour in [Flavour::SystemdUser, Flavour::Cron] {
+        let refused = preview(&options(Part::Router, flavour)).unwrap_err().to_string();
+        assert!(refused.contains("is for root"), "{refused}");
+    }
+    let unit = preview(&options(Part::Router, Flavour::Systemd)).unwrap();
+    assert!(unit.contains("\nExecStart=/usr/bin/doorward router\n"), "{unit}");
+    assert_eq!(unit.matches("CAP_").count(), 2, "one right: {unit}");
 }
 
 #[test]
@@ -68,9 +79,11 @@ fn systemd_accepts_the_units_and_finds_little_exposed() {
         return eprintln!("skipped: there is no systemd-analyze here (apt-get install systemd)");
     }
     let directory = tempfile::tempdir().unwrap();
-    for (part, invite_file) in [(Part::Agent, None), (Part::Agent, Some("/boot/invite".into())), (Part::Gateway, None)]
-    {
-        for (flavour, scope) in [(Flavour::Systemd, "--system"), (Flavour::SystemdUser, "--user")] {
+    let invite = Some("/boot/invite".into());
+    let wishes = [(Part::Agent, None), (Part::Agent, invite), (Part::Gateway, None), (Part::Router, None)];
+    for (part, invite_file) in wishes {
+        let flavours = [(Flavour::Systemd, "--system"), (Flavour::SystemdUser, "--user")];
+        for (flavour, scope) in flavours.into_iter().filter(|(flavour, _)| part.can_be(*flavour)) {
             let file = directory.path().join(format!("{}.service", part.service_name()));
             let program = Some("/bin/true".into());
             let wish = InstallOptions { program, invite_file: invite_file.clone(), ..options(part, flavour) };
