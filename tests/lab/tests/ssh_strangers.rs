@@ -1,7 +1,5 @@
 //! What an SSH client may take before it says who it is, and what one identity may hold.
 
-#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
-
 use doorward::serve::settings::LimitsFile;
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_lab::ssh::{Key, gateway, run, start};
