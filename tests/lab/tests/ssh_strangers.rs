@@ -1,7 +1,5 @@
 //! What an SSH client may take before it says who it is, and what one identity may hold.
 
-#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
-
 use doorward::serve::settings::LimitsFile;
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_lab::ssh::{Key, gateway, run, start};
@@ -73,7 +71,9 @@ async fn twenty_attempts_are_all_that_a_connection_has() {
     let lab = Lab::start().await;
     let (keys, known) = ((0..25).map(|_| Key::make()).collect::<Vec<_>>(), lab.ssh_person("anna").await);
     let mut command = lab.openssh(&keys[0].path());
-    keys[1..].iter().chain([&known]).for_each(|key| drop(command.arg("-i").arg(key.path())));
+    for key in keys[1..].iter().chain([&known]) {
+        command.arg("-i").arg(key.path());
+    }
     command.args(["-v", &gateway()]);
     let refused = run(command).await;
     let offered = refused.said.matches("Offering public key").count();
