@@ -137,6 +137,9 @@ async fn a_store_from_before_opens_with_its_names_as_they_were() {
     super::resting::change(&site.data(), "DROP TABLE ssh_host_keys").await;
     super::resting::change(&site.data(), "DROP TABLE ssh_passwords").await;
     super::resting::change(&site.data(), "DELETE FROM ids WHERE kind = 'ssh-password'").await;
+    super::resting::change(&site.data(), "DROP TABLE ssh_authorities").await;
+    super::resting::change(&site.data(), "DROP TABLE ssh_certificates").await;
+    super::resting::change(&site.data(), "DELETE FROM ids WHERE kind = 'ssh-certificate'").await;
     super::resting::change(&site.data(), "DELETE FROM _sqlx_migrations WHERE version >= 4").await;
     let site = site.reopen().await;
     assert!(site.control.snapshot().web(&host("b.lab.test"), "/").is_some());
