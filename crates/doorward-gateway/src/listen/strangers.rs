@@ -325,4 +325,16 @@ mod tests {
         held.clear();
         assert!(!enter("192.0.2.1").is_crowded());
     }
+
+    #[test]
+    fn by_ssh_one_source_comes_so_often_and_others_do_not_notice() {
+        let limits = Limits { ssh_connections_per_second: 1, ..Limits::default() };
+        let strangers = Strangers::new(limits);
+        let come = |ip: &str| (0..30).filter(|_| strangers.enter_by_ssh(ip.parse().unwrap()).is_some()).count();
+        assert_eq!(come("2001:db8::1"), 10);
+        assert_eq!(come("2001:db8::2"), 0, "the same /64");
+        assert_eq!(come("192.0.2.1"), 10);
+        strangers.set_limits(Limits { ssh_connections_per_second: 0, ..limits });
+        assert_eq!(come("2001:db8::1"), 30);
+    }
 }
