@@ -125,6 +125,7 @@ fn migrator() -> Migrator {
     let tls = include_str!("../migrations/0004_tls.sql").into_sql_str();
     let authority = include_str!("../migrations/0005_authority.sql").into_sql_str();
     let ssh = include_str!("../migrations/0006_ssh.sql").into_sql_str();
+    let people = include_str!("../migrations/0009_people.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
@@ -132,6 +133,7 @@ fn migrator() -> Migrator {
         Migration::new(4, "tls".into(), MigrationType::Simple, tls, false),
         Migration::new(5, "authority".into(), MigrationType::Simple, authority, false),
         Migration::new(6, "ssh".into(), MigrationType::Simple, ssh, false),
+        Migration::new(9, "people".into(), MigrationType::Simple, people, false),
     ])
 }
 

@@ -27,6 +27,14 @@ pub enum Deed {
     VisitRefused,
     SshKeyAdded,
     SshKeyRemoved,
+    PersonAdded,
+    PersonChanged,
+    PersonRemoved,
+    GroupChanged,
+    SessionOpened,
+    SessionExtended,
+    SessionEnded,
+    SessionRefused,
 }
 
 impl Deed {
@@ -53,6 +61,14 @@ impl Deed {
             Self::VisitRefused => "visit-refused",
             Self::SshKeyAdded => "ssh-key-added",
             Self::SshKeyRemoved => "ssh-key-removed",
+            Self::PersonAdded => "person-added",
+            Self::PersonChanged => "person-changed",
+            Self::PersonRemoved => "person-removed",
+            Self::GroupChanged => "group-changed",
+            Self::SessionOpened => "session-opened",
+            Self::SessionExtended => "session-extended",
+            Self::SessionEnded => "session-ended",
+            Self::SessionRefused => "session-refused",
         }
     }
 }

@@ -2,8 +2,10 @@
 //! device is meant, and a local account's name means nothing.
 
 mod key;
+mod sessions;
 
 pub use key::{PublicKey, PublicKeyError};
+pub use sessions::SessionWish;
 
 use crate::invite::{Invite, InviteError};
 use crate::names::{HostName, Label};
@@ -54,6 +56,7 @@ pub enum Meaning {
     Join(Box<Invite>),
     /// Say what there is.
     Show,
+    Session(SessionWish),
     Refuse(Refusal),
 }
 
@@ -109,6 +112,10 @@ pub enum Refusal {
     KnownAlready,
     #[error("commands are not run here; without one you are shown what there is")]
     Command,
+    #[error("write it as: open DEVICE/SERVICE --for 30m, or: sessions, or: end NUMBER")]
+    Sessions,
+    #[error("sessions are people's: come with a key of yours, not a device's")]
+    NotAPerson,
     #[error("only TCP is forwarded here, no X11, no agent, no unix socket, no file transfer; -J takes you to a device")]
     NotHere,
 }
@@ -130,6 +137,11 @@ pub fn meaning(identity: &Identity, user: &str, request: Request<'_>) -> Meaning
 }
 
 fn execute(identity: &Identity, command: &str) -> Meaning {
+    match (sessions::read(command), identity) {
+        (Some(wish), Identity::Person(_)) => return wish.map_or_else(Meaning::Refuse, Meaning::Session),
+        (Some(_), Identity::Device(_)) => return Meaning::Refuse(Refusal::NotAPerson),
+        (Some(_), Identity::Guest) | (None, _) => {}
+    }
     let mut words = command.split_whitespace();
     match (words.next(), identity) {
         (Some("join"), Identity::Guest) => match Invite::parse(&words.collect::<String>()) {

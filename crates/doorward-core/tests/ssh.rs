@@ -66,8 +66,29 @@ fn requests(join: &str) -> Vec<(String, Request<'_>)> {
         .map(|(host, port)| (format!("-R {host}:{port}"), Request::Forward { host, port }))
         .chain(directs.into_iter().map(|(host, port)| (format!("-W {host}:{port}"), Request::Direct { host, port })))
         .collect();
-    let commands =
-        [("join INVITE", join), ("join DW1AAAA", "join DW1AAAA"), ("join", "join"), ("sleep 60", "sleep 60"), ("", "")];
+    let commands = [
+        "join DW1AAAA",
+        "join",
+        "sleep 60",
+        "",
+        "open zumi01/jupyter",
+        "open  ZUMI01/jupyter --for 1h30m",
+        "open --for 5m zumi01/jupyter",
+        "open",
+        "open zumi01",
+        "open zumi01/jupyter --for ever",
+        "open zumi01/jupyter --for",
+        "open zumi01/jupyter 5m",
+        "open ../jupyter",
+        "sessions",
+        "sessions all",
+        "end 7",
+        "end",
+        "end seven",
+        "end 7 8",
+    ];
+    let commands = commands.map(|command| (command, command)).into_iter();
+    let commands = [("join INVITE", join)].into_iter().chain(commands);
     all.extend(commands.map(|(shown, command)| (format!("command \"{shown}\""), Request::Execute(command))));
     all.extend([
         ("shell".to_owned(), Request::Shell),
@@ -85,6 +106,7 @@ fn words(meaning: &Meaning) -> String {
         Meaning::Reach(destination) => format!("wants {destination:?}"),
         Meaning::Join(_) => "joins".to_owned(),
         Meaning::Show => "is shown what there is".to_owned(),
+        Meaning::Session(wish) => format!("wants {wish:?}"),
         Meaning::Refuse(refusal) => format!("no: {refusal}"),
     }
 }
@@ -112,7 +134,7 @@ fn every_request_means_what_is_committed() {
         std::fs::write(file, &table).unwrap();
     }
     let committed = std::fs::read_to_string(file).unwrap();
-    assert_eq!(rows, 3 * 4 * 45);
+    assert_eq!(rows, 3 * 4 * 60);
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
     }

@@ -9,6 +9,7 @@ mod inward;
 mod leaving;
 pub(crate) mod link;
 mod offering;
+mod opening;
 mod pipe;
 mod queue;
 mod session;

@@ -32,6 +32,12 @@ impl Problem {
         let what = what.into();
         let remedy = if what.contains("SSH key") {
             "list what there is with `doorward ssh-keys`"
+        } else if what.contains("no person") {
+            "list what there is with `doorward people`"
+        } else if what.contains("no group") {
+            "list what there is with `doorward groups`"
+        } else if what.contains("no session") {
+            "list what there is with `doorward sessions`"
         } else if what.contains("invite") {
             "list what there is with `doorward invites`"
         } else if what.contains("no device") {

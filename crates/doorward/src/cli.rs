@@ -5,6 +5,7 @@ mod device;
 mod doctor;
 mod install;
 mod owner;
+mod people;
 mod presets;
 mod print;
 mod ssh;

@@ -47,6 +47,7 @@ pub fn ssh_request(data: &[u8]) {
         }
         (Meaning::Join(_), Identity::Guest) => assert!(what % 5 == 2),
         (Meaning::Show, _) => assert!(what % 5 == 3),
+        (Meaning::Session(_), Identity::Person(_)) => assert!(what % 5 == 2),
         (Meaning::Refuse(_), _) => {}
         (meaning, _) => panic!("{identity:?} got {meaning:?}"),
     }

@@ -2,6 +2,8 @@
 
 use super::wire::Shared;
 use doorward_control::{KeyFingerprint, Snapshot, SshHolder, SshStanding};
+use doorward_core::person::PersonStanding;
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,7 +72,10 @@ impl Connections {
 pub(super) fn holder_of(snapshot: &Snapshot, key: &KeyFingerprint) -> Option<SshHolder> {
     match snapshot.ssh_standing(key) {
         SshStanding::Device(device) => Some(SshHolder::Device(device.id)),
-        SshStanding::Person(name) => Some(SshHolder::Person(name)),
+        SshStanding::Person(person) => match person.standing(Timestamp::now()) {
+            PersonStanding::Good => Some(SshHolder::Person(person.id)),
+            PersonStanding::Disabled | PersonStanding::Ended => None,
+        },
         SshStanding::Refused | SshStanding::Unknown => None,
     }
 }

@@ -1,8 +1,9 @@
 //! The words for terminals.
 
 use super::Room;
-use doorward_control::{Device, KeyFingerprint};
-use doorward_core::access::{Visitor, decide};
+use crate::admit::with_session;
+use doorward_control::{Device, KeyFingerprint, ServiceRecord};
+use doorward_core::access::{Denied, Visitor, decide};
 use doorward_core::names::Label;
 use doorward_core::service::{ServiceKind, Standing};
 use doorward_core::ssh::Identity;
@@ -11,7 +12,7 @@ use std::fmt::Write;
 
 impl Room {
     /// How one says `ssh` to this gateway.
-    fn command(&self, options: &str) -> String {
+    pub(super) fn command(&self, options: &str) -> String {
         let host = self.admission.control.site().port_host();
         let port = if self.port == 22 { String::new() } else { format!("-p {} ", self.port) };
         let options = if options.is_empty() { String::new() } else { format!("{options} ") };
@@ -59,27 +60,41 @@ pub(super) fn reach(room: &Room, identity: &Identity, visitor: &Visitor, said: &
     };
     text += said;
     let (snapshot, now) = (room.admission.control.snapshot(), Timestamp::now());
-    let mut records: Vec<_> = snapshot
-        .services()
-        .filter(|record| record.service.standing == Standing::Offered && decide(&record.service, visitor, now).is_ok())
-        .collect();
+    let mut records: Vec<_> =
+        snapshot.services().filter(|record| record.service.standing == Standing::Offered).cloned().collect();
     records.sort_by_key(|record| record.service.path());
-    if records.is_empty() {
+    let (mut open, mut closed) = (String::new(), String::new());
+    for record in records {
+        let Some(line) = way_to(room, &record) else { continue };
+        let (service, path) = (&record.service, record.service.path());
+        let (lines, line) = match decide(service, &with_session(visitor, service, &snapshot), &*snapshot, now) {
+            Ok(_) => (&mut open, line),
+            Err(Denied::SessionNeeded | Denied::SessionOver) => (&mut closed, room.opening(service)),
+            Err(_) => continue,
+        };
+        let _ = writeln!(lines, "  {path:<28} {line}");
+    }
+    if open.is_empty() && closed.is_empty() {
         return text + "\nThere is nothing that you may use by SSH now.\n";
     }
-    text += "\nYou may use:\n";
-    for record in records {
-        let (device, name) = (&record.service.device_name, &record.service.name);
-        let line = match (record.service.kind, record.virtual_port) {
-            (ServiceKind::Udp, _) => continue,
-            (ServiceKind::Tcp, Some(22)) => format!("ssh -J {} USER@{device}", room.jump()),
-            (ServiceKind::Http, _) => room.command(&format!("-L 8080:{name}.{device}:80")),
-            (ServiceKind::Tcp, port) => {
-                let port = port.unwrap_or(8080);
-                room.command(&format!("-L {port}:{name}.{device}:{port}"))
-            }
-        };
-        let _ = writeln!(text, "  {:<28} {line}", record.service.path());
+    for (heading, lines) in [("You may use:", open), ("You may open for a while:", closed)] {
+        if !lines.is_empty() {
+            let _ = write!(text, "\n{heading}\n{lines}");
+        }
     }
     text
+}
+
+/// The line that leads there. `None`: none does.
+pub(super) fn way_to(room: &Room, record: &ServiceRecord) -> Option<String> {
+    let (device, name) = (&record.service.device_name, &record.service.name);
+    match (record.service.kind, record.virtual_port) {
+        (ServiceKind::Udp, _) => None,
+        (ServiceKind::Tcp, Some(22)) => Some(format!("ssh -J {} USER@{device}", room.jump())),
+        (ServiceKind::Http, _) => Some(room.command(&format!("-L 8080:{name}.{device}:80"))),
+        (ServiceKind::Tcp, port) => {
+            let port = port.unwrap_or(8080);
+            Some(room.command(&format!("-L {port}:{name}.{device}:{port}")))
+        }
+    }
 }

@@ -48,7 +48,7 @@ impl Handler for SshSession {
         }
         self.who = match before {
             SshHolder::Device(id) => Who::Device(id),
-            SshHolder::Person(name) => Who::Person(name),
+            SshHolder::Person(id) => Who::Person(id),
         };
         user.clone_into(&mut self.user);
         self.known.send_replace(Known::Somebody);
@@ -100,7 +100,7 @@ impl Handler for SshSession {
                 reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
                 return Ok(());
             }
-            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show => return Ok(()),
+            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show | Meaning::Session(_) => return Ok(()),
         };
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
@@ -162,6 +162,7 @@ impl Handler for SshSession {
         session.channel_success(id)?;
         match self.meaning(Request::Execute(&String::from_utf8_lossy(command))) {
             Meaning::Join(invite) => self.join(&invite, session, id, terminal),
+            Meaning::Session(wish) => self.heed(wish, session, id, terminal),
             Meaning::Refuse(Refusal::Unknown) => self.show(session, id, terminal),
             Meaning::Refuse(why) => {
                 let handle = session.handle();

@@ -36,10 +36,12 @@ impl Room {
     pub(super) async fn visit(self: Arc<Self>, asking: Asking) {
         let Asking { destination, visitor, channel, reply, channels, place } = asking;
         let found = find(&self.admission.control.snapshot(), &destination);
-        let admitted = found.and_then(|(service, way)| self.admission.admit(service, &visitor, way).ok());
-        // Unknown, forbidden and closed look the same.
-        let Some(admitted) = admitted else {
-            return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        let admitted = match found {
+            None => return reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+            Some((service, way)) => match self.admission.admit(service.clone(), &visitor, way) {
+                Ok(admitted) => admitted,
+                Err(denied) => return reply.reject(self.refusal(&service, &denied)).await,
+            },
         };
         let cut = admitted.presence.cut_owned();
         let opened = tokio::select! {
@@ -59,7 +61,8 @@ impl Room {
 
 async fn pass(pipe: super::pipe::ChannelPipe, stream: Stream, admitted: &Admitted) {
     let started = Instant::now();
-    let traffic = Traffic::default();
+    let traffic = Arc::new(Traffic::default());
+    admitted.presence.counted(traffic.clone());
     let end = splice(pipe, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
     info!(
         target: "doorward::access",

@@ -134,6 +134,10 @@ impl Web {
                 | Denied::Nobody
                 | Denied::SourceNetwork
                 | Denied::NotOneOfThem
+                | Denied::AccountDisabled
+                | Denied::AccountEnded
+                | Denied::SessionNeeded
+                | Denied::SessionOver
                 | Denied::Closed { .. },
             ) => Ok(page::nothing_here(headers)),
         }

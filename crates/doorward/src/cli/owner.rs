@@ -1,7 +1,8 @@
 //! The owner's commands, on the gateway's machine.
 
 use super::access::AccessArgs;
-use super::ssh::{AddKeyArgs, PeopleArgs, SshKeysArgs};
+use super::people::{GroupsArgs, PeopleArgs, SessionsArgs};
+use super::ssh::{AddKeyArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
 use crate::admin::{Form, Owner, audit, authority, devices, release, services, site_key, ssh, status, when};
@@ -70,9 +71,15 @@ pub(super) enum OwnerCommand {
     /// Lists SSH keys and whose each is, or removes one.
     #[command(after_help = super::ssh::KEYS_EXAMPLES)]
     SshKeys(SshKeysArgs),
-    /// Adds SSH keys of people who may come in by ssh.
-    #[command(after_help = super::ssh::PEOPLE_EXAMPLES)]
+    /// Lists people, adds and changes them.
+    #[command(after_help = super::people::PEOPLE_EXAMPLES)]
     People(PeopleArgs),
+    /// Lists groups of people, makes and changes them.
+    #[command(after_help = super::people::GROUPS_EXAMPLES)]
+    Groups(GroupsArgs),
+    /// Lists who opened what for how long; opens, extends and ends it.
+    #[command(after_help = super::people::SESSIONS_EXAMPLES)]
+    Sessions(SessionsArgs),
     /// Shows the key by which SSH clients know the gateway, for known_hosts and DNS.
     #[command(after_help = "Examples:\n  doorward ssh-host-key")]
     SshHostKey(DataArgs),
@@ -289,7 +296,9 @@ impl OwnerCommand {
             }
             Self::SiteKey(args) => args.run().await?,
             Self::SshKeys(args) => args.run(now).await?,
-            Self::People(args) => args.run().await?,
+            Self::People(args) => args.run(now).await?,
+            Self::Groups(args) => args.run().await?,
+            Self::Sessions(args) => args.run(now).await?,
             Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
             Self::Status(args) => status::show(&args.data.owner(), args.form.form()).await?,
         };

@@ -1,6 +1,6 @@
 //! Commands about SSH keys.
 
-use super::owner::{DataArgs, ListArgs};
+use super::owner::ListArgs;
 use crate::admin::Owner;
 use crate::admin::ssh::{self, Holder};
 use anyhow::Context;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use std::io::Read;
 
 pub(super) const KEYS_EXAMPLES: &str = "Examples:\n  doorward ssh-keys\n  doorward ssh-keys remove SHA256:2cYl…";
-pub(super) const PEOPLE_EXAMPLES: &str = "\
+pub(super) const PERSON_EXAMPLES: &str = "\
 Keys are read from stdin: a .pub file or a whole authorized_keys.
 
 Examples:
@@ -45,21 +45,6 @@ enum SshKeysCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PeopleArgs {
-    #[command(subcommand)]
-    command: PeopleCommand,
-    #[command(flatten)]
-    data: DataArgs,
-}
-
-#[derive(Debug, Subcommand)]
-enum PeopleCommand {
-    /// Makes SSH keys a person's own.
-    #[command(after_help = PEOPLE_EXAMPLES)]
-    AddKey(AddKeyArgs),
-}
-
-#[derive(Debug, Args)]
 pub(super) struct AddKeyArgs {
     /// Whose they are.
     name: String,
@@ -75,14 +60,11 @@ impl SshKeysArgs {
     }
 }
 
-impl PeopleArgs {
-    pub(super) async fn run(self) -> anyhow::Result<String> {
-        let PeopleCommand::AddKey(AddKeyArgs { name }) = self.command;
-        Ok(ssh::add(&self.data.owner(), &Holder::Person(name), &keys().await?).await?)
-    }
-}
-
 impl AddKeyArgs {
+    pub(super) async fn add_to_person(self, owner: &Owner) -> anyhow::Result<String> {
+        Ok(ssh::add(owner, &Holder::Person(self.name), &keys().await?).await?)
+    }
+
     pub(super) async fn add_to_device(self, owner: &Owner) -> anyhow::Result<String> {
         Ok(ssh::add(owner, &Holder::Device(self.name), &keys().await?).await?)
     }
