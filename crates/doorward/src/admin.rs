@@ -19,6 +19,8 @@ mod table;
 pub mod when;
 
 #[cfg(test)]
+mod people_tests;
+#[cfg(test)]
 mod tests;
 
 pub use client::{Answer, AskError, Owner};
