@@ -71,7 +71,9 @@ async fn create(
         return Err(EditError::Taken(format!("there is a group \"{name}\" already")));
     }
     if work.draft.groups().count() >= MAX_GROUPS {
-        return Err(EditError::Invalid(format!("there are {MAX_GROUPS} groups already, which is as many as there may be")));
+        return Err(EditError::Invalid(format!(
+            "there are {MAX_GROUPS} groups already, which is as many as there may be"
+        )));
     }
     let members = named(work, &members)?;
     let id = GroupId(work.next_id("group").await?);
@@ -120,7 +122,8 @@ async fn change(
     work.refresh_group(&name).await?;
     let people = |names: &[Label]| names.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
     let said = [("added: ", people(&edit.add)), ("removed: ", people(&edit.remove))];
-    let said: Vec<_> = said.into_iter().filter(|(_, names)| !names.is_empty()).map(|(word, names)| word.to_owned() + &names).collect();
+    let said: Vec<_> =
+        said.into_iter().filter(|(_, names)| !names.is_empty()).map(|(word, names)| word.to_owned() + &names).collect();
     work.write_down(Deed::GroupChanged, name.as_str(), &said.join("; "), now).await?;
     Ok(work.draft.group_by_name(&name).expect("it was just put there").clone())
 }

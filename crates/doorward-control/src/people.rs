@@ -69,7 +69,9 @@ impl Control {
 
 pub(crate) async fn insert(work: &mut Work, new: NewPerson, now: Timestamp) -> Result<AccountId, EditError> {
     if work.draft.people().count() >= MAX_PEOPLE {
-        return Err(EditError::Invalid(format!("there are {MAX_PEOPLE} people already, which is as many as there may be")));
+        return Err(EditError::Invalid(format!(
+            "there are {MAX_PEOPLE} people already, which is as many as there may be"
+        )));
     }
     if new.ends_at.is_some_and(|end| end <= now) {
         return Err(EditError::Invalid("the account would have ended already".into()));
@@ -77,16 +79,18 @@ pub(crate) async fn insert(work: &mut Work, new: NewPerson, now: Timestamp) -> R
     let id = AccountId(work.next_id("account").await?);
     let title = new.title.as_deref().map(readable).unwrap_or_default();
     let title = if title.is_empty() { new.name.to_string() } else { title };
-    sqlx::query("INSERT INTO accounts (id, name, title, role, created_at, ends_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)")
-        .bind(id.0)
-        .bind(new.name.as_str())
-        .bind(title)
-        .bind(new.role.word())
-        .bind(words::time(now))
-        .bind(new.ends_at.map(words::time))
-        .execute(work.connection())
-        .await
-        .map_err(StoreError::from)?;
+    sqlx::query(
+        "INSERT INTO accounts (id, name, title, role, created_at, ends_at, version) VALUES ($1, $2, $3, $4, $5, $6, 1)",
+    )
+    .bind(id.0)
+    .bind(new.name.as_str())
+    .bind(title)
+    .bind(new.role.word())
+    .bind(words::time(now))
+    .bind(new.ends_at.map(words::time))
+    .execute(work.connection())
+    .await
+    .map_err(StoreError::from)?;
     work.refresh_person(id).await?;
     work.write_down(Deed::PersonAdded, new.name.as_str(), &describe(new.role, new.ends_at), now).await?;
     Ok(id)
@@ -141,7 +145,10 @@ async fn remove(work: &mut Work, id: AccountId, version: Option<i64>, now: Times
     let person = known(work, id, version)?;
     leave_an_owner(work, id, None)?;
     if id == OWNER || owns_something(work, id).await? {
-        let why = format!("{} owns devices, names or invites, which would be nobody's: disable the account instead", person.name);
+        let why = format!(
+            "{} owns devices, names or invites, which would be nobody's: disable the account instead",
+            person.name
+        );
         return Err(EditError::Invalid(why));
     }
     sessions::end_all_of(work, id, now).await?;
@@ -168,7 +175,8 @@ async fn owns_something(work: &mut Work, id: AccountId) -> Result<bool, StoreErr
 
 /// `after`: what becomes of this one; `None`: they go.
 fn leave_an_owner(work: &Work, id: AccountId, after: Option<&Person>) -> Result<(), EditError> {
-    let stays = |person: &Person| person.role == Role::Owner && person.disabled_at.is_none() && person.ends_at.is_none();
+    let stays =
+        |person: &Person| person.role == Role::Owner && person.disabled_at.is_none() && person.ends_at.is_none();
     let mut others = work.draft.people().filter(|person| person.id != id);
     if after.is_some_and(stays) || others.any(|person| stays(person)) {
         return Ok(());

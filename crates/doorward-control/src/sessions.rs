@@ -8,9 +8,9 @@ pub(crate) use lapse::{Uses, forget_old};
 pub use rows::SessionSummary;
 pub(crate) use rows::{load, load_one, uses};
 
+use crate::Control;
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
-use crate::Control;
 use doorward_core::access::Facts;
 use doorward_core::audit::Deed;
 use doorward_core::person::Person;
@@ -181,12 +181,7 @@ fn stored(work: &Work, id: SessionId) -> Session {
     work.draft.session(id).expect("it was just put there").clone()
 }
 
-async fn end_by_hand(
-    work: &mut Work,
-    id: SessionId,
-    version: Option<i64>,
-    now: Timestamp,
-) -> Result<(), SessionError> {
+async fn end_by_hand(work: &mut Work, id: SessionId, version: Option<i64>, now: Timestamp) -> Result<(), SessionError> {
     let row = sqlx::query("SELECT version, ended_at FROM sessions WHERE id = $1").bind(id.0);
     let row = row.fetch_optional(work.connection()).await.map_err(StoreError::from)?;
     let row = row.ok_or_else(|| SessionError::Unknown(format!("session {id}")))?;
@@ -211,12 +206,14 @@ pub(crate) async fn end_all_of(work: &mut Work, account: AccountId, now: Timesta
 
 async fn end(work: &mut Work, id: SessionId, how: SessionEnd, at: Timestamp) -> Result<(), StoreError> {
     let ended = work.draft.session(id).cloned();
-    sqlx::query("UPDATE sessions SET ended_at = $1, ending = $2, version = version + 1 WHERE id = $3 AND ended_at IS NULL")
-        .bind(words::time(at))
-        .bind(how.word())
-        .bind(id.0)
-        .execute(work.connection())
-        .await?;
+    sqlx::query(
+        "UPDATE sessions SET ended_at = $1, ending = $2, version = version + 1 WHERE id = $3 AND ended_at IS NULL",
+    )
+    .bind(words::time(at))
+    .bind(how.word())
+    .bind(id.0)
+    .execute(work.connection())
+    .await?;
     work.refresh_session(id).await?;
     work.shared.uses.forget(id);
     let Some(ended) = ended else { return Ok(()) };

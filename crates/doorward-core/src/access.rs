@@ -227,13 +227,7 @@ impl Denied {
 /// only ever asked of somebody whom it would let in, and a session only of somebody who may open one.
 pub fn decide(service: &Service, visitor: &Visitor, facts: &dyn Facts, now: Timestamp) -> Result<Permit, Denied> {
     let end = examine(service, Some(visitor.source), &visitor.proofs, facts, now)?;
-    Ok(Permit {
-        service: service.id,
-        device: service.device,
-        account: service.account,
-        end,
-        visitor: visitor.clone(),
-    })
+    Ok(Permit { service: service.id, device: service.device, account: service.account, end, visitor: visitor.clone() })
 }
 
 /// What `decide` says of this person for people who look on: from wherever they come, with the session that they have.

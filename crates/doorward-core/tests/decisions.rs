@@ -55,11 +55,8 @@ const VISITORS: &[(&str, &str, bool)] = &[
     ("198.51.100.1 with the password", "198.51.100.1", true),
 ];
 /// By SSH, with a key that is theirs and perhaps a session.
-const PEOPLE: &[(&str, Option<i64>, Option<i64>)] = &[
-    ("anna by ssh", Some(ANNA), None),
-    ("carl by ssh", Some(CARL), None),
-    ("somebody by ssh", None, None),
-];
+const PEOPLE: &[(&str, Option<i64>, Option<i64>)] =
+    &[("anna by ssh", Some(ANNA), None), ("carl by ssh", Some(CARL), None), ("somebody by ssh", None, None)];
 /// Where a policy is about people.
 const KNOWN: &[(&str, Option<i64>, Option<i64>)] = &[
     ("gina, of the group", Some(GINA), None),
@@ -219,7 +216,10 @@ fn every_decision_is_as_committed() {
         std::fs::write(file, &table).unwrap();
     }
     let committed = std::fs::read_to_string(file).unwrap();
-    assert_eq!(table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(), (18 * (6 + 3) + 6 * 12) * 11);
+    assert_eq!(
+        table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(),
+        (18 * (6 + 3) + 6 * 12) * 11
+    );
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
     }

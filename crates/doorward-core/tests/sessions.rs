@@ -80,7 +80,8 @@ fn minutes_granted(policy: &str, facts: &Anna, asked: &Session) -> Result<i64, S
 fn a_session_is_granted_for_as_long_as_everything_allows_and_no_longer() {
     let plain = r#"{"who":"people","people":["anna"],"how":"on-request"}"#;
     let bounded = r#"{"who":"people","people":["anna"],"how":"on-request","max-duration":"1h"}"#;
-    let hours = r#"{"who":"people","people":["anna"],"how":"on-request","when":{"zone":"UTC","open":["mon 06:00-07:20"]}}"#;
+    let hours =
+        r#"{"who":"people","people":["anna"],"how":"on-request","when":{"zone":"UTC","open":["mon 06:00-07:20"]}}"#;
     let ends = anna(Some("2026-11-23T07:10:00Z"));
     let table = [
         (plain, anna(None), asked(0, 30), 30),

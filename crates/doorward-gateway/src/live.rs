@@ -215,7 +215,8 @@ impl Table {
     }
 
     fn all(&self) -> Vec<(ServiceId, Arc<Seat>)> {
-        let seats = |(id, seats): (&ServiceId, &Seats)| seats.taken.values().map(|s| (*id, s.clone())).collect::<Vec<_>>();
+        let seats =
+            |(id, seats): (&ServiceId, &Seats)| seats.taken.values().map(|s| (*id, s.clone())).collect::<Vec<_>>();
         self.services.iter().flat_map(seats).collect()
     }
 }

@@ -204,10 +204,8 @@ async fn what_is_on_request_is_refused_with_the_line_that_opens_it_then_open_and
     assert!(opened.said.contains(&format!(" end {}", session.id)), "{opened:?}");
     let held = Held::open(&classroom).await;
     held.must_be_cut("at its end", instant(session.until)).await;
-    until("it is written down", async || {
-        classroom.session().await.ended == Some((SessionEnd::Time, session.until))
-    })
-    .await;
+    until("it is written down", async || classroom.session().await.ended == Some((SessionEnd::Time, session.until)))
+        .await;
     let again = classroom.visit(&classroom.anna, "pi:22").await;
     assert!(again.said.contains("open it first"), "{again:?}");
 }
@@ -251,7 +249,11 @@ async fn whatever_becomes_of_a_person_or_group_cuts_what_rested_on_it() {
     control.add_group(robotics.clone(), None, vec![label("anna")], Timestamp::now()).await.unwrap();
     let member = |is: bool| {
         let names = vec![label("anna")];
-        if is { GroupEdit { add: names, ..GroupEdit::default() } } else { GroupEdit { remove: names, ..GroupEdit::default() } }
+        if is {
+            GroupEdit { add: names, ..GroupEdit::default() }
+        } else {
+            GroupEdit { remove: names, ..GroupEdit::default() }
+        }
     };
     classroom.open("60s").await;
     let held = Held::open(&classroom).await;
@@ -285,7 +287,8 @@ async fn whoever_is_disabled_or_removed_is_out_within_a_second() {
     let anna = control.snapshot().person_by_name(&label("anna")).unwrap().id;
     for what in ["disabled", "removed"] {
         classroom.open("60s").await;
-        let (mut by_session, mut without) = (way_in(&classroom.lab, &classroom.anna, "pi:22"), way_in(&classroom.lab, &classroom.anna, "pi:23"));
+        let (mut by_session, mut without) =
+            (way_in(&classroom.lab, &classroom.anna, "pi:22"), way_in(&classroom.lab, &classroom.anna, "pi:23"));
         assert!(is_alive(&mut by_session).await && is_alive(&mut without).await);
         let since = Instant::now();
         if what == "disabled" {
@@ -339,7 +342,10 @@ async fn in_the_middle_of_a_session_a_restart_takes_nothing_and_gives_nothing() 
 #[tokio::test(flavor = "multi_thread")]
 async fn use_is_what_passes_and_an_open_connection_that_is_silent_is_none() {
     let classroom = Classroom::usual().await;
-    let mut jump = { classroom.open("60s").await; way_in(&classroom.lab, &classroom.anna, "pi:22") };
+    let mut jump = {
+        classroom.open("60s").await;
+        way_in(&classroom.lab, &classroom.anna, "pi:22")
+    };
     assert!(is_alive(&mut jump).await);
     let used = async || classroom.session().await.used_at;
     let opened = classroom.session().await.session.opened_at;

@@ -1,6 +1,8 @@
 //! Text that people, devices and browsers send: what is accepted keeps its meaning when it is written and read again.
 
-use doorward_core::access::{Denied, Facts, Openness, PolicyDocument, Proof, Schedule, Visitor, Who, WhoDocument, decide};
+use doorward_core::access::{
+    Denied, Facts, Openness, PolicyDocument, Proof, Schedule, Visitor, Who, WhoDocument, decide,
+};
 use doorward_core::invite::Invite;
 use doorward_core::names::{HostName, Label};
 use doorward_core::person::Person;

@@ -24,13 +24,21 @@ pub struct SessionSummary {
 
 macro_rules! select {
     ($condition:literal) => {
-        concat!("SELECT id, account, service, opened_at, until, used_at, ended_at, ending, version FROM sessions", $condition)
+        concat!(
+            "SELECT id, account, service, opened_at, until, used_at, ended_at, ending, version FROM sessions",
+            $condition
+        )
     };
 }
 
 impl Control {
     /// The newest first. `with_ended`: those that are over, too.
-    pub async fn sessions(&self, with_ended: bool, limit: u32, now: Timestamp) -> Result<Vec<SessionSummary>, StoreError> {
+    pub async fn sessions(
+        &self,
+        with_ended: bool,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<SessionSummary>, StoreError> {
         let rows = if with_ended {
             sqlx::query(select!(" ORDER BY id DESC LIMIT $1")).bind(i64::from(limit))
         } else {

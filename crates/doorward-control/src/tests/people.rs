@@ -1,8 +1,6 @@
 use super::support::*;
 use crate::accounts::OWNER;
-use crate::{
-    EditError, GroupEdit, InviteRequest, KeyFingerprint, NewHolder, NewPerson, News, PersonEdit, SshStanding,
-};
+use crate::{EditError, GroupEdit, InviteRequest, KeyFingerprint, NewHolder, NewPerson, News, PersonEdit, SshStanding};
 use doorward_core::access::Facts;
 use doorward_core::person::{Person, Role};
 use doorward_core::ssh::PublicKey;
@@ -192,7 +190,10 @@ async fn groups_are_lists_of_people_and_every_change_names_whom_it_concerns() {
     let stale = site.control.edit_group(robotics.clone(), edit, Some(made.version), noon()).await;
     assert!(matches!(stale, Err(EditError::Stale { .. })));
     let nobody = GroupEdit { add: vec![label("carl")], ..GroupEdit::default() };
-    assert!(matches!(site.control.edit_group(robotics.clone(), nobody, None, noon()).await, Err(EditError::Unknown(_))));
+    assert!(matches!(
+        site.control.edit_group(robotics.clone(), nobody, None, noon()).await,
+        Err(EditError::Unknown(_))
+    ));
     site.control.remove_group(robotics.clone(), None, noon()).await.unwrap();
     match next_news(&mut changes).await {
         Some(News::Change(change)) => assert_eq!(change.people, [ben.id]),

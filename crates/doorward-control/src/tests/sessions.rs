@@ -165,7 +165,11 @@ async fn what_ran_out_is_written_down_with_its_own_end_and_a_new_one_can_be_open
     let lesson = Lesson::begin(on_request(&["anna"], None, None)).await;
     let first = lesson.open(30, None, noon()).await.unwrap();
     assert_eq!(lesson.site.control.sessions(false, 9, minutes(31)).await.unwrap(), []);
-    assert_eq!(lesson.ending(&first, minutes(31)).await, Some((SessionEnd::Time, minutes(30))), "nobody has seen it yet");
+    assert_eq!(
+        lesson.ending(&first, minutes(31)).await,
+        Some((SessionEnd::Time, minutes(30))),
+        "nobody has seen it yet"
+    );
     let second = lesson.open(30, None, minutes(40)).await.unwrap();
     assert_ne!(first.id, second.id);
     assert_eq!(lesson.ending(&first, minutes(41)).await, Some((SessionEnd::Time, minutes(30))));

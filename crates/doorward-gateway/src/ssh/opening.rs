@@ -79,7 +79,10 @@ impl Room {
         let mut open: Vec<_> = snapshot.sessions_of(account).filter(|session| now < session.until).collect();
         open.sort_by_key(|session| session.until);
         if open.is_empty() {
-            return format!("You have no session open. To open one:\n\n  {} open DEVICE/SERVICE --for 30m\n", self.command(""));
+            return format!(
+                "You have no session open. To open one:\n\n  {} open DEVICE/SERVICE --for 30m\n",
+                self.command("")
+            );
         }
         let path = |session: &Opened| snapshot.service(session.service).map(|service| service.path());
         let line = |session: &Opened| {

@@ -93,5 +93,8 @@ async fn sessions_are_opened_extended_and_ended_and_who_may_use_it_is_foretold()
     portal.ask("DELETE", "/api/v1/sessions/99", "").await.problem(404);
     assert_eq!(portal.ask("GET", "/api/v1/sessions", "").await.json(), serde_json::json!([]));
     let all = portal.ask("GET", "/api/v1/sessions?all=true", "").await.json();
-    assert_eq!((&all[0]["person"], &all[0]["service"], &all[0]["ending"]), (&"anna".into(), &"zumi01/robot".into(), &"hand".into()));
+    assert_eq!(
+        (&all[0]["person"], &all[0]["service"], &all[0]["ending"]),
+        (&"anna".into(), &"zumi01/robot".into(), &"hand".into())
+    );
 }

@@ -38,7 +38,8 @@ pub async fn list(owner: &Owner, form: Form) -> Result<String, AskError> {
 }
 
 pub async fn create(owner: &Owner, name: &str, people: &[String]) -> Result<String, AskError> {
-    let group: Group = owner.ask(Method::POST, "/groups", Some(json!({ "name": name, "people": people }))).await?.read()?;
+    let group: Group =
+        owner.ask(Method::POST, "/groups", Some(json!({ "name": name, "people": people }))).await?.read()?;
     Ok(said(&group))
 }
 

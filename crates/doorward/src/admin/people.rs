@@ -78,7 +78,10 @@ pub async fn list(owner: &Owner, form: Form, now: Timestamp) -> Result<String, A
 pub async fn add(owner: &Owner, new: New) -> Result<String, AskError> {
     let person: Person = owner.ask(Method::POST, "/people", Some(json(&new)?)).await?.read()?;
     let name = &person.name;
-    Ok(format!("{}\n`doorward people add-key {name}` gives them SSH keys, `doorward access … set --person {name}` a service.\n", said(&person)))
+    Ok(format!(
+        "{}\n`doorward people add-key {name}` gives them SSH keys, `doorward access … set --person {name}` a service.\n",
+        said(&person)
+    ))
 }
 
 pub async fn edit(owner: &Owner, name: &str, change: Change) -> Result<String, AskError> {

@@ -32,12 +32,16 @@ async fn people_and_groups_are_added_changed_and_removed() {
     people::add(owner, person("ben")).await.unwrap();
     let error = people::add(owner, person("ben")).await.unwrap_err().to_string();
     assert!(error.contains("already"), "{error}");
-    assert!(groups::list(owner, Form::Table).await.unwrap().contains("doorward groups create"), "what to do when empty");
+    assert!(
+        groups::list(owner, Form::Table).await.unwrap().contains("doorward groups create"),
+        "what to do when empty"
+    );
     let made = groups::create(owner, "robotics", &["anna".to_owned()]).await.unwrap();
     assert_eq!(made, "In robotics: anna.\n");
     let both = groups::change(owner, "robotics", GroupChange::Add(vec!["ben".into()])).await.unwrap();
     assert_eq!(both, "In robotics: anna, ben.\n");
-    let error = groups::change(owner, "robotics", GroupChange::Take(vec!["carl".into()])).await.unwrap_err().to_string();
+    let error =
+        groups::change(owner, "robotics", GroupChange::Take(vec!["carl".into()])).await.unwrap_err().to_string();
     assert!(error.contains("no person \"carl\"") && error.contains("doorward people"), "{error}");
     assert_eq!(line(&groups::list(owner, Form::Table).await.unwrap(), "robotics"), "robotics anna, ben");
 
@@ -55,8 +59,7 @@ async fn people_and_groups_are_added_changed_and_removed() {
     let error = people::remove(owner, "owner").await.unwrap_err().to_string();
     assert!(error.contains("nobody would be left"), "{error}");
     groups::remove(owner, "robotics").await.unwrap();
-    let json: serde_json::Value =
-        serde_json::from_str(&people::list(owner, Form::Json, now()).await.unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&people::list(owner, Form::Json, now()).await.unwrap()).unwrap();
     assert_eq!((&json[0]["name"], &json[0]["groups"]), (&json!("anna"), &json!([])));
 }
 

@@ -4,7 +4,7 @@ use super::owner::{DataArgs, FormArgs};
 use crate::admin::ServicePath;
 use crate::admin::access::{self, PeopleWish, WhoWish, Wish};
 use crate::terminal;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use doorward_core::span::parse_span;
 use jiff::Timestamp;
 
@@ -77,6 +77,7 @@ fn span(given: &str) -> Result<String, String> {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
+#[command(group(ArgGroup::new("people").args(["person", "group"]).multiple(true)))]
 struct WhoArgs {
     /// Everybody.
     #[arg(long, conflicts_with_all = ["nobody", "password", "people"])]
@@ -88,10 +89,10 @@ struct WhoArgs {
     #[arg(long, value_name = "USER", conflicts_with = "people")]
     password: Vec<String>,
     /// These people, by SSH with a key of theirs (`doorward people add-key`); may be repeated.
-    #[arg(long, value_name = "NAME", group = "people")]
+    #[arg(long, value_name = "NAME")]
     person: Vec<String>,
     /// Everybody in this group (`doorward groups`); may be repeated.
-    #[arg(long, value_name = "NAME", group = "people")]
+    #[arg(long, value_name = "NAME")]
     group: Vec<String>,
 }
 
