@@ -39,7 +39,7 @@ enum AccessCommand {
     Show,
     /// Says who may use it, from where and when; what was said before is forgotten.
     #[command(after_help = EXAMPLES)]
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     /// Leaves it to the device again.
     Reset,
     /// Says which of the people here would be let in now, and why the others would not.
