@@ -1,5 +1,5 @@
-//! Accounts own everything that somebody can own. Until people sign in there is one, `owner`, whose grants come from
-//! the gateway's settings.
+//! Accounts own everything that somebody can own. The first, `owner`, is there from the start, and its grants come from
+//! the gateway's settings. Accounts as people are in `people.rs`.
 
 use crate::snapshot::Protocol;
 use crate::store::{StoreError, words};
@@ -43,11 +43,12 @@ impl Grants {
 /// Makes the default account, and its grants what the settings say now.
 pub(crate) async fn establish_owner(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
     let site = work.draft.site().clone();
-    sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES ($1, 'owner', $2) ON CONFLICT (id) DO NOTHING")
-        .bind(OWNER.0)
-        .bind(words::time(now))
-        .execute(work.connection())
-        .await?;
+    const INSERT: &str = "INSERT INTO accounts (id, name, title, role, created_at) \
+                          VALUES ($1, 'owner', 'owner', 'owner', $2) ON CONFLICT (id) DO NOTHING";
+    let made = sqlx::query(INSERT).bind(OWNER.0).bind(words::time(now)).execute(work.connection()).await?;
+    if made.rows_affected() > 0 {
+        work.refresh_person(OWNER).await?;
+    }
     sqlx::query("DELETE FROM grants WHERE account = $1 AND home = 'settings'")
         .bind(OWNER.0)
         .execute(work.connection())

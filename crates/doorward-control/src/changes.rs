@@ -1,7 +1,7 @@
 //! How everybody else learns that the snapshot changed. Bounded: a subscriber that falls behind is told so, and then
 //! decides everything again.
 
-use doorward_core::{DeviceId, ServiceId};
+use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -14,6 +14,10 @@ pub struct Change {
     pub services: Vec<ServiceId>,
     /// Whose key, name or standing changed.
     pub devices: Vec<DeviceId>,
+    /// Whose standing, role or groups changed, or who came or went.
+    pub people: Vec<AccountId>,
+    /// That were opened, extended or ended.
+    pub sessions: Vec<SessionId>,
     pub site_keys: bool,
     /// Whether an SSH key, certificate or password came, went, or changed its standing.
     pub ssh_keys: bool,

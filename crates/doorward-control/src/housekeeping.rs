@@ -1,12 +1,14 @@
 //! What has to be done now and then: the store learns who was seen, refusals are written down, old lines forgotten.
 
 use crate::store::{StoreError, words};
-use crate::{Control, audit, devices};
+use crate::{Control, audit, devices, sessions};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(60);
+/// What nobody uses is ended so much too late at most.
+const SESSIONS_EVERY: Duration = Duration::from_secs(5);
 /// Devices tend to leave together (their router restarts): one write for all of them.
 const GATHERING: Duration = Duration::from_secs(5);
 /// Until then a machine that lost the answer may ask again, and whoever comes too late learns why.
@@ -17,11 +19,19 @@ impl Control {
     pub async fn keep_house(self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut often = tokio::time::interval(SESSIONS_EVERY);
+        often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let is_last = tokio::select! {
                 () = stop.cancelled() => true,
                 _ = tick.tick() => false,
                 () = self.gather_departures() => false,
+                _ = often.tick() => {
+                    if let Err(error) = self.end_lapsed_sessions(Timestamp::now()).await {
+                        tracing::debug!(%error, "sessions that are over could not be written down");
+                    }
+                    continue;
+                }
             };
             if let Err(error) = self.keep_house_once(Timestamp::now()).await {
                 // A store that takes no changes was told of where that was noticed.
@@ -41,6 +51,8 @@ impl Control {
     /// One round of it.
     pub async fn keep_house_once(&self, now: Timestamp) -> Result<(), StoreError> {
         self.flush_audit().await?;
+        self.end_lapsed_sessions(now).await?;
+        self.store_session_uses().await?;
         let seen = self.presence().seen(now);
         let to_store = seen.clone();
         self.write(move |work| {
@@ -52,6 +64,7 @@ impl Control {
                     .bind(words::time(kept))
                     .execute(work.connection())
                     .await?;
+                sessions::forget_old(work, now).await?;
                 Ok::<_, StoreError>(())
             })
         })

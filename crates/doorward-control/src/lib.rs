@@ -12,11 +12,14 @@ mod certificates;
 mod changes;
 mod devices;
 mod enrol;
+mod groups;
 mod housekeeping;
 mod invites;
 pub mod passwords;
+mod people;
 mod presence;
 mod services;
+mod sessions;
 mod settings;
 mod site;
 mod snapshot;
@@ -37,11 +40,14 @@ pub use certificates::{
 pub use changes::{Change, Changes, News};
 pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
+pub use groups::{Group, GroupEdit};
 pub use invites::{InviteRequest, InviteSummary};
+pub use people::{NewPerson, PersonEdit};
 pub use presence::{
     Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Presence, Reachability, ServiceFailure,
 };
 pub use services::{Reach, RegisterError, Registration};
+pub use sessions::{SessionError, SessionRequest, SessionSummary};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
@@ -78,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
     pub(crate) refusals: audit::Refusals,
+    pub(crate) uses: sessions::Uses,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
     pub(crate) tasks: TaskTracker,
@@ -118,10 +125,11 @@ impl Control {
         let store = Store::open(&directory, &SiteKey::generate(), now).await?;
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let seal = store.take_seal(&directory).await?;
-        let presence = Presence::default();
+        let (presence, uses) = (Presence::default(), sessions::Uses::default());
         let (first, certificates) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
+            uses.remember(sessions::uses(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
             (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
         };
@@ -135,6 +143,7 @@ impl Control {
             changes: Changes::channel(),
             presence,
             refusals: audit::Refusals::default(),
+            uses,
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         }));

@@ -2,6 +2,7 @@
 //! and after, so a change costs O(log n) however many services there are, and readers take no lock.
 
 mod draft;
+mod people;
 
 use crate::accounts::Grants;
 use crate::settings::SiteSettings;
@@ -36,6 +37,7 @@ pub struct Snapshot {
     services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
     hosts: HashTrieMapSync<HostName, HostClaims>,
     ports: HashTrieMapSync<(Protocol, u16), PortClaim>,
+    people: people::People,
 }
 
 /// A registered private machine.
@@ -338,7 +340,10 @@ impl Snapshot {
     pub fn ssh_standing(&self, fingerprint: &KeyFingerprint) -> SshStanding {
         let Some(key) = self.ssh_keys.get(fingerprint) else { return SshStanding::Unknown };
         match (key.state, &key.holder) {
-            (KeyState::Active, SshHolder::Person(name)) => SshStanding::Person(name.clone()),
+            (KeyState::Active, SshHolder::Person(id)) => {
+                let person = self.shared_person(*id).filter(|person| person.disabled_at.is_none());
+                person.map_or(SshStanding::Refused, SshStanding::Person)
+            }
             (KeyState::Active, SshHolder::Device(id)) => {
                 let device = self.device(*id).filter(|device| device.revoked_at.is_none());
                 device.map_or(SshStanding::Refused, SshStanding::Device)
@@ -368,6 +373,10 @@ impl Snapshot {
     /// By their serials, the last made last.
     pub fn ssh_certificates_of(&self, key: &KeyFingerprint) -> impl Iterator<Item = &SshCertificate> {
         self.ssh_certificates.by_key.range((*key, 0)..=(*key, u64::MAX)).map(|(_, certificate)| certificate)
+    }
+
+    pub fn ssh_keys_of(&self, account: AccountId) -> impl Iterator<Item = &Arc<SshKey>> {
+        self.ssh_keys.values().filter(move |key| key.holder == SshHolder::Person(account))
     }
 
     pub fn site(&self) -> &Arc<SiteSettings> {

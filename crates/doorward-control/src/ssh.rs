@@ -6,13 +6,14 @@ use crate::enrol::{self, EnrolError};
 use crate::snapshot::{Device, KeyState};
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use crate::{Control, EditError, accounts};
+use crate::{Control, EditError, NewPerson, accounts, people};
 use aws_lc_rs::digest::{SHA256, digest};
 use doorward_core::audit::Deed;
 use doorward_core::invite::SECRET_LENGTH;
 use doorward_core::names::Label;
+use doorward_core::person::{Person, Role};
 use doorward_core::ssh::PublicKey;
-use doorward_core::{DeviceId, Secret};
+use doorward_core::{AccountId, DeviceId, Secret};
 use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -57,7 +58,7 @@ impl FromStr for KeyFingerprint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SshHolder {
     Device(DeviceId),
-    Person(Label),
+    Person(AccountId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +74,9 @@ pub struct SshKey {
 #[derive(Clone, Debug)]
 pub enum SshStanding {
     Device(Arc<Device>),
-    Person(Label),
-    /// Its device was revoked, or taken over by another machine.
+    /// Their account may have ended.
+    Person(Arc<Person>),
+    /// Its device was revoked, or taken over by another machine; its person was disabled.
     Refused,
     Unknown,
 }
@@ -84,6 +86,7 @@ pub enum SshStanding {
 pub enum NewHolder {
     /// By name; one that is not there yet is made.
     Device(Label),
+    /// The same; as a member.
     Person(Label),
 }
 
@@ -167,7 +170,10 @@ async fn enrol_key(work: &mut Work, enrolment: SshEnrolment, now: Timestamp) -> 
             let device = work.draft.device(device).filter(|device| device.revoked_at.is_none());
             return device.ok_or(EnrolError::KeyRevoked);
         }
-        Some((KeyState::Active, SshHolder::Person(name))) => return Err(EnrolError::KeyInUse(name)),
+        Some((KeyState::Active, SshHolder::Person(id))) => {
+            let name = work.draft.shared_person(id).map(|person| person.name.clone());
+            return Err(name.map_or(EnrolError::KeyRevoked, EnrolError::KeyInUse));
+        }
         Some((KeyState::Replaced, _)) => return Err(EnrolError::KeyReplaced),
         Some((KeyState::Revoked, _)) => return Err(EnrolError::KeyRevoked),
     }
@@ -182,7 +188,7 @@ async fn add(work: &mut Work, holder: NewHolder, keys: Vec<PublicKey>, now: Time
         return Err(EditError::Invalid("no key was given: paste the line of an id_ed25519.pub".into()));
     }
     let (holder, subject) = match holder {
-        NewHolder::Person(name) => (SshHolder::Person(name.clone()), name),
+        NewHolder::Person(name) => (SshHolder::Person(person_named(work, &name, now).await?), name),
         NewHolder::Device(name) => {
             (SshHolder::Device(device_named(work, &name, "by an SSH key that was added", now).await?), name)
         }
@@ -231,19 +237,27 @@ pub(crate) async fn device_named(
     Ok(id)
 }
 
+async fn person_named(work: &mut Work, name: &Label, now: Timestamp) -> Result<AccountId, EditError> {
+    if let Some(person) = work.draft.person_by_name(name) {
+        return Ok(person.id);
+    }
+    let new = NewPerson { name: name.clone(), title: None, role: Role::Member, ends_at: None };
+    people::insert(work, new, now).await
+}
+
 async fn insert(work: &mut Work, key: &PublicKey, holder: &SshHolder, now: Timestamp) -> Result<(), StoreError> {
     let fingerprint = KeyFingerprint::of(key);
-    let (device, person) = match holder {
+    let (device, account) = match holder {
         SshHolder::Device(device) => (Some(device.0), None),
-        SshHolder::Person(name) => (None, Some(name.as_str())),
+        SshHolder::Person(account) => (None, Some(account.0)),
     };
-    const INSERT: &str = "INSERT INTO ssh_keys (fingerprint, key, device, person, state, added_at) \
+    const INSERT: &str = "INSERT INTO ssh_keys (fingerprint, key, device, account, state, added_at) \
                           VALUES ($1, $2, $3, $4, 'active', $5)";
     sqlx::query(INSERT)
         .bind(words::hex(&fingerprint.0))
         .bind(key.to_string())
         .bind(device)
-        .bind(person)
+        .bind(account)
         .bind(words::time(now))
         .execute(work.connection())
         .await?;
@@ -254,7 +268,7 @@ async fn remove(work: &mut Work, fingerprint: KeyFingerprint, now: Timestamp) ->
     let unknown = || EditError::Unknown(format!("SSH key {fingerprint}"));
     let key = work.draft.ssh_key(&fingerprint).ok_or_else(unknown)?;
     let subject = match &key.holder {
-        SshHolder::Person(name) => name.to_string(),
+        SshHolder::Person(id) => work.draft.shared_person(*id).map(|p| p.name.to_string()).unwrap_or_default(),
         SshHolder::Device(device) => work.draft.device(*device).map(|d| d.name.to_string()).unwrap_or_default(),
     };
     sqlx::query("DELETE FROM ssh_keys WHERE fingerprint = $1")
@@ -314,14 +328,14 @@ fn place(kind: &str) -> String {
 }
 
 pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Vec<SshKey>, StoreError> {
-    let rows = sqlx::query("SELECT fingerprint, key, device, person, state, added_at FROM ssh_keys");
+    let rows = sqlx::query("SELECT fingerprint, key, device, account, state, added_at FROM ssh_keys");
     rows.fetch_all(connection).await?.iter().map(read).collect()
 }
 
 fn read(row: &SqliteRow) -> Result<SshKey, StoreError> {
     let key: &str = row.try_get("key")?;
     let device = row.try_get::<Option<i64>, _>("device")?.map(|id| SshHolder::Device(DeviceId(id)));
-    let person = row.try_get::<Option<&str>, _>("person")?.map(words::read_label).transpose()?.map(SshHolder::Person);
+    let person = row.try_get::<Option<i64>, _>("account")?.map(|id| SshHolder::Person(AccountId(id)));
     Ok(SshKey {
         fingerprint: KeyFingerprint(words::read_hex_32(row.try_get("fingerprint")?)?),
         key: key.parse().map_err(|_| words::strange("an SSH key", key))?,

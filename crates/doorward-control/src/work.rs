@@ -7,8 +7,9 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Control, Shared, accounts, site, ssh, ssh_passwords};
-use doorward_core::{DeviceId, ServiceId};
+use crate::{Control, Shared, accounts, groups, people, sessions, site, ssh, ssh_passwords};
+use doorward_core::names::Label;
+use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -51,6 +52,9 @@ pub(crate) struct Work {
     rows_before: i64,
     services: BTreeSet<ServiceId>,
     devices: BTreeSet<DeviceId>,
+    people: BTreeSet<AccountId>,
+    sessions: BTreeSet<SessionId>,
+    are_groups_new: bool,
     are_site_keys_new: bool,
     are_grants_new: bool,
     are_ssh_keys_new: bool,
@@ -103,6 +107,9 @@ impl Work {
             rows_before,
             services: BTreeSet::new(),
             devices: BTreeSet::new(),
+            people: BTreeSet::new(),
+            sessions: BTreeSet::new(),
+            are_groups_new: false,
             are_site_keys_new: false,
             are_grants_new: false,
             are_ssh_keys_new: false,
@@ -164,6 +171,34 @@ impl Work {
         Ok(())
     }
 
+    pub(crate) async fn refresh_person(&mut self, id: AccountId) -> Result<(), StoreError> {
+        match people::load_one(&mut self.connection, id).await? {
+            Some(person) => self.draft.put_person(person),
+            None => self.draft.remove_person(id),
+        }
+        self.people.insert(id);
+        Ok(())
+    }
+
+    /// Its name and title. Who is in it stands with each person.
+    pub(crate) async fn refresh_group(&mut self, name: &Label) -> Result<(), StoreError> {
+        match groups::load_one(&mut self.connection, name).await? {
+            Some(group) => self.draft.put_group(group),
+            None => self.draft.remove_group(name),
+        }
+        self.are_groups_new = true;
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_session(&mut self, id: SessionId) -> Result<(), StoreError> {
+        match sessions::load_one(&mut self.connection, id).await? {
+            Some(session) => self.draft.put_session(session),
+            None => self.draft.remove_session(id),
+        }
+        self.sessions.insert(id);
+        Ok(())
+    }
+
     pub(crate) async fn refresh_grants(&mut self) -> Result<(), StoreError> {
         for (account, grants) in accounts::load(&mut self.connection).await? {
             if *self.draft.grants(account) != grants {
@@ -197,8 +232,10 @@ impl Work {
             self.shared.trouble.is_over();
         }
         *self.seat = Seat::Ready(self.connection);
-        let are_keys_new = self.are_site_keys_new || self.are_ssh_keys_new;
-        if self.services.is_empty() && self.devices.is_empty() && !are_keys_new && !self.are_grants_new {
+        let are_others_new =
+            self.are_site_keys_new || self.are_ssh_keys_new || self.are_grants_new || self.are_groups_new;
+        let is_nobody_concerned = self.people.is_empty() && self.sessions.is_empty();
+        if self.services.is_empty() && self.devices.is_empty() && is_nobody_concerned && !are_others_new {
             return Ok(());
         }
         self.draft.advance();
@@ -206,6 +243,8 @@ impl Work {
             generation: self.draft.generation(),
             services: self.services.into_iter().collect(),
             devices: self.devices.into_iter().collect(),
+            people: self.people.into_iter().collect(),
+            sessions: self.sessions.into_iter().collect(),
             site_keys: self.are_site_keys_new,
             ssh_keys: self.are_ssh_keys_new,
         };

@@ -6,17 +6,20 @@
 mod document;
 mod network;
 mod password;
+mod people;
 mod schedule;
 
-pub use document::{PolicyDocument, PolicyError, ScheduleDocument, WhoDocument};
+pub use document::{HowDocument, PolicyDocument, PolicyError, ScheduleDocument, WhoDocument};
 pub use network::{NetworkError, Networks, canonical};
 pub use password::PasswordHash;
+pub use people::People;
 pub use schedule::{Openness, Schedule, ScheduleError};
 
-use crate::names::Label;
+use crate::person::Person;
 use crate::service::{Entrance, Service, Standing};
-use crate::{AccountId, DeviceId, ServiceId};
-use jiff::Timestamp;
+use crate::session::Session;
+use crate::{AccountId, DeviceId, ServiceId, SessionId};
+use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use std::time::Duration;
 use thiserror::Error;
@@ -29,6 +32,7 @@ pub struct Policy {
     pub from: Option<Networks>,
     /// `None`: at any time.
     pub when: Option<Schedule>,
+    pub how: How,
 }
 
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -39,9 +43,33 @@ pub enum Who {
     /// Whoever knows one of these passwords, each for its user name.
     Password(Vec<PasswordHash>),
     /// These people, as their own credentials tell.
-    People(Vec<Label>),
+    People(People),
     /// Whoever holds a sender key for it.
     Senders,
+}
+
+/// What people do before they come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum How {
+    /// That they say who they are is enough.
+    #[default]
+    SignedIn,
+    /// A session must be open.
+    OnRequest {
+        /// As a whole, extensions included.
+        max_duration: SignedDuration,
+        /// Without use it ends after so long.
+        max_idle: Option<SignedDuration>,
+    },
+}
+
+/// What a decision looks up at its moment, and what may change without the visitor doing anything.
+pub trait Facts {
+    /// `None`: there is none such any more.
+    fn person(&self, id: AccountId) -> Option<&Person>;
+
+    /// One that was not ended; its time may be over.
+    fn session(&self, id: SessionId) -> Option<&Session>;
 }
 
 /// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
@@ -62,6 +90,21 @@ impl Visitor {
     pub fn source(&self) -> IpAddr {
         self.source
     }
+
+    /// Who they are, as far as that was proved.
+    pub fn people(&self) -> impl Iterator<Item = AccountId> + '_ {
+        self.proofs.iter().filter_map(|proof| match proof {
+            Proof::Person(id) => Some(*id),
+            Proof::Password(_) | Proof::Session(_) | Proof::Sender(_) => None,
+        })
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.proofs.iter().filter_map(|proof| match proof {
+            Proof::Session(id) => Some(*id),
+            Proof::Password(_) | Proof::Person(_) | Proof::Sender(_) => None,
+        })
+    }
 }
 
 /// Something a visitor proved. It names the very credential, so that changing that one ends what it opened.
@@ -69,7 +112,9 @@ impl Visitor {
 pub enum Proof {
     Password(PasswordHash),
     /// A credential that is this person's own, as an SSH key.
-    Person(Label),
+    Person(AccountId),
+    /// That this session is meant. Whether it is theirs, for this service, and open still is for the decision.
+    Session(SessionId),
     /// A sender key for this service: for the virtual port that it has.
     Sender(ServiceId),
 }
@@ -81,8 +126,28 @@ pub struct Permit {
     service: ServiceId,
     device: DeviceId,
     account: AccountId,
-    until: Option<Timestamp>,
+    end: End,
     visitor: Visitor,
+}
+
+/// When something ends by itself. `None`: it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    pub until: Option<Timestamp>,
+    /// The same, had every session been extended as far as it may be.
+    pub farthest: Option<Timestamp>,
+}
+
+impl End {
+    fn at(until: Option<Timestamp>) -> Self {
+        Self { until, farthest: until }
+    }
+
+    /// Whichever comes first.
+    fn or(self, other: Self) -> Self {
+        let first = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+        Self { until: first(self.until, other.until), farthest: first(self.farthest, other.farthest) }
+    }
 }
 
 impl Permit {
@@ -105,12 +170,13 @@ impl Permit {
 
     /// When it ends by itself.
     pub fn until(&self) -> Option<Timestamp> {
-        self.until
+        self.end.until
     }
 
-    /// What is left at `now`: the only form in which a deadline crosses machines.
+    /// What is left at `now` at most: the only form in which a deadline crosses machines. A session that is extended later
+    /// must not be cut by whoever heard only of its first end.
     pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
-        self.until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+        self.end.farthest.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
     }
 }
 
@@ -134,6 +200,15 @@ pub enum Denied {
     NotOneOfThem,
     #[error("it is for senders, and this is none (`doorward sender-key` makes one)")]
     NotASender,
+    #[error("the account was disabled")]
+    AccountDisabled,
+    #[error("the account has ended")]
+    AccountEnded,
+    /// Opening one would let them in.
+    #[error("a session must be opened for it")]
+    SessionNeeded,
+    #[error("the session is over")]
+    SessionOver,
 }
 
 impl Denied {
@@ -147,13 +222,39 @@ impl Denied {
             Self::PasswordNeeded => "password-needed",
             Self::NotOneOfThem => "not-one-of-them",
             Self::NotASender => "not-a-sender",
+            Self::AccountDisabled => "account-disabled",
+            Self::AccountEnded => "account-ended",
+            Self::SessionNeeded => "session-needed",
+            Self::SessionOver => "session-over",
         }
     }
 }
 
 /// May `visitor` use `service` at `now`? Conditions that cannot be cured by asking come first, so that a password is
-/// only ever asked of somebody whom it would let in.
-pub fn decide(service: &Service, visitor: &Visitor, now: Timestamp) -> Result<Permit, Denied> {
+/// only ever asked of somebody whom it would let in, and a session only of somebody who may open one.
+pub fn decide(service: &Service, visitor: &Visitor, facts: &dyn Facts, now: Timestamp) -> Result<Permit, Denied> {
+    let end = examine(service, Some(visitor.source), &visitor.proofs, facts, now)?;
+    Ok(Permit { service: service.id, device: service.device, account: service.account, end, visitor: visitor.clone() })
+}
+
+/// What `decide` says of this person for people who look on: from wherever they come, with the session that they have.
+pub fn preview(
+    service: &Service,
+    proofs: &[Proof],
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Denied> {
+    examine(service, None, proofs, facts, now).map(|end| end.until)
+}
+
+/// The earliest end of all that the answer rests on. `source`: `None` where nobody comes from anywhere yet.
+pub(crate) fn examine(
+    service: &Service,
+    source: Option<IpAddr>,
+    proofs: &[Proof],
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Result<End, Denied> {
     match service.standing {
         Standing::Offered => {}
         Standing::Withdrawn => return Err(Denied::NotOffered),
@@ -163,40 +264,32 @@ pub fn decide(service: &Service, visitor: &Visitor, now: Timestamp) -> Result<Pe
     if policy.who == Who::Nobody {
         return Err(Denied::Nobody);
     }
-    if policy.from.as_ref().is_some_and(|networks| !networks.contain(visitor.source)) {
+    let is_outside = |networks: &Networks| source.is_some_and(|source| !networks.contain(source));
+    if policy.from.as_ref().is_some_and(is_outside) {
         return Err(Denied::SourceNetwork);
     }
-    let until = match policy.when.as_ref().map(|schedule| schedule.at(now)) {
+    let closes = match policy.when.as_ref().map(|schedule| schedule.at(now)) {
         None => None,
         Some(Openness::Open { until }) => Some(until),
         Some(Openness::Closed { opens }) => return Err(Denied::Closed { opens }),
     };
-    match &policy.who {
+    let ends = match &policy.who {
         Who::Nobody => return Err(Denied::Nobody),
-        Who::Public => {}
+        Who::Public => End::default(),
         Who::Password(accepted) => {
-            let proved = |hash| visitor.proofs.contains(&Proof::Password(PasswordHash::clone(hash)));
+            let proved = |hash| proofs.contains(&Proof::Password(PasswordHash::clone(hash)));
             if !accepted.iter().any(proved) {
                 return Err(Denied::PasswordNeeded);
             }
+            End::default()
         }
-        Who::People(listed) => {
-            let proved = |name: &Label| visitor.proofs.contains(&Proof::Person(name.clone()));
-            if !listed.iter().any(proved) {
-                return Err(Denied::NotOneOfThem);
-            }
-        }
+        Who::People(named) => people::admit(service, named, proofs, facts, now)?,
         Who::Senders => {
-            if !visitor.proofs.contains(&Proof::Sender(service.id)) {
+            if !proofs.contains(&Proof::Sender(service.id)) {
                 return Err(Denied::NotASender);
             }
+            End::default()
         }
-    }
-    Ok(Permit {
-        service: service.id,
-        device: service.device,
-        account: service.account,
-        until,
-        visitor: visitor.clone(),
-    })
+    };
+    Ok(End::at(closes).or(ends))
 }

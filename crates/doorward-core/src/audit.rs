@@ -32,6 +32,14 @@ pub enum Deed {
     SshPasswordMade,
     SshPasswordRemoved,
     SshPasswordRefused,
+    PersonAdded,
+    PersonChanged,
+    PersonRemoved,
+    GroupChanged,
+    SessionOpened,
+    SessionExtended,
+    SessionEnded,
+    SessionRefused,
 }
 
 impl Deed {
@@ -63,6 +71,14 @@ impl Deed {
             Self::SshPasswordMade => "ssh-password-made",
             Self::SshPasswordRemoved => "ssh-password-removed",
             Self::SshPasswordRefused => "ssh-password-refused",
+            Self::PersonAdded => "person-added",
+            Self::PersonChanged => "person-changed",
+            Self::PersonRemoved => "person-removed",
+            Self::GroupChanged => "group-changed",
+            Self::SessionOpened => "session-opened",
+            Self::SessionExtended => "session-extended",
+            Self::SessionEnded => "session-ended",
+            Self::SessionRefused => "session-refused",
         }
     }
 }

@@ -19,7 +19,7 @@ macro_rules! id {
 }
 
 id!(
-    /// Who owns devices, names, ports, policies and invites.
+    /// A person: who owns devices, names, ports, policies and invites, and whom policies name.
     AccountId
 );
 id!(
@@ -33,4 +33,12 @@ id!(
 id!(
     /// A permission to enrol, single-use unless said otherwise.
     InviteId
+);
+id!(
+    /// A named list of people.
+    GroupId
+);
+id!(
+    /// A time-limited opening of one service for one person.
+    SessionId
 );

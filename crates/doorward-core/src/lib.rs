@@ -10,12 +10,15 @@ pub mod hop;
 pub mod ids;
 pub mod invite;
 pub mod names;
+pub mod person;
 pub mod pinhole;
 pub mod secret;
 pub mod service;
+pub mod session;
 pub mod site;
+pub mod span;
 pub mod ssh;
 pub mod web;
 
-pub use ids::{AccountId, DeviceId, InviteId, ServiceId};
+pub use ids::{AccountId, DeviceId, GroupId, InviteId, ServiceId, SessionId};
 pub use secret::Secret;

@@ -4,9 +4,11 @@
 pub mod certificate;
 mod key;
 mod password;
+mod sessions;
 
 pub use key::{PublicKey, PublicKeyError};
 pub use password::Purpose;
+pub use sessions::SessionWish;
 
 use crate::invite::{Invite, InviteError};
 use crate::names::{HostName, Label};
@@ -62,6 +64,7 @@ pub enum Meaning {
     Show,
     /// Keep the channel for so long, then say that it went well: what `ssh -f … sleep 60` asks for.
     Hold(Duration),
+    Session(SessionWish),
     Refuse(Refusal),
 }
 
@@ -121,6 +124,10 @@ pub enum Refusal {
         "this password is for sending to port {port} of {device} alone: -L PORT:127.0.0.1:{port} with {device} as user name, and -N"
     )]
     Sender { device: Label, port: u16 },
+    #[error("write it as: open DEVICE/SERVICE --for 30m, or: sessions, or: end NUMBER")]
+    Sessions,
+    #[error("sessions are people's: come with a key of yours, not a device's")]
+    NotAPerson,
     #[error("only TCP is forwarded here, no X11, no agent, no unix socket, no file transfer; -J takes you to a device")]
     NotHere,
 }
@@ -151,6 +158,11 @@ pub fn meaning(identity: &Identity, user: &str, request: Request<'_>) -> Meaning
 }
 
 fn execute(identity: &Identity, command: &str) -> Meaning {
+    match (sessions::read(command), identity) {
+        (Some(wish), Identity::Person(_)) => return wish.map_or_else(Meaning::Refuse, Meaning::Session),
+        (Some(_), Identity::Device(_) | Identity::Sender { .. }) => return Meaning::Refuse(Refusal::NotAPerson),
+        (Some(_), Identity::Guest) | (None, _) => {}
+    }
     let mut words = command.split_whitespace();
     match (words.next(), identity) {
         (Some("join"), Identity::Guest) => match Invite::parse(&words.collect::<String>()) {

@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-use doorward_core::access::{PasswordHash, Policy, PolicyDocument, Proof, Visitor, Who, decide};
+use doorward_core::access::{Facts, PasswordHash, Policy, PolicyDocument, Proof, Visitor, Who, decide};
 use doorward_core::names::Label;
+use doorward_core::person::{Person, Role};
 use doorward_core::service::{Entrance, Service, ServiceKind, Standing};
-use doorward_core::{AccountId, DeviceId, ServiceId};
+use doorward_core::session::Session;
+use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
 use jiff::Timestamp;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -23,6 +25,16 @@ const POLICIES: &[(&str, &str)] = &[
     ("no people at all", r#"{"who":"people"}"#),
     ("senders", r#"{"who":"senders"}"#),
     ("senders from one network", r#"{"who":"senders","from":["192.0.2.0/24"]}"#),
+    ("a group", r#"{"who":"people","groups":["robotics"]}"#),
+    ("on request", r#"{"who":"people","people":["anna","ben","dora"],"groups":["robotics"],"how":"on-request"}"#),
+    (
+        "on request, an hour at most",
+        r#"{"who":"people","people":["anna","ben","dora"],"how":"on-request","max-duration":"1h","max-idle":"10m"}"#,
+    ),
+    (
+        "on request, at school hours",
+        r#"{"who":"people","people":["anna"],"how":"on-request","when":{"zone":"Europe/Berlin","open":["mon-fri 08:00-10:00"]}}"#,
+    ),
     ("one network", r#"{"who":"public","from":["192.0.2.0/24"]}"#),
     ("two families", r#"{"who":"public","from":["192.0.2.0/24","2001:db8::/32"]}"#),
     ("an empty list of networks", r#"{"who":"public","from":[]}"#),
@@ -44,9 +56,82 @@ const VISITORS: &[(&str, &str, bool)] = &[
     ("192.0.2.7 with the password", "192.0.2.7", true),
     ("198.51.100.1 with the password", "198.51.100.1", true),
 ];
-/// By SSH, with a key that is theirs.
-const PEOPLE: &[(&str, Option<&str>)] =
-    &[("anna by ssh", Some("anna")), ("carl by ssh", Some("carl")), ("somebody by ssh", None)];
+/// By SSH, with a key that is theirs and perhaps a session.
+const PEOPLE: &[(&str, Option<i64>, Option<i64>)] =
+    &[("anna by ssh", Some(ANNA), None), ("carl by ssh", Some(CARL), None), ("somebody by ssh", None, None)];
+/// Where a policy is about people.
+const KNOWN: &[(&str, Option<i64>, Option<i64>)] = &[
+    ("gina, of the group", Some(GINA), None),
+    ("ben, who was disabled", Some(BEN), None),
+    ("dora, who ends Mon 09:30", Some(DORA), None),
+    ("somebody who was removed", Some(99), Some(1)),
+    ("anna, a session until Mon 09:59:59", Some(ANNA), Some(1)),
+    ("anna, a session until Mon 11:00", Some(ANNA), Some(2)),
+    ("anna, a session elsewhere", Some(ANNA), Some(3)),
+    ("anna, a session that was ended", Some(ANNA), Some(98)),
+    ("gina, with anna's session", Some(GINA), Some(1)),
+    ("dora, a session until Mon 11:00", Some(DORA), Some(4)),
+    ("ben, a session until Mon 11:00", Some(BEN), Some(5)),
+    ("nobody, with anna's session", None, Some(1)),
+];
+const ANNA: i64 = 10;
+const BEN: i64 = 11;
+const CARL: i64 = 12;
+const DORA: i64 = 13;
+const GINA: i64 = 14;
+
+struct Known {
+    people: Vec<Person>,
+    sessions: Vec<Session>,
+}
+
+impl Facts for Known {
+    fn person(&self, id: AccountId) -> Option<&Person> {
+        self.people.iter().find(|person| person.id == id)
+    }
+
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.id == id)
+    }
+}
+
+fn known() -> Known {
+    let at = |time: &str| -> Timestamp { format!("2026-11-23T{time}Z").parse().unwrap() };
+    let person = |id, name: &str| Person {
+        id: AccountId(id),
+        name: Label::parse(name).unwrap(),
+        title: String::new(),
+        role: Role::Member,
+        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        ends_at: None,
+        disabled_at: None,
+        groups: Vec::new(),
+        version: 1,
+    };
+    let session = |id, account, service, until| Session {
+        id: SessionId(id),
+        service: ServiceId(service),
+        account: AccountId(account),
+        opened_at: at("06:30:00"),
+        until: at(until),
+        version: 1,
+    };
+    let people = vec![
+        person(ANNA, "anna"),
+        Person { disabled_at: Some(at("06:00:00")), ..person(BEN, "ben") },
+        person(CARL, "carl"),
+        Person { ends_at: Some(at("08:30:00")), ..person(DORA, "dora") },
+        Person { groups: vec![Label::parse("robotics").unwrap()], ..person(GINA, "gina") },
+    ];
+    let sessions = vec![
+        session(1, ANNA, 1, "08:59:59"),
+        session(2, ANNA, 1, "10:00:00"),
+        session(3, ANNA, 7, "10:00:00"),
+        session(4, DORA, 1, "10:00:00"),
+        session(5, BEN, 1, "10:00:00"),
+    ];
+    Known { people, sessions }
+}
 
 /// By SSH, with a sender key for this service (1) or another.
 const SENDERS: &[(&str, &str, i64)] = &[
@@ -98,7 +183,7 @@ fn visitor(source: &str, knows_the_password: bool) -> Visitor {
 }
 
 fn answer(service: &Service, visitor: &Visitor, now: Timestamp) -> String {
-    match decide(service, visitor, now) {
+    match decide(service, visitor, &known(), now) {
         Ok(permit) => match permit.until() {
             Some(until) => format!("yes until {until}"),
             None => "yes".to_owned(),
@@ -118,10 +203,12 @@ fn table() -> String {
                 writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
             }
         }
-        for (who, person) in PEOPLE {
+        let known = if json.contains(r#""who":"people""#) { KNOWN } else { &[] };
+        for (who, person, session) in PEOPLE.iter().chain(known) {
             for (when, now) in TIMES {
                 let mut visitor = Visitor::new("192.0.2.7".parse().unwrap(), Entrance::Ssh);
-                visitor.proofs.extend(person.map(|name| Proof::Person(Label::parse(name).unwrap())));
+                visitor.proofs.extend(person.map(|id| Proof::Person(AccountId(id))));
+                visitor.proofs.extend(session.map(|id| Proof::Session(SessionId(id))));
                 let answer = answer(&service, &visitor, now.parse().unwrap());
                 writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
             }
@@ -148,7 +235,7 @@ fn every_decision_is_as_committed() {
     let committed = std::fs::read_to_string(file).unwrap();
     assert_eq!(
         table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(),
-        16 * (6 + 3 + 3) * 11
+        (20 * (6 + 3 + 3) + 6 * 12) * 11
     );
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
@@ -161,7 +248,7 @@ fn what_is_not_offered_admits_nobody_whatever_its_policy() {
     let now = "2026-11-23T08:00:00Z".parse().unwrap();
     for standing in [Standing::Withdrawn, Standing::DeviceRevoked] {
         let service = service(policy(r#"{"who":"public"}"#), standing);
-        assert!(decide(&service, &visitor("192.0.2.7", true), now).is_err(), "{standing:?}");
+        assert!(decide(&service, &visitor("192.0.2.7", true), &known(), now).is_err(), "{standing:?}");
     }
 }
 
@@ -171,7 +258,7 @@ fn a_changed_password_is_another_credential() {
     let changed = HASH.replace("aGFzaGhhc2g", "YW5vdGhlcg");
     let who = Who::Password(vec![PasswordHash { user: "anna".into(), phc: changed }]);
     let service = service(Policy { who, ..Policy::default() }, Standing::Offered);
-    assert!(decide(&service, &visitor("192.0.2.7", true), now).is_err());
+    assert!(decide(&service, &visitor("192.0.2.7", true), &known(), now).is_err());
 }
 
 #[test]
@@ -188,6 +275,16 @@ fn policies_that_cannot_be_read_are_refused() {
         r#"{"who":"public","people":["anna"]}"#,
         r#"{"who":"senders","people":["anna"]}"#,
         r#"{"who":"senders","passwords":{"anna":"HASH"}}"#,
+        r#"{"who":"public","groups":["robotics"]}"#,
+        r#"{"who":"people","groups":["ro botics"]}"#,
+        r#"{"who":"people","people":["anna"],"how":"somehow"}"#,
+        r#"{"who":"public","how":"on-request"}"#,
+        r#"{"who":"password","passwords":{"anna":"HASH"},"how":"signed-in"}"#,
+        r#"{"who":"people","people":["anna"],"max-duration":"1h"}"#,
+        r#"{"who":"people","people":["anna"],"how":"signed-in","max-idle":"1h"}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","max-duration":"an hour"}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","max-duration":"59s"}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","max-idle":"367d"}"#,
         r#"{"who":"people","people":["anna"],"passwords":{"anna":"HASH"}}"#,
         r#"{"who":"public","when":{"zone":"Mars/Olympus","open":[]}}"#,
         r#"{"who":"public","when":{"zone":"UTC","open":["someday"]}}"#,
@@ -195,5 +292,21 @@ fn policies_that_cannot_be_read_are_refused() {
     for json in broken {
         let read = serde_json::from_str::<PolicyDocument>(&json.replace("HASH", HASH));
         assert!(read.is_err() || read.unwrap().to_policy().is_err(), "{json} was taken");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_policy_is_said_by_key() {
+    let table = [
+        (r#"{"who":"public","groups":["a"]}"#, "access.groups: it means nothing unless who = \"people\""),
+        (r#"{"who":"people","groups":["a b"]}"#, "access.groups: \"a b\" is not a usable name"),
+        (r#"{"who":"nobody","how":"on-request"}"#, "access.how: it means nothing unless who"),
+        (r#"{"who":"people","max-idle":"5m"}"#, "access.max-idle: it means nothing unless how = \"on-request\""),
+        (r#"{"who":"people","how":"on-request","max-duration":"1s"}"#, "access.max-duration: \"1s\" is not between"),
+        (r#"{"who":"people","how":"on-request","max-idle":"soon"}"#, "access.max-idle: \"soon\" is not a duration"),
+    ];
+    for (json, says) in table {
+        let error = serde_json::from_str::<PolicyDocument>(json).unwrap().to_policy().unwrap_err().to_string();
+        assert!(error.starts_with(says), "{json}: {error}");
     }
 }

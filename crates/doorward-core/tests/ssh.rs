@@ -74,17 +74,33 @@ fn requests(join: &str) -> Vec<(String, Request<'_>)> {
         .chain(directs.into_iter().map(|(host, port)| (format!("-W {host}:{port}"), Request::Direct { host, port })))
         .collect();
     let commands = [
-        ("join INVITE", join),
-        ("join DW1AAAA", "join DW1AAAA"),
-        ("join", "join"),
-        ("sleep 60", "sleep 60"),
-        ("sleep 86400", "sleep 86400"),
-        ("sleep 86401", "sleep 86401"),
-        ("sleep 60; id", "sleep 60; id"),
-        ("sleep -1", "sleep -1"),
-        ("sleep", "sleep"),
-        ("", ""),
+        "join DW1AAAA",
+        "join",
+        "sleep 60",
+        "sleep 86400",
+        "sleep 86401",
+        "sleep 60; id",
+        "sleep -1",
+        "sleep",
+        "",
+        "open zumi01/jupyter",
+        "open  ZUMI01/jupyter --for 1h30m",
+        "open --for 5m zumi01/jupyter",
+        "open",
+        "open zumi01",
+        "open zumi01/jupyter --for ever",
+        "open zumi01/jupyter --for",
+        "open zumi01/jupyter 5m",
+        "open ../jupyter",
+        "sessions",
+        "sessions all",
+        "end 7",
+        "end",
+        "end seven",
+        "end 7 8",
     ];
+    let commands = commands.map(|command| (command, command)).into_iter();
+    let commands = [("join INVITE", join)].into_iter().chain(commands);
     all.extend(commands.map(|(shown, command)| (format!("command \"{shown}\""), Request::Execute(command))));
     all.extend([
         ("shell".to_owned(), Request::Shell),
@@ -103,6 +119,7 @@ fn words(meaning: &Meaning) -> String {
         Meaning::Join(_) => "joins".to_owned(),
         Meaning::Show => "is shown what there is".to_owned(),
         Meaning::Hold(time) => format!("is held for {time:?}"),
+        Meaning::Session(wish) => format!("wants {wish:?}"),
         Meaning::Refuse(refusal) => format!("no: {refusal}"),
     }
 }
@@ -128,7 +145,7 @@ fn every_request_means_what_is_committed() {
             }
         }
     }
-    assert_eq!(rows, 5 * 4 * 52);
+    assert_eq!(rows, 5 * 4 * 67);
     is_as_committed(&table, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh.golden.txt"));
 }
 

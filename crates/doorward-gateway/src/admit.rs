@@ -5,8 +5,8 @@ use crate::links::Links;
 use crate::live::{Live, Presence, Way};
 use crate::settings::FlowSettings;
 use arc_swap::ArcSwap;
-use doorward_control::Control;
-use doorward_core::access::{Denied, Permit, Visitor, decide};
+use doorward_control::{Control, Snapshot};
+use doorward_core::access::{Denied, How, Permit, Proof, Visitor, decide};
 use doorward_core::audit::Deed;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
@@ -32,8 +32,9 @@ pub(crate) struct Admitted {
 
 impl Admission {
     pub(crate) fn admit(&self, service: Arc<Service>, visitor: &Visitor, way: Way) -> Result<Admitted, Denied> {
-        let now = Timestamp::now();
-        match decide(&service, visitor, now) {
+        let (snapshot, now) = (self.control.snapshot(), Timestamp::now());
+        let visitor = &with_session(visitor, &service, &snapshot);
+        match decide(&service, visitor, &*snapshot, now) {
             Ok(permit) => {
                 metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => "admitted")
                     .increment(1);
@@ -56,7 +57,8 @@ impl Admission {
 
     /// Whether a password is all that this visitor lacks.
     pub(crate) fn wants_password(&self, service: &Service, visitor: &Visitor) -> bool {
-        matches!(decide(service, visitor, Timestamp::now()), Err(Denied::PasswordNeeded))
+        let snapshot = self.control.snapshot();
+        matches!(decide(service, visitor, &*snapshot, Timestamp::now()), Err(Denied::PasswordNeeded))
     }
 
     /// A stream to the service or one of its mounts, acknowledged by the device.
@@ -84,6 +86,20 @@ impl Admission {
             }
         }
     }
+}
+
+/// Whoever is proved to be somebody comes by the session that they opened, if they did: nobody else's is ever looked at.
+pub(crate) fn with_session(visitor: &Visitor, service: &Service, snapshot: &Snapshot) -> Visitor {
+    let mut visitor = visitor.clone();
+    match service.policy.how {
+        How::SignedIn => {}
+        How::OnRequest { .. } => {
+            let theirs = visitor.people().filter_map(|account| snapshot.session_for(account, service.id));
+            let proofs: Vec<_> = theirs.map(|session| Proof::Session(session.id)).collect();
+            visitor.proofs.extend(proofs);
+        }
+    }
+    visitor
 }
 
 fn request(admitted: &Admitted, mount: Option<PathPrefix>) -> OpenRequest {

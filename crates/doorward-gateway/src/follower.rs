@@ -31,8 +31,8 @@ impl Follower {
             let snapshot = self.control.snapshot();
             match news {
                 News::Change(change) => {
-                    self.live.decide_again(&snapshot, change.services.iter().copied());
-                    if change.ssh_keys {
+                    self.live.decide_again(&snapshot, &change);
+                    if change.ssh_keys || !change.people.is_empty() {
                         self.ssh.end_strangers(&snapshot);
                     }
                     self.close_links_of(change.devices.iter().copied()).await;

@@ -18,6 +18,7 @@ mod settings;
 mod site;
 mod ssh;
 mod tasks;
+mod usage;
 mod web;
 
 pub use bound::Bound;
@@ -220,6 +221,7 @@ impl Gateway {
             }
         }
         keepers.spawn(clock::watch(control.clone(), live.clone()));
+        keepers.spawn(usage::watch(control.clone(), live.clone(), ssh.clone()));
         let changeable = Changeable { certificates, strangers, web, voice: voice.clone() };
         listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
         let follower = Follower {

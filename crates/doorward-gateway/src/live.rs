@@ -1,26 +1,39 @@
-//! The index of what is open now. Every stream is entered under its service, with the facts it was admitted by, so
-//! that a change re-decides exactly those it may concern, and a cut finds them.
+//! The index of what is open now. Every stream is entered under its service, and under the people and sessions that it
+//! rests on, with the facts it was admitted by, so that a change re-decides exactly those it may concern, and a cut finds
+//! them.
 
 use crate::listen::strangers::source_of;
-use doorward_control::{HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
-use doorward_core::ServiceId;
+use doorward_control::{Change, HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
 use doorward_core::access::{Permit, Visitor, decide};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::Entrance;
+use doorward_core::{AccountId, ServiceId, SessionId};
+use doorward_tunnel::splice::Traffic;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Default)]
 pub(crate) struct Live {
-    services: Mutex<HashMap<ServiceId, Seats>>,
+    table: Mutex<Table>,
     last: AtomicU64,
 }
+
+#[derive(Default)]
+struct Table {
+    services: HashMap<ServiceId, Seats>,
+    by_account: HashMap<AccountId, BTreeSet<Place>>,
+    by_session: HashMap<SessionId, BTreeSet<Place>>,
+}
+
+/// Where a seat is found.
+type Place = (ServiceId, u64);
 
 /// What is open at one service.
 #[derive(Default)]
@@ -80,6 +93,9 @@ struct Seat {
     way: Way,
     until: watch::Sender<Option<Timestamp>>,
     cut: CancellationToken,
+    /// Of a visit by a session: what passed, and how much of it was seen before.
+    traffic: OnceLock<Arc<Traffic>>,
+    seen: AtomicU64,
 }
 
 /// A stream's place in the index, left on drop.
@@ -109,49 +125,115 @@ impl Live {
             way,
             until: watch::Sender::new(permit.until()),
             cut: CancellationToken::new(),
+            traffic: OnceLock::new(),
+            seen: AtomicU64::new(0),
         });
         let service = permit.service();
-        let crowd = self.table().entry(service).or_default().take(number, seat.clone());
-        seat.decide_again(newest().service_record(service).as_deref(), Timestamp::now());
+        let crowd = self.table().take((service, number), &seat);
+        let newest = newest();
+        seat.decide_again(newest.service_record(service).as_deref(), &newest, Timestamp::now());
         Presence { live: self.clone(), service, number, seat, crowd }
     }
 
-    /// Decides again for every stream of these services.
-    pub(crate) fn decide_again(&self, snapshot: &Snapshot, services: impl IntoIterator<Item = ServiceId>) {
-        let now = Timestamp::now();
-        for id in services {
-            let seats: Vec<_> = self.table().get(&id).map(|s| s.taken.values().cloned().collect()).unwrap_or_default();
-            let record = snapshot.service_record(id);
-            for seat in seats {
-                seat.decide_again(record.as_deref(), now);
-            }
-        }
+    /// Decides again for every stream that rests on what changed.
+    pub(crate) fn decide_again(&self, snapshot: &Snapshot, change: &Change) {
+        let seats = self.table().concerned(change);
+        decide_each_again(seats, snapshot);
     }
 
     /// Decides again for everything: changes were missed, or the clock was set.
     pub(crate) fn decide_all_again(&self, snapshot: &Snapshot) {
-        let services: Vec<_> = self.table().keys().copied().collect();
-        self.decide_again(snapshot, services);
+        let seats = self.table().all();
+        decide_each_again(seats, snapshot);
+    }
+
+    /// By which something passed since this was asked last.
+    pub(crate) fn sessions_in_use(&self) -> BTreeSet<SessionId> {
+        let table = self.table();
+        let is_used = |place: &Place| table.seat(*place).is_some_and(|seat| seat.is_used_since());
+        // Each is looked at, so that none counts as new the next time.
+        let used = |places: &BTreeSet<Place>| places.iter().filter(|place| is_used(place)).count() > 0;
+        table.by_session.iter().filter(|(_, places)| used(places)).map(|(id, _)| *id).collect()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.table().values().map(|seats| seats.taken.len()).sum()
+        self.table().services.values().map(|seats| seats.taken.len()).sum()
     }
 
     /// How many visits have an end to wait for. A UDP flow has none.
     pub(crate) fn finishing(&self) -> usize {
         let ends = |seat: &&Arc<Seat>| !matches!(seat.visitor.entrance, Entrance::UdpPort(_));
-        self.table().values().map(|seats| seats.taken.values().filter(ends).count()).sum()
+        self.table().services.values().map(|seats| seats.taken.values().filter(ends).count()).sum()
     }
 
     /// How many streams stand open at each service.
     pub(crate) fn counts(&self) -> HashMap<ServiceId, u32> {
         let table = self.table();
-        table.iter().map(|(id, seats)| (*id, u32::try_from(seats.taken.len()).unwrap_or(u32::MAX))).collect()
+        table.services.iter().map(|(id, seats)| (*id, u32::try_from(seats.taken.len()).unwrap_or(u32::MAX))).collect()
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceId, Seats>> {
-        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn take(&mut self, place: Place, seat: &Arc<Seat>) -> Crowd {
+        for account in seat.visitor.people() {
+            self.by_account.entry(account).or_default().insert(place);
+        }
+        for session in seat.visitor.sessions() {
+            self.by_session.entry(session).or_default().insert(place);
+        }
+        self.services.entry(place.0).or_default().take(place.1, seat.clone())
+    }
+
+    fn leave(&mut self, place: Place, seat: &Seat) {
+        seat.visitor.people().for_each(|account| forget(&mut self.by_account, account, place));
+        seat.visitor.sessions().for_each(|session| forget(&mut self.by_session, session, place));
+        if let Some(seats) = self.services.get_mut(&place.0) {
+            seats.leave(place.1);
+            if seats.taken.is_empty() {
+                self.services.remove(&place.0);
+            }
+        }
+    }
+
+    fn seat(&self, (service, number): Place) -> Option<&Arc<Seat>> {
+        self.services.get(&service)?.taken.get(&number)
+    }
+
+    fn concerned(&self, change: &Change) -> Vec<(ServiceId, Arc<Seat>)> {
+        let of_service = |id: &ServiceId| {
+            let numbers = self.services.get(id).into_iter().flat_map(|seats| seats.taken.keys());
+            numbers.map(|number| (*id, *number)).collect::<Vec<_>>()
+        };
+        let mut places: BTreeSet<Place> = change.services.iter().flat_map(of_service).collect();
+        places.extend(change.people.iter().filter_map(|id| self.by_account.get(id)).flatten());
+        places.extend(change.sessions.iter().filter_map(|id| self.by_session.get(id)).flatten());
+        places.into_iter().filter_map(|place| Some((place.0, self.seat(place)?.clone()))).collect()
+    }
+
+    fn all(&self) -> Vec<(ServiceId, Arc<Seat>)> {
+        let seats =
+            |(id, seats): (&ServiceId, &Seats)| seats.taken.values().map(|s| (*id, s.clone())).collect::<Vec<_>>();
+        self.services.iter().flat_map(seats).collect()
+    }
+}
+
+fn forget<K: Eq + Hash>(index: &mut HashMap<K, BTreeSet<Place>>, key: K, place: Place) {
+    if let Some(places) = index.get_mut(&key) {
+        places.remove(&place);
+        if places.is_empty() {
+            index.remove(&key);
+        }
+    }
+}
+
+fn decide_each_again(seats: Vec<(ServiceId, Arc<Seat>)>, snapshot: &Snapshot) {
+    let now = Timestamp::now();
+    for (service, seat) in seats {
+        seat.decide_again(snapshot.service_record(service).as_deref(), snapshot, now);
     }
 }
 
@@ -177,14 +259,20 @@ impl Seats {
 }
 
 impl Seat {
-    fn decide_again(&self, record: Option<&ServiceRecord>, now: Timestamp) {
+    fn decide_again(&self, record: Option<&ServiceRecord>, snapshot: &Snapshot, now: Timestamp) {
         let led = record.filter(|record| self.way.leads_to(record));
-        match led.map(|record| decide(&record.service, &self.visitor, now)) {
+        match led.map(|record| decide(&record.service, &self.visitor, snapshot, now)) {
             Some(Ok(permit)) => {
                 self.until.send_if_modified(|until| std::mem::replace(until, permit.until()) != permit.until());
             }
             Some(Err(_)) | None => self.cut.cancel(),
         }
+    }
+
+    fn is_used_since(&self) -> bool {
+        let passed = |traffic: &Arc<Traffic>| traffic.up.load(Ordering::Relaxed) + traffic.down.load(Ordering::Relaxed);
+        let passed = self.traffic.get().map_or(0, passed);
+        self.seen.swap(passed, Ordering::Relaxed) != passed
     }
 
     async fn until_over(&self) {
@@ -210,6 +298,11 @@ impl Seat {
 }
 
 impl Presence {
+    /// What passes by it is counted here; a session is in use while it grows.
+    pub(crate) fn counted(&self, traffic: Arc<Traffic>) {
+        let _ = self.seat.traffic.set(traffic);
+    }
+
     /// Resolves when the permission ends: by its deadline, or because a change took it away.
     pub(crate) async fn cut(&self) {
         self.cut_owned().await;
@@ -229,12 +322,6 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let mut table = self.live.table();
-        if let Some(seats) = table.get_mut(&self.service) {
-            seats.leave(self.number);
-            if seats.taken.is_empty() {
-                table.remove(&self.service);
-            }
-        }
+        self.live.table().leave((self.service, self.number), &self.seat);
     }
 }

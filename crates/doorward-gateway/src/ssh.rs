@@ -11,6 +11,7 @@ mod inward;
 mod leaving;
 pub(crate) mod link;
 mod offering;
+mod opening;
 mod parking;
 mod passwords;
 mod pipe;

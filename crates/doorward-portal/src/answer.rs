@@ -34,6 +34,12 @@ impl Problem {
             "list what there is with `doorward people certificates`"
         } else if what.contains("SSH key") || what.contains("SSH password") {
             "list what there is with `doorward ssh-keys`"
+        } else if what.contains("no person") {
+            "list what there is with `doorward people`"
+        } else if what.contains("no group") {
+            "list what there is with `doorward groups`"
+        } else if what.contains("no session") {
+            "list what there is with `doorward sessions`"
         } else if what.contains("invite") {
             "list what there is with `doorward invites`"
         } else if what.contains("no device") {

@@ -3,8 +3,11 @@
 mod audit;
 mod authority;
 pub(crate) mod devices;
+mod groups;
 mod invites;
+mod people;
 pub(crate) mod services;
+mod sessions;
 mod site;
 mod ssh;
 mod ssh_certificates;
@@ -33,6 +36,14 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/invites/{id}", delete(invites::revoke))
         .route("/services", get(services::list))
         .route("/services/{device}/{service}/access", put(services::set_access).delete(services::give_access_back))
+        .route("/services/{device}/{service}/people", get(sessions::who))
+        .route("/people", get(people::list).post(people::add))
+        .route("/people/{name}", patch(people::edit).delete(people::remove))
+        .route("/groups", get(groups::list).post(groups::add))
+        .route("/groups/{name}", patch(groups::edit).delete(groups::remove))
+        .route("/sessions", get(sessions::list).post(sessions::open))
+        .route("/sessions/{id}", delete(sessions::end))
+        .route("/sessions/{id}/extend", post(sessions::extend))
         .route("/reservations/hosts/{host}", delete(services::release_host))
         .route("/reservations/ports/{protocol}/{port}", delete(services::release_port))
         .route("/reservations/services/{device}/{service}", delete(services::release_service))
@@ -46,7 +57,6 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/ssh-certificates", get(ssh_certificates::list).post(ssh_certificates::certify))
         .route("/ssh-certificates/{serial}", delete(ssh_certificates::revoke))
         .route("/ssh-authority", get(ssh_certificates::authority))
-        .route("/people/{name}", delete(ssh_certificates::remove_person))
         .route("/authority", get(authority::show))
         .route("/authority/renew", post(authority::renew))
         .route("/backup", post(site::backup))

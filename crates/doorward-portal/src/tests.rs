@@ -1,4 +1,5 @@
 mod api;
 mod loopback;
 mod page;
+mod people;
 mod support;

@@ -7,9 +7,12 @@ pub mod authority;
 pub mod certify;
 mod client;
 pub mod devices;
+pub mod groups;
 pub mod invites;
+pub mod people;
 pub mod release;
 pub mod services;
+pub mod sessions;
 pub mod site_key;
 pub mod ssh;
 pub mod ssh_passwords;
@@ -17,6 +20,8 @@ pub mod status;
 mod table;
 pub mod when;
 
+#[cfg(test)]
+mod people_tests;
 #[cfg(test)]
 mod tests;
 

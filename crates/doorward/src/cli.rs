@@ -6,6 +6,7 @@ mod device;
 mod doctor;
 mod install;
 mod owner;
+mod people;
 mod presets;
 mod print;
 mod router;
@@ -220,7 +221,8 @@ impl ServeArgs {
     async fn run(self) -> anyhow::Result<()> {
         let directory = self.data.unwrap_or_else(paths::gateway_directory);
         let source = Source::new(self.config.as_deref(), directory);
-        serve::run(source.with_domain(self.domain).with_addresses(self.addresses).with_behind(self.behind)).await
+        let source = source.with_domain(self.domain).with_addresses(self.addresses).with_behind(self.behind);
+        Box::pin(serve::run(source)).await
     }
 }
 

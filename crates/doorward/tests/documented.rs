@@ -34,7 +34,7 @@ const GATEWAY: [(&str, &str); 14] = [
 ];
 const SERVICE: &str = "[[service]]\nname = \"a\"\ntarget = \"http://a\"\n";
 /// The same, with what must stand before it.
-const AGENT: [(&str, &str, &str); 10] = [
+const AGENT: [(&str, &str, &str); 11] = [
     ("agent.toml: the top", "", "zz = 1"),
     ("agent.toml: [[gateway]]", "", "[[gateway]]\nzz = 1"),
     ("agent.toml: [[service]]", "", "[[service]]\nzz = 1"),
@@ -44,6 +44,7 @@ const AGENT: [(&str, &str, &str); 10] = [
     ("agent.toml: path", SERVICE, "entrances = [{ path = { zz = 1 } }]"),
     ("agent.toml: [service.access]", SERVICE, "[service.access]\nzz = 1"),
     ("agent.toml: who", SERVICE, "[service.access]\nwho = \"zz\""),
+    ("agent.toml: how", SERVICE, "[service.access]\nhow = \"zz\""),
     ("agent.toml: when", SERVICE, "[service.access]\nwhen = { zz = 1 }"),
 ];
 

@@ -95,6 +95,11 @@ impl Lab {
         self.ssh_key(NewHolder::Person(Label::parse(name).unwrap())).await
     }
 
+    pub async fn remove_person(&self, name: &str) {
+        let person = self.control().snapshot().person_by_name(&Label::parse(name).unwrap()).unwrap().id;
+        self.control().remove_person(person, None, jiff::Timestamp::now()).await.unwrap();
+    }
+
     async fn ssh_key(&self, holder: NewHolder) -> Key {
         let key = Key::make();
         self.control().add_ssh_keys(holder, vec![key.public()], jiff::Timestamp::now()).await.unwrap();

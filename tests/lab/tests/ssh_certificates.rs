@@ -203,7 +203,7 @@ async fn certificates_that_do_not_count_let_nobody_in() {
     lab.control().revoke_ssh_certificate(serial, now).await.unwrap();
     refused("revoked", &revoked, "was taken back").await;
     let removed = certify(&lab, &key, wish(&key, hour), now).await;
-    lab.control().remove_person(Label::parse("alex").unwrap(), now).await.unwrap();
+    lab.remove_person("alex").await;
     refused("of a person who was removed", &removed, "does not know your key").await;
     let over = certify(&lab, &key, wish(&key, hour), now - SignedDuration::from_hours(2)).await;
     refused("over", &over, "has ended").await;
@@ -246,7 +246,7 @@ async fn what_stands_by_a_certificate_ends_with_it_within_a_second() {
                 Timestamp::now()
             }
             _ => {
-                lab.control().remove_person(Label::parse("alex").unwrap(), started_at).await.unwrap();
+                lab.remove_person("alex").await;
                 Timestamp::now()
             }
         };

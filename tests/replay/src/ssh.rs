@@ -55,6 +55,7 @@ pub fn ssh_request(data: &[u8]) {
             assert!(what % 5 == 2 && host.contains("sleep") && time <= Duration::from_secs(24 * 60 * 60));
         }
         (Meaning::Show, Identity::Device(_) | Identity::Person(_) | Identity::Guest) => assert!(what % 5 == 3),
+        (Meaning::Session(_), Identity::Person(_)) => assert!(what % 5 == 2),
         (Meaning::Refuse(_), _) => {}
         (meaning, _) => panic!("{identity:?} got {meaning:?}"),
     }

@@ -1,11 +1,15 @@
 //! Text that people, devices and browsers send: what is accepted keeps its meaning when it is written and read again.
 
-use doorward_core::access::{Denied, Openness, PolicyDocument, Proof, Schedule, Visitor, Who, WhoDocument, decide};
+use doorward_core::access::{
+    Denied, Facts, Openness, PolicyDocument, Proof, Schedule, Visitor, Who, WhoDocument, decide,
+};
 use doorward_core::invite::Invite;
 use doorward_core::names::{HostName, Label};
+use doorward_core::person::Person;
 use doorward_core::service::{Entrance, Offer, Service, ServiceKind, Standing};
+use doorward_core::session::Session;
 use doorward_core::site::Address;
-use doorward_core::{AccountId, DeviceId, ServiceId};
+use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -77,8 +81,21 @@ pub fn policy(data: &[u8]) {
     }
 }
 
+/// There are no people and no sessions.
+struct Nobody;
+
+impl Facts for Nobody {
+    fn person(&self, _: AccountId) -> Option<&Person> {
+        None
+    }
+
+    fn session(&self, _: SessionId) -> Option<&Session> {
+        None
+    }
+}
+
 fn check_decision(document: &PolicyDocument, service: &Service, visitor: &Visitor, now: Timestamp) {
-    let decision = decide(service, visitor, now);
+    let decision = decide(service, visitor, &Nobody, now);
     let is_from_nowhere = document.from.as_ref().is_some_and(Vec::is_empty);
     let is_never = document.when.as_ref().is_some_and(|when| when.open.is_empty());
     match (decision, document.who) {
@@ -99,11 +116,14 @@ fn check_decision(document: &PolicyDocument, service: &Service, visitor: &Visito
             Denied::PasswordNeeded => assert!(who == WhoDocument::Password && visitor.proofs.is_empty()),
             Denied::NotOneOfThem => assert_eq!(who, WhoDocument::People),
             Denied::NotASender => assert_eq!(who, WhoDocument::Senders),
+            Denied::AccountDisabled | Denied::AccountEnded | Denied::SessionNeeded | Denied::SessionOver => {
+                panic!("nobody of these people came")
+            }
             Denied::NotOffered | Denied::DeviceRevoked => panic!("the service is offered"),
         },
     }
     for standing in [Standing::Withdrawn, Standing::DeviceRevoked] {
-        assert!(decide(&Service { standing, ..service.clone() }, visitor, now).is_err());
+        assert!(decide(&Service { standing, ..service.clone() }, visitor, &Nobody, now).is_err());
     }
 }
 

@@ -32,6 +32,7 @@ impl Snapshot {
             services_of: HashTrieMapSync::new_sync(),
             hosts: HashTrieMapSync::new_sync(),
             ports: HashTrieMapSync::new_sync(),
+            people: super::people::People::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Certificates of people: keys that let in for some hours, signed by the gateway's own authority. What was signed is
 //! written down, and counts only while that stands.
 
-use super::{KeyFingerprint, SshHolder};
+use super::{KeyFingerprint, SshHolder, person_named};
 use crate::snapshot::KeyState;
 use crate::store::{StoreError, words};
 use crate::work::Work;
@@ -75,11 +75,6 @@ impl Control {
     pub async fn revoke_ssh_certificate(&self, serial: u64, now: Timestamp) -> Result<(), EditError> {
         self.write(move |work| Box::pin(revoke(work, serial, now))).await
     }
-
-    /// Takes all keys and certificates from somebody. Returns how many of each there were.
-    pub async fn remove_person(&self, name: Label, now: Timestamp) -> Result<(usize, usize), EditError> {
-        self.write(move |work| Box::pin(remove_person(work, name, now))).await
-    }
 }
 
 async fn certify(work: &mut Work, wish: CertificateWish, now: Timestamp) -> Result<String, EditError> {
@@ -93,7 +88,8 @@ async fn certify(work: &mut Work, wish: CertificateWish, now: Timestamp) -> Resu
     }
     Networks::parse(&sources).map_err(|error| EditError::Invalid(error.to_string()))?;
     let fingerprint = KeyFingerprint::of(&key);
-    let is_foreign = |holder: &SshHolder| *holder != SshHolder::Person(person.clone());
+    let account = person_named(work, &person, now).await?;
+    let is_foreign = |holder: &SshHolder| *holder != SshHolder::Person(account);
     if work.draft.ssh_key(&fingerprint).is_some_and(|k| k.state != KeyState::Active || is_foreign(&k.holder)) {
         let why = format!("the key {fingerprint} is known already: `doorward ssh-keys` shows whose it is");
         return Err(EditError::Taken(why));
@@ -217,21 +213,13 @@ async fn revoke(work: &mut Work, serial: u64, now: Timestamp) -> Result<(), Edit
     Ok(work.write_down(Deed::SshCertificateRevoked, person, &format!("number {serial}"), now).await?)
 }
 
-async fn remove_person(work: &mut Work, name: Label, now: Timestamp) -> Result<(usize, usize), EditError> {
-    let mut delete = async |query: &'static str| {
-        let done = sqlx::query(query).bind(name.as_str()).execute(work.connection()).await.map_err(StoreError::from)?;
-        Ok::<_, StoreError>(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
-    };
-    let keys = delete("DELETE FROM ssh_keys WHERE person = $1").await?;
-    let certificates = delete("DELETE FROM ssh_certificates WHERE person = $1").await?;
-    if keys + certificates == 0 {
-        return Err(EditError::Unknown(format!("SSH key or certificate of {name}")));
-    }
-    work.refresh_ssh_keys().await?;
-    work.refresh_ssh_certificates().await?;
-    let what = format!("all of the person's: {keys} keys, {certificates} certificates");
-    work.write_down(Deed::SshKeyRemoved, name.as_str(), &what, now).await?;
-    Ok((keys, certificates))
+/// With the person whose they are.
+pub(crate) async fn forget_all_of(work: &mut Work, person: &Label) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM ssh_certificates WHERE person = $1")
+        .bind(person.as_str())
+        .execute(work.connection())
+        .await?;
+    work.refresh_ssh_certificates().await
 }
 
 pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<SshCertificates, StoreError> {

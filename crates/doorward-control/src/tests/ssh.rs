@@ -22,7 +22,7 @@ fn concerns_ssh(news: Option<News>) -> bool {
 fn standing(site: &Site, n: u8) -> String {
     match site.control.snapshot().ssh_standing(&KeyFingerprint::of(&key(n))) {
         SshStanding::Device(device) => format!("device {}", device.name),
-        SshStanding::Person(name) => format!("person {name}"),
+        SshStanding::Person(name) => format!("person {}", name.name),
         SshStanding::Refused => "refused".to_owned(),
         SshStanding::Unknown => "unknown".to_owned(),
     }

@@ -5,12 +5,18 @@
 //! who = "password"                       # "nobody" (the default), "public", "password", "people" or "senders"
 //! passwords = { anna = "$argon2id$…" }   # made by `doorward password`
 //! people = ["anna", "ben"]               # for who = "people"
+//! groups = ["robotics"]                  # the same
+//! how = "on-request"                     # for who = "people": a session must be opened; "signed-in" is the default
+//! max-duration = "2h"                    # of a session, for how = "on-request"; 24h unless said otherwise
+//! max-idle = "15m"                       # the same; absent: it may lie unused
 //! from = ["192.0.2.0/24"]                # absent: anywhere; empty: nowhere
 //! when = { zone = "Europe/Berlin", open = ["mon-fri 08:00-16:30"] }
 //! ```
 
-use super::{NetworkError, Networks, PasswordHash, Policy, Schedule, ScheduleError, Who};
+use super::{How, NetworkError, Networks, PasswordHash, People, Policy, Schedule, ScheduleError, Who};
 use crate::names::{Label, NameError};
+use crate::span::parse_span;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -24,6 +30,15 @@ pub struct PolicyDocument {
     pub passwords: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub people: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<HowDocument>,
+    /// As `30m`, `2h`, `1d12h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_idle: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +54,13 @@ pub enum WhoDocument {
     Password,
     People,
     Senders,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HowDocument {
+    SignedIn,
+    OnRequest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,10 +81,14 @@ pub enum PolicyError {
     NoPassword,
     #[error("access.passwords: they mean nothing unless who = \"password\"")]
     StrayPasswords,
-    #[error("access.people: they mean nothing unless who = \"people\"")]
-    StrayPeople,
-    #[error("access.people: {0}")]
-    Person(#[from] NameError),
+    #[error("access.{0}: it means nothing unless who = \"people\"")]
+    NotPeople(&'static str),
+    #[error("access.{key}: {source}")]
+    Name { key: &'static str, source: NameError },
+    #[error("access.{0}: it means nothing unless how = \"on-request\"")]
+    NotOnRequest(&'static str),
+    #[error("access.{key}: {why}")]
+    Span { key: &'static str, why: String },
     #[error("access.passwords.{user}: a hash made by `doorward password` is wanted, which starts with $argon2id$")]
     NotAHash { user: String },
     #[error("access.passwords: \"{user}\" cannot be a user name: HTTP Basic allows no colon in it (RFC 7617)")]
@@ -75,9 +101,6 @@ impl PolicyDocument {
     }
 
     pub fn to_policy(&self) -> Result<Policy, PolicyError> {
-        if self.who != WhoDocument::People && !self.people.is_empty() {
-            return Err(PolicyError::StrayPeople);
-        }
         let who = match self.who {
             WhoDocument::Password => Who::Password(self.hashes()?),
             WhoDocument::Nobody | WhoDocument::Public | WhoDocument::People | WhoDocument::Senders
@@ -89,12 +112,38 @@ impl PolicyDocument {
             WhoDocument::Public => Who::Public,
             WhoDocument::Senders => Who::Senders,
             WhoDocument::People => {
-                Who::People(self.people.iter().map(|name| Label::parse(name)).collect::<Result<_, _>>()?)
+                let (people, groups) = (names("people", &self.people)?, names("groups", &self.groups)?);
+                Who::People(People { people, groups })
             }
         };
+        let how = self.how_people_come()?;
         let from = self.from.as_deref().map(Networks::parse).transpose()?;
         let when = self.when.as_ref().map(|w| Schedule::parse(&w.zone, &w.open)).transpose()?;
-        Ok(Policy { who, from, when })
+        Ok(Policy { who, from, when, how })
+    }
+
+    fn how_people_come(&self) -> Result<How, PolicyError> {
+        let keys = [
+            ("people", !self.people.is_empty()),
+            ("groups", !self.groups.is_empty()),
+            ("how", self.how.is_some()),
+            ("max-duration", self.max_duration.is_some()),
+            ("max-idle", self.max_idle.is_some()),
+        ];
+        if let Some((key, _)) = keys.into_iter().find(|(_, is_said)| *is_said && self.who != WhoDocument::People) {
+            return Err(PolicyError::NotPeople(key));
+        }
+        match self.how {
+            None | Some(HowDocument::SignedIn) => {
+                let stray = keys[3..].iter().find(|(_, is_said)| *is_said);
+                stray.map_or(Ok(How::SignedIn), |(key, _)| Err(PolicyError::NotOnRequest(key)))
+            }
+            Some(HowDocument::OnRequest) => {
+                let max_duration = self.max_duration.as_deref().map(|text| span("max-duration", text)).transpose()?;
+                let max_idle = self.max_idle.as_deref().map(|text| span("max-idle", text)).transpose()?;
+                Ok(How::OnRequest { max_duration: max_duration.unwrap_or(USUAL_MOST), max_idle })
+            }
+        }
     }
 
     fn hashes(&self) -> Result<Vec<PasswordHash>, PolicyError> {
@@ -111,5 +160,25 @@ impl PolicyDocument {
             Ok(PasswordHash { user: user.clone(), phc: phc.clone() })
         };
         self.passwords.iter().map(check).collect()
+    }
+}
+
+/// What a session may last where the policy does not say.
+const USUAL_MOST: SignedDuration = SignedDuration::from_hours(24);
+const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
+
+fn names(key: &'static str, given: &[String]) -> Result<Vec<Label>, PolicyError> {
+    let read = |name: &String| Label::parse(name).map_err(|source| PolicyError::Name { key, source });
+    given.iter().map(read).collect()
+}
+
+fn span(key: &'static str, text: &str) -> Result<SignedDuration, PolicyError> {
+    let refuse = |why| PolicyError::Span { key, why };
+    let span = parse_span(text).map_err(refuse)?;
+    if (SHORTEST..=LONGEST).contains(&span) {
+        Ok(span)
+    } else {
+        Err(refuse(format!("\"{text}\" is not between 1m and 366d")))
     }
 }

@@ -3,17 +3,18 @@
 use super::handler::read;
 use super::session::Who;
 use doorward_control::{KeyFingerprint, PasswordDigest, Snapshot, SshHolder, SshStanding};
-use doorward_core::DeviceId;
-use doorward_core::names::Label;
+use doorward_core::access::Facts;
+use doorward_core::person::{Person, PersonStanding};
 use doorward_core::ssh::Purpose;
 use doorward_core::ssh::certificate::{Certificate, CertificateRefusal};
+use doorward_core::{AccountId, DeviceId};
 use jiff::Timestamp;
 use std::net::IpAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     Key { key: KeyFingerprint, holder: SshHolder },
-    Certificate { key: KeyFingerprint, serial: u64, person: Label, until: Timestamp },
+    Certificate { key: KeyFingerprint, serial: u64, person: AccountId, until: Timestamp },
     Password { digest: PasswordDigest, device: DeviceId, purpose: Purpose },
 }
 
@@ -41,7 +42,9 @@ impl Credential {
         let known = snapshot.ssh_certificate(&key, serial).map(|known| &known.issued);
         let authority = snapshot.ssh_authority().ok_or(CertificateRefusal::Foreign)?;
         let certified = certificate.certifies(authority, known, source, now)?;
-        Ok(Self::Certificate { key, serial, person: certified.person, until: certified.until })
+        let person = snapshot.person_by_name(&certified.person).filter(|person| is_good(person));
+        let person = person.ok_or(CertificateRefusal::Revoked)?.id;
+        Ok(Self::Certificate { key, serial, person, until: certified.until })
     }
 
     /// `user`: as the client calls itself.
@@ -53,7 +56,7 @@ impl Credential {
     pub(super) fn who(&self) -> Who {
         match self {
             Self::Key { holder: SshHolder::Person(person), .. } | Self::Certificate { person, .. } => {
-                Who::Person(person.clone())
+                Who::Person(*person)
             }
             Self::Key { holder: SshHolder::Device(device), .. }
             | Self::Password { device, purpose: Purpose::Token, .. } => Who::Device(*device),
@@ -66,7 +69,7 @@ impl Credential {
     pub(super) fn bearer(&self) -> Bearer {
         match self {
             Self::Key { holder, .. } => Bearer::Holder(holder.clone()),
-            Self::Certificate { person, .. } => Bearer::Holder(SshHolder::Person(person.clone())),
+            Self::Certificate { person, .. } => Bearer::Holder(SshHolder::Person(*person)),
             Self::Password { device, purpose: Purpose::Token, .. } => Bearer::Holder(SshHolder::Device(*device)),
             Self::Password { digest, purpose: Purpose::SenderKey { .. }, .. } => Bearer::Sender(*digest),
         }
@@ -84,7 +87,9 @@ impl Credential {
         match self {
             Self::Key { key, holder } => holder_of(snapshot, key).as_ref() == Some(holder),
             Self::Certificate { key, serial, person, .. } => {
-                snapshot.ssh_certificate(key, *serial).is_some_and(|known| known.issued.person == *person)
+                let person = snapshot.person(*person).filter(|person| is_good(person));
+                let known = snapshot.ssh_certificate(key, *serial);
+                known.is_some_and(|known| person.is_some_and(|person| known.issued.person == person.name))
             }
             Self::Password { digest, .. } => snapshot.ssh_password_counts(digest),
         }
@@ -95,8 +100,15 @@ impl Credential {
 fn holder_of(snapshot: &Snapshot, key: &KeyFingerprint) -> Option<SshHolder> {
     match snapshot.ssh_standing(key) {
         SshStanding::Device(device) => Some(SshHolder::Device(device.id)),
-        SshStanding::Person(name) => Some(SshHolder::Person(name)),
+        SshStanding::Person(person) => is_good(&person).then_some(SshHolder::Person(person.id)),
         SshStanding::Refused | SshStanding::Unknown => None,
+    }
+}
+
+fn is_good(person: &Person) -> bool {
+    match person.standing(Timestamp::now()) {
+        PersonStanding::Good => true,
+        PersonStanding::Disabled | PersonStanding::Ended => false,
     }
 }
 
@@ -119,6 +131,7 @@ pub(super) fn read_certificate(certificate: &russh::keys::Certificate) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use doorward_core::names::Label;
     use doorward_core::ssh::PublicKey;
     use doorward_core::ssh::certificate::Issued;
     use std::path::Path;

@@ -1,8 +1,9 @@
 //! The words for terminals.
 
 use super::Room;
-use doorward_control::{Device, KeyFingerprint};
-use doorward_core::access::{Visitor, decide};
+use crate::admit::with_session;
+use doorward_control::{Device, KeyFingerprint, ServiceRecord};
+use doorward_core::access::{Denied, Visitor, decide};
 use doorward_core::names::Label;
 use doorward_core::service::{ServiceKind, Standing};
 use doorward_core::ssh::{Identity, PublicKey};
@@ -12,7 +13,7 @@ use std::net::IpAddr;
 
 impl Room {
     /// How one says `ssh` to this gateway.
-    fn command(&self, options: &str) -> String {
+    pub(super) fn command(&self, options: &str) -> String {
         let host = self.admission.control.site().port_host();
         let port = if self.port == 22 { String::new() } else { format!("-p {} ", self.port) };
         let options = if options.is_empty() { String::new() } else { format!("{options} ") };
@@ -71,35 +72,47 @@ pub(super) fn reach(
     };
     text += said;
     let (snapshot, now) = (room.admission.control.snapshot(), Timestamp::now());
-    let mut records: Vec<_> = snapshot
-        .services()
-        .filter(|record| record.service.standing == Standing::Offered && decide(&record.service, visitor, now).is_ok())
-        .collect();
+    let mut records: Vec<_> =
+        snapshot.services().filter(|record| record.service.standing == Standing::Offered).cloned().collect();
     records.sort_by_key(|record| record.service.path());
-    if records.is_empty() {
+    let (mut open, mut closed) = (String::new(), String::new());
+    // Each page gets a port of its own here, so that all can be used at once.
+    for (record, here) in records.into_iter().zip(8080..) {
+        let Some(line) = way_to(room, &record, here) else { continue };
+        let (service, path) = (&record.service, record.service.path());
+        let (lines, line) = match decide(service, &with_session(visitor, service, &snapshot), &*snapshot, now) {
+            Ok(_) => (&mut open, line),
+            Err(Denied::SessionNeeded | Denied::SessionOver) => (&mut closed, room.opening(service)),
+            Err(_) => continue,
+        };
+        let _ = writeln!(lines, "  {path:<28} {line}");
+    }
+    if open.is_empty() && closed.is_empty() {
         return text + "\nThere is nothing that you may use by SSH now.\n";
     }
-    text += "\nYou may use:\n";
-    // Each gets a port of its own here, so that all can be used at once.
-    let mut pages = 8080..;
-    for record in records {
-        let (device, name) = (&record.service.device_name, &record.service.name);
-        let line = match (record.service.kind, record.virtual_port) {
-            (ServiceKind::Udp, _) => continue,
-            (ServiceKind::Tcp, Some(22)) => format!("ssh -J {} USER@{device}", room.jump()),
-            (ServiceKind::Http, _) => {
-                let here: u16 = pages.next().unwrap_or_default();
-                let command = room.command(&format!("-N -L {here}:{name}.{device}:80"));
-                format!("{command}     then http://localhost:{here}/")
-            }
-            (ServiceKind::Tcp, port) => {
-                let port = port.unwrap_or(9000);
-                room.command(&format!("-N -L {}:{name}.{device}:{port}", unprivileged(port)))
-            }
-        };
-        let _ = writeln!(text, "  {:<28} {line}", record.service.path());
+    for (heading, lines) in [("You may use:", open), ("You may open for a while:", closed)] {
+        if !lines.is_empty() {
+            let _ = write!(text, "\n{heading}\n{lines}");
+        }
     }
     text
+}
+
+/// The line that leads there. `None`: none does. `here`: a port of theirs for a page.
+pub(super) fn way_to(room: &Room, record: &ServiceRecord, here: u16) -> Option<String> {
+    let (device, name) = (&record.service.device_name, &record.service.name);
+    match (record.service.kind, record.virtual_port) {
+        (ServiceKind::Udp, _) => None,
+        (ServiceKind::Tcp, Some(22)) => Some(format!("ssh -J {} USER@{device}", room.jump())),
+        (ServiceKind::Http, _) => {
+            let command = room.command(&format!("-N -L {here}:{name}.{device}:80"));
+            Some(format!("{command}     then http://localhost:{here}/"))
+        }
+        (ServiceKind::Tcp, port) => {
+            let port = port.unwrap_or(9000);
+            Some(room.command(&format!("-N -L {}:{name}.{device}:{port}", unprivileged(port))))
+        }
+    }
 }
 
 /// Only root may listen on the lower ones.

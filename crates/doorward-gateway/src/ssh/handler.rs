@@ -81,7 +81,9 @@ impl Handler for SshSession {
                 reply.reject(prohibited(&why.to_string())).await;
                 return Ok(());
             }
-            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) => return Ok(()),
+            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) | Meaning::Session(_) => {
+                return Ok(());
+            }
         };
         let Some(place) = self.places.take() else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
@@ -136,9 +138,12 @@ impl Handler for SshSession {
         session.channel_success(id)?;
         match self.meaning(Request::Shell) {
             Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),
-            Meaning::Show | Meaning::Offer(_) | Meaning::Reach(_) | Meaning::Join(_) | Meaning::Hold(_) => {
-                self.show(session, id, terminal);
-            }
+            Meaning::Show
+            | Meaning::Offer(_)
+            | Meaning::Reach(_)
+            | Meaning::Join(_)
+            | Meaning::Hold(_)
+            | Meaning::Session(_) => self.show(session, id, terminal),
         }
         Ok(())
     }
@@ -148,6 +153,7 @@ impl Handler for SshSession {
         session.channel_success(id)?;
         match self.meaning(Request::Execute(&String::from_utf8_lossy(command))) {
             Meaning::Join(invite) => self.join(&invite, session, id, terminal),
+            Meaning::Session(wish) => self.heed(wish, session, id, terminal),
             Meaning::Refuse(Refusal::Unknown) => self.show(session, id, terminal),
             Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),
             Meaning::Hold(time) => {

@@ -51,10 +51,8 @@ impl Room {
                 reply.accept().await;
                 pass(pipe, stream, &admitted).await;
             }
-            // Unknown, forbidden and closed look the same.
-            Err(Failed::Unknown | Failed::Denied(_) | Failed::Cut) => {
-                reply.reject(prohibited(NOTHING_HERE)).await;
-            }
+            Err(Failed::Denied(service, denied)) => reply.reject(self.refusal(&service, &denied)).await,
+            Err(Failed::Unknown | Failed::Cut) => reply.reject(prohibited(NOTHING_HERE)).await,
             Err(Failed::Behind(hop)) => reply.reject(failure(hop)).await,
         }
     }
@@ -71,7 +69,8 @@ impl Room {
         let mut visitor = visitor.clone();
         // `core::ssh` let nothing through but the port that the key is for.
         visitor.proofs.extend(is_sender.then_some(Proof::Sender(service.id)));
-        let admitted = self.admission.admit(service, &visitor, way).map_err(Failed::Denied)?;
+        let admitted =
+            self.admission.admit(service.clone(), &visitor, way).map_err(|denied| Failed::Denied(service, denied))?;
         let cut = admitted.presence.cut_owned();
         let opened = tokio::select! {
             opened = self.admission.open(&admitted, None) => opened,
@@ -91,7 +90,7 @@ pub(super) struct Found {
 /// Why it is not.
 pub(super) enum Failed {
     Unknown,
-    Denied(Denied),
+    Denied(Arc<Service>, Denied),
     /// While it was being opened.
     Cut,
     Behind(HopFailure),
@@ -101,7 +100,7 @@ impl Failed {
     /// Whether it may be otherwise as soon as whoever is meant is there.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Unknown | Self::Denied(Denied::NotOffered) => true,
+            Self::Unknown | Self::Denied(_, Denied::NotOffered) => true,
             Self::Behind(hop) => match hop {
                 HopFailure::DeviceOffline
                 | HopFailure::AgentSilent
@@ -110,13 +109,13 @@ impl Failed {
                 | HopFailure::TargetUnreachable => true,
                 HopFailure::Busy | HopFailure::AgentRefused => false,
             },
-            Self::Cut | Self::Denied(_) => false,
+            Self::Cut | Self::Denied(..) => false,
         }
     }
 }
 
 /// Unknown, forbidden and closed look the same.
-const NOTHING_HERE: &str =
+pub(super) const NOTHING_HERE: &str =
     "there is nothing of that name that you may use now; without -N, -W and -J you are shown what there is";
 
 /// OpenSSH shows the reason.
@@ -126,7 +125,8 @@ pub(super) fn prohibited(reason: &str) -> ChannelOpenFailure {
 
 async fn pass(pipe: super::pipe::ChannelPipe, stream: Stream, admitted: &Admitted) {
     let started = Instant::now();
-    let traffic = Traffic::default();
+    let traffic = Arc::new(Traffic::default());
+    admitted.presence.counted(traffic.clone());
     let end = splice(pipe, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
     info!(
         target: "doorward::access",

@@ -11,11 +11,11 @@ use super::terminal::{Line, Terminal};
 use super::wire::Shared;
 use super::{Room, greeting};
 use doorward_control::{Device, KeyFingerprint, SshEnrolment};
-use doorward_core::access::{Proof, Visitor};
+use doorward_core::access::{Facts, Proof, Visitor};
 use doorward_core::invite::Invite;
 use doorward_core::service::Entrance;
 use doorward_core::ssh::{Identity, Meaning, PublicKey, Refusal, Request, meaning};
-use doorward_core::{DeviceId, Secret};
+use doorward_core::{AccountId, DeviceId, Secret};
 use jiff::Timestamp;
 use russh::ChannelId;
 use russh::server::Session;
@@ -62,7 +62,7 @@ pub(super) struct SshSession {
 pub(super) enum Who {
     Guest,
     Device(DeviceId),
-    Person(doorward_core::names::Label),
+    Person(AccountId),
     Sender { device: DeviceId, port: u16 },
 }
 
@@ -127,7 +127,10 @@ impl SshSession {
         match &self.who {
             Who::Guest => Identity::Guest,
             Who::Sender { .. } => self.sender().unwrap_or(Identity::Guest),
-            Who::Person(name) => Identity::Person(name.clone()),
+            Who::Person(id) => {
+                let snapshot = self.room.admission.control.snapshot();
+                snapshot.person(*id).map_or(Identity::Guest, |person| Identity::Person(person.name.clone()))
+            }
             Who::Device(_) => self.device().map_or(Identity::Guest, |device| Identity::Device(device.name.clone())),
         }
     }
@@ -142,7 +145,7 @@ impl SshSession {
     pub(super) fn visitor(&self) -> Visitor {
         let mut visitor = Visitor::new(self.peer.ip(), Entrance::Ssh);
         match &self.who {
-            Who::Person(name) => visitor.proofs.push(Proof::Person(name.clone())),
+            Who::Person(id) => visitor.proofs.push(Proof::Person(*id)),
             // What a sender proves depends on what it wants to get to.
             Who::Guest | Who::Device(_) | Who::Sender { .. } => {}
         }
@@ -193,7 +196,9 @@ impl SshSession {
                 self.refuse_forward(host, *port, &why.to_string(), session).await;
                 return false;
             }
-            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) => return false,
+            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) | Meaning::Session(_) => {
+                return false;
+            }
         };
         let Some(device) = self.device() else { return false };
         let asked = Asked { wanted, host: host.to_owned(), port: *port };

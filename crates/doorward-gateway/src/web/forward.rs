@@ -136,6 +136,10 @@ impl Web {
                 | Denied::SourceNetwork
                 | Denied::NotOneOfThem
                 | Denied::NotASender
+                | Denied::AccountDisabled
+                | Denied::AccountEnded
+                | Denied::SessionNeeded
+                | Denied::SessionOver
                 | Denied::Closed { .. },
             ) => Ok(page::nothing_here(headers)),
         }

@@ -4,7 +4,7 @@ use crate::answer::{Asked, At, Body, Problem, Seen, Versioned};
 use axum::Json;
 use axum::extract::State;
 use doorward_control::{AccessHome, Device, Protocol, Reservation, ServiceRecord};
-use doorward_core::access::{PolicyDocument, ScheduleDocument, WhoDocument};
+use doorward_core::access::{HowDocument, PolicyDocument, ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{ServiceKind, Standing};
@@ -34,12 +34,21 @@ pub(crate) struct ServiceBody {
 
 /// A policy as far as people read it: whose password is right, but nothing to try passwords against.
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct AccessBody {
     who: WhoDocument,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     people: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<HowDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_duration: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_idle: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,9 +57,9 @@ struct AccessBody {
 
 impl AccessBody {
     fn of(policy: &PolicyDocument) -> Self {
-        let PolicyDocument { who, passwords, people, from, when } = policy;
-        let users = passwords.keys().cloned().collect();
-        Self { who: *who, users, people: people.clone(), from: from.clone(), when: when.clone() }
+        let PolicyDocument { who, passwords, people, groups, how, max_duration, max_idle, from, when } = policy.clone();
+        let users = passwords.into_keys().collect();
+        Self { who, users, people, groups, how, max_duration, max_idle, from, when }
     }
 }
 
@@ -151,6 +160,12 @@ pub(crate) async fn release_service(
 async fn release(state: &PortalState, reservation: Reservation) -> Result<StatusCode, Problem> {
     state.control.release(reservation, (state.clock)()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn record_named(state: &PortalState, device: &str, service: &str) -> Result<Arc<ServiceRecord>, Problem> {
+    let (device, label) = service_named(state, device, service)?;
+    let record = state.control.snapshot().record_of(device.id, &label);
+    record.ok_or_else(|| Problem::unknown(format!("there is no service \"{}/{label}\"", device.name)))
 }
 
 fn service_named(state: &PortalState, device: &str, service: &str) -> Result<(Arc<Device>, Label), Problem> {

@@ -3,7 +3,9 @@ use crate::answer::{At, Body, Problem};
 use axum::Json;
 use axum::extract::State;
 use doorward_control::{KeyFingerprint, NewHolder, PasswordNumber, Snapshot, SshHolder, SshPassword, SshStanding};
+use doorward_core::access::Facts;
 use doorward_core::names::Label;
+use doorward_core::person::PersonStanding;
 use doorward_core::ssh::PublicKey;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -57,10 +59,11 @@ pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<KeyBody>>
         .map(|key| {
             let (device, person) = match &key.holder {
                 SshHolder::Device(id) => (snapshot.device(*id).map(|device| device.name.clone()), None),
-                SshHolder::Person(name) => (None, Some(name.clone())),
+                SshHolder::Person(id) => (None, snapshot.person(*id).map(|person| person.name.clone())),
             };
             let counts = match snapshot.ssh_standing(&key.fingerprint) {
-                SshStanding::Device(_) | SshStanding::Person(_) => true,
+                SshStanding::Device(_) => true,
+                SshStanding::Person(person) => person.standing((state.clock)()) == PersonStanding::Good,
                 SshStanding::Refused | SshStanding::Unknown => false,
             };
             let (fingerprint, kind) = (key.fingerprint.to_string(), key.key.kind());

@@ -44,12 +44,6 @@ pub(crate) struct AuthorityBody {
     key: String,
 }
 
-#[derive(Serialize)]
-pub(crate) struct RemovedBody {
-    keys: usize,
-    certificates: usize,
-}
-
 pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<CertificateBody>> {
     let (snapshot, now) = (state.control.snapshot(), (state.clock)());
     let mut certificates: Vec<_> = snapshot
@@ -89,14 +83,6 @@ pub(crate) async fn revoke(State(state): State<PortalState>, At(serial): At<u64>
 pub(crate) async fn authority(State(state): State<PortalState>) -> Result<Json<AuthorityBody>, Problem> {
     let key = state.control.ssh_authority((state.clock)()).await?;
     Ok(Json(AuthorityBody { key: key.to_string() }))
-}
-
-pub(crate) async fn remove_person(
-    State(state): State<PortalState>,
-    At(name): At<String>,
-) -> Result<Json<RemovedBody>, Problem> {
-    let (keys, certificates) = state.control.remove_person(person(&name)?, (state.clock)()).await?;
-    Ok(Json(RemovedBody { keys, certificates }))
 }
 
 fn person(name: &str) -> Result<Label, Problem> {

@@ -2,12 +2,15 @@
 
 use super::client::segment;
 use super::services::{self, Service, hours, networks, who};
-use super::{AskError, Owner, ServicePath};
+use super::when::span;
+use super::{AskError, Form, Owner, ServicePath, Table};
 use anyhow::{anyhow, bail};
 use doorward_control::passwords;
 use doorward_core::Secret;
-use doorward_core::access::{PolicyDocument, ScheduleDocument, WhoDocument};
+use doorward_core::access::{HowDocument, PolicyDocument, ScheduleDocument, WhoDocument};
 use http::Method;
+use jiff::Timestamp;
+use serde::Deserialize;
 
 /// A whole policy as the flags say it.
 #[derive(Debug)]
@@ -22,10 +25,20 @@ pub struct Wish {
 pub enum WhoWish {
     Public,
     Nobody,
-    People(Vec<String>),
+    People(PeopleWish),
     Senders,
     /// By user name.
     Passwords(Vec<(String, Secret<String>)>),
+}
+
+#[derive(Debug, Default)]
+pub struct PeopleWish {
+    pub people: Vec<String>,
+    pub groups: Vec<String>,
+    /// A session must be opened.
+    pub is_on_request: bool,
+    pub max_duration: Option<String>,
+    pub max_idle: Option<String>,
 }
 
 impl Wish {
@@ -41,7 +54,12 @@ impl Wish {
             WhoWish::Public => document.who = WhoDocument::Public,
             WhoWish::Nobody => document.who = WhoDocument::Nobody,
             WhoWish::Senders => document.who = WhoDocument::Senders,
-            WhoWish::People(names) => (document.who, document.people) = (WhoDocument::People, names),
+            WhoWish::People(wish) => {
+                document.who = WhoDocument::People;
+                (document.people, document.groups) = (wish.people, wish.groups);
+                document.how = wish.is_on_request.then_some(HowDocument::OnRequest);
+                (document.max_duration, document.max_idle) = (wish.max_duration, wish.max_idle);
+            }
             WhoWish::Passwords(given) => {
                 document.who = WhoDocument::Password;
                 for (user, password) in given {
@@ -71,6 +89,34 @@ pub async fn set(owner: &Owner, path: &ServicePath, document: &PolicyDocument) -
 pub async fn reset(owner: &Owner, path: &ServicePath) -> Result<String, AskError> {
     let service: Service = owner.ask(Method::DELETE, &place(path), None).await?.read()?;
     Ok(description(&service))
+}
+
+/// Which of the people here would be let in now.
+pub async fn who_now(owner: &Owner, path: &ServicePath, form: Form, now: Timestamp) -> Result<String, AskError> {
+    let place = format!("/services/{}/{}/people", segment(&path.device), segment(&path.service));
+    let answer = owner.get(&place).await?;
+    let people: Vec<Foretold> = match form {
+        Form::Json => return answer.json(),
+        Form::Table => answer.read()?,
+    };
+    let mut table = Table::new(&["PERSON", "NOW", "WHY NOT"]);
+    for Foretold { person, admitted, until, why } in people {
+        let answer = match (admitted, until) {
+            (false, _) => "no".to_owned(),
+            (true, None) => "yes".to_owned(),
+            (true, Some(until)) => format!("yes, for {}", span(until.duration_since(now))),
+        };
+        table.row([person, answer, why.unwrap_or_default()]);
+    }
+    Ok(table.to_string())
+}
+
+#[derive(Debug, Deserialize)]
+struct Foretold {
+    person: String,
+    admitted: bool,
+    until: Option<Timestamp>,
+    why: Option<String>,
 }
 
 fn place(path: &ServicePath) -> String {

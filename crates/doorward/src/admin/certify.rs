@@ -1,6 +1,5 @@
-//! `doorward people certify`, `certificates`, `revoke` and `remove`, and `doorward ssh-ca`.
+//! `doorward people certify`, `certificates` and `revoke`, and `doorward ssh-ca`.
 
-use super::client::segment;
 use super::when::relative;
 use super::{AskError, Form, Owner, Table};
 use http::Method;
@@ -16,12 +15,6 @@ struct Made {
 #[derive(Debug, Deserialize)]
 struct Authority {
     key: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Removed {
-    keys: usize,
-    certificates: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,22 +68,8 @@ pub async fn revoke(owner: &Owner, serial: u64) -> Result<String, AskError> {
     Ok(format!("Certificate {serial} counts no more, and its connections are ended.\n"))
 }
 
-pub async fn remove(owner: &Owner, person: &str) -> Result<String, AskError> {
-    let path = format!("/people/{}", segment(person));
-    let Removed { keys, certificates } = owner.ask(Method::DELETE, &path, None).await?.read()?;
-    let (keys, certificates) = (counted(keys, "key"), counted(certificates, "certificate"));
-    Ok(format!(
-        "{keys} and {certificates} of {person} count no more, and their connections are ended. Policies that name {person} \
-         stay as they are.\n"
-    ))
-}
-
 /// For `TrustedUserCAKeys` on devices whose sshd shall take the same certificates.
 pub async fn authority(owner: &Owner) -> Result<String, AskError> {
     let Authority { key } = owner.get("/ssh-authority").await?.read()?;
     Ok(format!("{key} doorward-ssh-ca\n"))
-}
-
-fn counted(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

@@ -3,7 +3,7 @@
 use super::devices::{self, Device};
 use super::when::span;
 use super::{AskError, Form, Owner, ServicePath, Table};
-use doorward_core::access::{ScheduleDocument, WhoDocument};
+use doorward_core::access::{HowDocument, ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -28,12 +28,18 @@ pub struct Service {
 
 /// A policy without its passwords.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Access {
     pub who: WhoDocument,
     #[serde(default)]
     users: Vec<String>,
     #[serde(default)]
     people: Vec<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    pub how: Option<HowDocument>,
+    pub max_duration: Option<String>,
+    pub max_idle: Option<String>,
     pub from: Option<Vec<String>>,
     pub when: Option<ScheduleDocument>,
 }
@@ -160,7 +166,22 @@ pub fn who(access: &Access) -> String {
         WhoDocument::Public => "everybody".to_owned(),
         WhoDocument::Password => format!("by password: {}", access.users.join(", ")),
         WhoDocument::Senders => "senders, each with a key of theirs".to_owned(),
-        WhoDocument::People => format!("these people: {}", access.people.join(", ")),
+        WhoDocument::People => {
+            let groups = access.groups.iter().map(|group| format!("all of {group}"));
+            let named: Vec<_> = access.people.iter().cloned().chain(groups).collect();
+            format!("these people: {}{}", named.join(", "), on_request(access))
+        }
+    }
+}
+
+fn on_request(access: &Access) -> String {
+    match access.how {
+        None | Some(HowDocument::SignedIn) => String::new(),
+        Some(HowDocument::OnRequest) => {
+            let most = access.max_duration.as_ref().map(|span| format!(" of {span} at most")).unwrap_or_default();
+            let idle = access.max_idle.as_ref().map(|span| format!(", over after {span} without use"));
+            format!(", each in a session{most}{}", idle.unwrap_or_default())
+        }
     }
 }
 

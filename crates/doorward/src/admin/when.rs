@@ -1,5 +1,8 @@
 //! Times as people say them.
 
+pub use doorward_core::span::parse_span;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// `3 min ago`; of what lies ahead, `in 6 days`.
@@ -24,32 +27,12 @@ pub fn span(duration: SignedDuration) -> String {
     }
 }
 
-/// Reads `30m`, `12h`, `7d` and sums of such, as `1d12h`.
-pub fn parse_span(given: &str) -> Result<SignedDuration, String> {
-    let refuse = || format!("\"{given}\" is not a duration: write it as 30m, 12h, 7d or 2w");
-    let mut rest = given.trim();
-    let mut seconds: i64 = 0;
-    if rest.is_empty() {
-        return Err(refuse());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
-        let (number, unit_on) = rest.split_at(digits);
-        let letters = unit_on.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(unit_on.len());
-        let (unit, after) = unit_on.split_at(letters);
-        let one: i64 = match unit {
-            "s" => 1,
-            "m" | "min" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            "w" => 604_800,
-            _ => return Err(refuse()),
-        };
-        let part = number.parse::<i64>().ok().and_then(|number| number.checked_mul(one)).ok_or_else(refuse)?;
-        seconds = seconds.checked_add(part).ok_or_else(refuse)?;
-        rest = after.trim_start();
-    }
-    Ok(SignedDuration::from_secs(seconds))
+/// When something ends: `2027-02-01` (its beginning, UTC), `2027-02-01T12:00:00Z`, or `90d` from now.
+pub fn parse_end(given: &str) -> Result<Timestamp, String> {
+    let day = || given.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|day| day.timestamp());
+    let ahead = || Timestamp::now().checked_add(parse_span(given).ok()?).ok();
+    let end = given.parse().ok().or_else(day).or_else(ahead);
+    end.ok_or_else(|| format!("\"{given}\" is no time: write it as 2027-02-01, 2027-02-01T12:00:00Z or 90d"))
 }
 
 #[cfg(test)]
@@ -57,14 +40,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
-        let table = [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600), ("1d12h", 129_600)];
-        for (given, seconds) in table {
-            assert_eq!(parse_span(given), Ok(SignedDuration::from_secs(seconds)), "{given}");
-        }
-        for bad in ["", "7", "d", "7 days", "1y", "-1d", "1.5h", "99999999999999999999d", "9999999999999999w"] {
-            let error = parse_span(bad).unwrap_err();
-            assert!(error.contains("7d"), "{bad}: {error}");
+    fn an_end_is_a_day_a_time_or_a_span_from_now() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(parse_end("2027-02-01"), Ok(at("2027-02-01T00:00:00Z")));
+        assert_eq!(parse_end("2027-02-01T12:00:00+01:00"), Ok(at("2027-02-01T11:00:00Z")));
+        let left = parse_end("90d").unwrap().duration_since(Timestamp::now()).as_secs();
+        assert!((90 * 86_400 - 60..=90 * 86_400).contains(&left), "{left}");
+        for bad in ["", "soon", "2027-02-30", "90 days"] {
+            assert!(parse_end(bad).is_err(), "{bad}");
         }
     }
 

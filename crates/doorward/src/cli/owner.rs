@@ -1,7 +1,8 @@
 //! The owner's commands, on the gateway's machine.
 
 use super::access::AccessArgs;
-use super::ssh::{AddKeyArgs, PeopleArgs, SenderKeyArgs, SshKeysArgs};
+use super::people::{GroupsArgs, PeopleArgs, SessionsArgs};
+use super::ssh::{AddKeyArgs, SenderKeyArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
 use crate::admin::{
@@ -75,9 +76,15 @@ pub(super) enum OwnerCommand {
     /// Makes a password for sending to one port of one device by SSH, as NetGear does.
     #[command(after_help = super::ssh::SENDER_EXAMPLES)]
     SenderKey(SenderKeyArgs),
-    /// Lets people come in by ssh: with their keys, or for some hours with certificates.
-    #[command(after_help = super::ssh::PEOPLE_EXAMPLES)]
+    /// Lists people, adds and changes them.
+    #[command(after_help = super::people::PEOPLE_EXAMPLES)]
     People(PeopleArgs),
+    /// Lists groups of people, makes and changes them.
+    #[command(after_help = super::people::GROUPS_EXAMPLES)]
+    Groups(GroupsArgs),
+    /// Lists who opened what for how long; opens, extends and ends it.
+    #[command(after_help = super::people::SESSIONS_EXAMPLES)]
+    Sessions(SessionsArgs),
     /// Shows the key by which SSH clients know the gateway, for known_hosts and DNS.
     #[command(after_help = "Examples:\n  doorward ssh-host-key")]
     SshHostKey(DataArgs),
@@ -305,6 +312,8 @@ impl OwnerCommand {
             Self::SshKeys(args) => args.run(now).await?,
             Self::SenderKey(args) => args.run().await?,
             Self::People(args) => args.run(now).await?,
+            Self::Groups(args) => args.run().await?,
+            Self::Sessions(args) => args.run(now).await?,
             Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
             Self::SshCa(data) => certify::authority(&data.owner()).await?,
             Self::Status(args) => status::show(&args.data.owner(), args.form.form()).await?,

@@ -1,9 +1,7 @@
 //! Commands about SSH keys.
 
-use super::certify::{CERTIFY_EXAMPLES, CertifyArgs};
-use super::owner::{DataArgs, FormArgs, ListArgs};
+use super::owner::{DataArgs, ListArgs};
 use crate::admin::Owner;
-use crate::admin::certify;
 use crate::admin::ssh::{self, Holder};
 use crate::admin::ssh_passwords::{self, SenderPlace};
 use anyhow::Context;
@@ -24,7 +22,7 @@ and whatever else opens `ssh -L`. The lines to paste on both sides are printed.
 
 Examples:
   doorward sender-key livingroom:5454";
-pub(super) const PEOPLE_EXAMPLES: &str = "\
+pub(super) const PERSON_EXAMPLES: &str = "\
 Keys are read from stdin: a .pub file or a whole authorized_keys.
 
 Examples:
@@ -62,36 +60,6 @@ enum SshKeysCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PeopleArgs {
-    #[command(subcommand)]
-    command: PeopleCommand,
-    #[command(flatten)]
-    data: DataArgs,
-}
-
-#[derive(Debug, Subcommand)]
-enum PeopleCommand {
-    /// Makes SSH keys a person's own.
-    #[command(after_help = PEOPLE_EXAMPLES)]
-    AddKey(AddKeyArgs),
-    /// Signs a person's SSH key for a time: a certificate, by which they come in until it ends.
-    #[command(after_help = CERTIFY_EXAMPLES)]
-    Certify(CertifyArgs),
-    /// Lists certificates and when each ends.
-    Certificates(FormArgs),
-    /// Takes a certificate back, and ends its connections.
-    Revoke {
-        /// As in the list of certificates.
-        number: u64,
-    },
-    /// Takes all keys and certificates from a person, and ends their connections.
-    Remove {
-        /// Who it is.
-        name: String,
-    },
-}
-
-#[derive(Debug, Args)]
 pub(super) struct AddKeyArgs {
     /// Whose they are.
     name: String,
@@ -121,22 +89,11 @@ impl SshKeysArgs {
     }
 }
 
-impl PeopleArgs {
-    pub(super) async fn run(self, now: Timestamp) -> anyhow::Result<String> {
-        let owner = self.data.owner();
-        Ok(match self.command {
-            PeopleCommand::AddKey(AddKeyArgs { name }) => {
-                ssh::add(&owner, &Holder::Person(name), &keys().await?).await?
-            }
-            PeopleCommand::Certify(args) => args.run(&owner).await?,
-            PeopleCommand::Certificates(form) => certify::list(&owner, form.form(), now).await?,
-            PeopleCommand::Revoke { number } => certify::revoke(&owner, number).await?,
-            PeopleCommand::Remove { name } => certify::remove(&owner, &name).await?,
-        })
-    }
-}
-
 impl AddKeyArgs {
+    pub(super) async fn add_to_person(self, owner: &Owner) -> anyhow::Result<String> {
+        Ok(ssh::add(owner, &Holder::Person(self.name), &keys().await?).await?)
+    }
+
     pub(super) async fn add_to_device(self, owner: &Owner) -> anyhow::Result<String> {
         Ok(ssh::add(owner, &Holder::Device(self.name), &keys().await?).await?)
     }

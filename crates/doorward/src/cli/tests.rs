@@ -109,3 +109,33 @@ fn completions_and_man_pages_know_every_command() {
     let page = std::fs::read_to_string(directory.path().join("man1/doorward-backup.1")).unwrap();
     assert!(page.contains("Examples"), "{page}");
 }
+
+#[test]
+fn who_may_use_a_service_is_said_in_one_way() {
+    let set = |words: &str| {
+        let line = format!("doorward access zumi01/ssh set {words}");
+        Cli::try_parse_from(split_words(&line)).is_ok()
+    };
+    for fine in [
+        "--public --from 192.0.2.0/24",
+        "--nobody",
+        "--password anna --password ben",
+        "--person anna --person ben --group robotics",
+        "--group robotics --on-request --max-duration 2h --max-idle 15m",
+    ] {
+        assert!(set(fine), "{fine}");
+    }
+    for bad in [
+        "",
+        "--on-request",
+        "--public --nobody",
+        "--public --person anna",
+        "--nobody --group robotics",
+        "--password anna --group robotics",
+        "--public --on-request",
+        "--person anna --max-duration 2h",
+        "--person anna --on-request --max-duration soon",
+    ] {
+        assert!(!set(bad), "{bad}");
+    }
+}

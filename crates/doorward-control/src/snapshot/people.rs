@@ -1,0 +1,110 @@
+//! People, their groups and open sessions, as decisions look them up.
+
+use super::Snapshot;
+use crate::groups::Group;
+use doorward_core::access::Facts;
+use doorward_core::names::Label;
+use doorward_core::person::Person;
+use doorward_core::session::Session;
+use doorward_core::{AccountId, ServiceId, SessionId};
+use rpds::HashTrieMapSync;
+use std::sync::Arc;
+
+#[derive(Clone, Default)]
+pub(super) struct People {
+    by_id: HashTrieMapSync<AccountId, Arc<Person>>,
+    by_name: HashTrieMapSync<Label, AccountId>,
+    groups: HashTrieMapSync<Label, Arc<Group>>,
+    sessions: HashTrieMapSync<SessionId, Arc<Session>>,
+    /// Open ones. A person has few, of each service one.
+    sessions_of: HashTrieMapSync<AccountId, Arc<Vec<SessionId>>>,
+}
+
+impl Facts for Snapshot {
+    fn person(&self, id: AccountId) -> Option<&Person> {
+        self.people.by_id.get(&id).map(Arc::as_ref)
+    }
+
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        self.people.sessions.get(&id).map(Arc::as_ref)
+    }
+}
+
+impl Snapshot {
+    pub fn person_by_name(&self, name: &Label) -> Option<&Arc<Person>> {
+        self.people.by_id.get(self.people.by_name.get(name)?)
+    }
+
+    pub fn people(&self) -> impl Iterator<Item = &Arc<Person>> {
+        self.people.by_id.values()
+    }
+
+    pub fn group_by_name(&self, name: &Label) -> Option<&Arc<Group>> {
+        self.people.groups.get(name)
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.people.groups.values()
+    }
+
+    /// That were not ended; the time of some may be over.
+    pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.people.sessions.values()
+    }
+
+    pub fn sessions_of(&self, account: AccountId) -> impl Iterator<Item = &Arc<Session>> {
+        let theirs = self.people.sessions_of.get(&account).map(|list| list.as_slice()).unwrap_or_default();
+        theirs.iter().filter_map(|id| self.people.sessions.get(id))
+    }
+
+    /// What this person opened of this service.
+    pub fn session_for(&self, account: AccountId, service: ServiceId) -> Option<&Arc<Session>> {
+        self.sessions_of(account).find(|session| session.service == service)
+    }
+
+    pub(crate) fn shared_person(&self, id: AccountId) -> Option<Arc<Person>> {
+        self.people.by_id.get(&id).cloned()
+    }
+
+    pub(crate) fn put_person(&mut self, person: Person) {
+        self.people.by_name.insert_mut(person.name.clone(), person.id);
+        self.people.by_id.insert_mut(person.id, Arc::new(person));
+    }
+
+    pub(crate) fn remove_person(&mut self, id: AccountId) {
+        if let Some(person) = self.shared_person(id) {
+            self.people.by_name.remove_mut(&person.name);
+            self.people.by_id.remove_mut(&id);
+        }
+    }
+
+    pub(crate) fn put_group(&mut self, group: Group) {
+        self.people.groups.insert_mut(group.name.clone(), Arc::new(group));
+    }
+
+    pub(crate) fn remove_group(&mut self, name: &Label) {
+        self.people.groups.remove_mut(name);
+    }
+
+    pub(crate) fn put_session(&mut self, session: Session) {
+        let (id, account) = (session.id, session.account);
+        if self.people.sessions.get(&id).is_none() {
+            let mut theirs = self.people.sessions_of.get(&account).map(|list| list.to_vec()).unwrap_or_default();
+            theirs.push(id);
+            self.people.sessions_of.insert_mut(account, Arc::new(theirs));
+        }
+        self.people.sessions.insert_mut(id, Arc::new(session));
+    }
+
+    pub(crate) fn remove_session(&mut self, id: SessionId) {
+        let Some(session) = self.people.sessions.get(&id).cloned() else { return };
+        let mut theirs = self.people.sessions_of.get(&session.account).map(|list| list.to_vec()).unwrap_or_default();
+        theirs.retain(|other| *other != id);
+        if theirs.is_empty() {
+            self.people.sessions_of.remove_mut(&session.account);
+        } else {
+            self.people.sessions_of.insert_mut(session.account, Arc::new(theirs));
+        }
+        self.people.sessions.remove_mut(&id);
+    }
+}

@@ -1,0 +1,102 @@
+//! Sessions: a service opened for one person, for a while. Opening one and extending it are decisions: would this person
+//! be let in, were it open?
+
+use crate::access::{Denied, Facts, How, Proof, examine};
+use crate::person::Person;
+use crate::service::Service;
+use crate::{AccountId, ServiceId, SessionId};
+use jiff::{SignedDuration, Timestamp};
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// One that is open, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub id: SessionId,
+    pub service: ServiceId,
+    pub account: AccountId,
+    pub opened_at: Timestamp,
+    /// An instant, so that nothing which happens meanwhile makes it longer.
+    pub until: Timestamp,
+    pub version: i64,
+}
+
+/// What a session that is asked for is good for.
+pub const USUAL_LENGTH: SignedDuration = SignedDuration::from_mins(30);
+/// Shorter ones would be over before they are used.
+pub const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SessionRefusal {
+    #[error("{0}")]
+    Denied(#[from] Denied),
+    #[error("it needs no session: whoever its policy names comes in as it is")]
+    NotNeeded,
+    #[error("a session lasts some time: say how long, as 30m or 2h")]
+    NoTime,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Its time ran out.
+    Time,
+    /// Somebody ended it.
+    Hand,
+    /// Nobody used it.
+    Idle,
+    /// Its person or its service went.
+    Gone,
+}
+
+impl SessionEnd {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Hand => "hand",
+            Self::Idle => "idle",
+            Self::Gone => "gone",
+        }
+    }
+
+    pub fn read(word: &str) -> Option<Self> {
+        [Self::Time, Self::Hand, Self::Idle, Self::Gone].into_iter().find(|end| end.word() == word)
+    }
+}
+
+/// Facts as they would be with one more session, or with a longer one.
+struct Were<'f> {
+    facts: &'f dyn Facts,
+    session: &'f Session,
+}
+
+impl Facts for Were<'_> {
+    fn person(&self, id: AccountId) -> Option<&Person> {
+        self.facts.person(id)
+    }
+
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        if id == self.session.id { Some(self.session) } else { self.facts.session(id) }
+    }
+}
+
+/// `asked` as it is granted at `now`: never longer than policy, opening hours and account allow. For an extension `asked`
+/// is the session with a later end; it keeps when it was opened, and so counts as a whole. `source`: from where it is
+/// asked for, where that is known; each visit is asked anew in any case.
+pub fn grant(
+    service: &Service,
+    asked: &Session,
+    source: Option<IpAddr>,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Result<Session, SessionRefusal> {
+    if asked.until.duration_since(now) < SHORTEST {
+        return Err(SessionRefusal::NoTime);
+    }
+    let proofs = [Proof::Person(asked.account), Proof::Session(asked.id)];
+    let end = examine(service, source, &proofs, &Were { facts, session: asked }, now)?;
+    match service.policy.how {
+        How::SignedIn => Err(SessionRefusal::NotNeeded),
+        How::OnRequest { .. } => Ok(Session { until: end.until.unwrap_or(asked.until), ..asked.clone() }),
+    }
+}

@@ -1,0 +1,157 @@
+//! Sessions by SSH: `ssh gw open zumi01/jupyter --for 30m`, `ssh gw sessions`, `ssh gw end 7`. The person is whoever's key it
+//! was; whether they may is decided where sessions are made.
+
+use super::Room;
+use super::greeting::way_to;
+use super::inward::{NOTHING_HERE, prohibited};
+use super::session::{SshSession, Who};
+use super::terminal::Terminal;
+use doorward_control::{SessionError, SessionRequest};
+use doorward_core::access::{Denied, Facts};
+use doorward_core::names::Label;
+use doorward_core::service::Service;
+use doorward_core::session::{Session as Opened, SessionRefusal};
+use doorward_core::ssh::SessionWish;
+use doorward_core::{AccountId, SessionId};
+use jiff::{SignedDuration, Timestamp};
+use russh::server::Session;
+use russh::{ChannelId, ChannelOpenFailure};
+use std::fmt::Write;
+use std::net::IpAddr;
+
+impl SshSession {
+    pub(super) fn heed(&self, wish: SessionWish, session: &Session, id: ChannelId, terminal: Terminal) {
+        let (handle, room, source) = (session.handle(), self.room.clone(), self.peer.ip());
+        let account = match &self.who {
+            Who::Person(account) => Some(*account),
+            Who::Guest | Who::Device(_) | Who::Sender { .. } => None,
+        };
+        self.room.tasks.spawn(async move {
+            // `core::ssh` gives this meaning to nobody but people.
+            let done = match account {
+                Some(account) => room.heed(wish, account, source).await,
+                None => Err("sessions are people's".to_owned()),
+            };
+            match done {
+                Ok(text) => terminal.end(&text, 0, &handle, id).await,
+                Err(why) => terminal.end(&format!("{why}\n"), 1, &handle, id).await,
+            }
+        });
+    }
+}
+
+impl Room {
+    async fn heed(&self, wish: SessionWish, account: AccountId, source: IpAddr) -> Result<String, String> {
+        match wish {
+            SessionWish::Open { device, service, length } => {
+                self.open_session(account, &device, &service, length, source).await
+            }
+            SessionWish::List => Ok(self.list_sessions(account)),
+            SessionWish::End(id) => self.end_session(account, id).await,
+        }
+    }
+
+    async fn open_session(
+        &self,
+        account: AccountId,
+        device: &Label,
+        service: &Label,
+        length: SignedDuration,
+        source: IpAddr,
+    ) -> Result<String, String> {
+        // Whether there is such a thing is told to nobody who may not use it.
+        let nothing = || format!("there is no {device}/{service} that you may open");
+        let snapshot = self.admission.control.snapshot();
+        let found = snapshot.device_by_name(device).and_then(|found| snapshot.record_of(found.id, service));
+        let record = found.ok_or_else(nothing)?;
+        let request = SessionRequest { account, service: record.service.id, length, source: Some(source), id: None };
+        let opened = self.admission.control.open_session(request, Timestamp::now()).await;
+        let opened = opened.map_err(|error| if is_told(&error) { error.to_string() } else { nothing() })?;
+        let mut text = format!("{device}/{service} is open for you {}.\n", until(&opened));
+        if let Some(way) = way_to(self, &record, 8080) {
+            let _ = write!(text, "\n  {way}\n");
+        }
+        let _ = write!(text, "\nTo end it before:\n\n  {} end {}\n", self.command(""), opened.id);
+        Ok(text)
+    }
+
+    fn list_sessions(&self, account: AccountId) -> String {
+        let (snapshot, now) = (self.admission.control.snapshot(), Timestamp::now());
+        let mut open: Vec<_> = snapshot.sessions_of(account).filter(|session| now < session.until).collect();
+        open.sort_by_key(|session| session.until);
+        if open.is_empty() {
+            return format!(
+                "You have no session open. To open one:\n\n  {} open DEVICE/SERVICE --for 30m\n",
+                self.command("")
+            );
+        }
+        let path = |session: &Opened| snapshot.service(session.service).map(|service| service.path());
+        let line = |session: &Opened| {
+            format!("{:>6}  {:<28} {}\n", session.id, path(session).unwrap_or_default(), until(session))
+        };
+        open.iter().map(|session| line(session)).collect()
+    }
+
+    async fn end_session(&self, account: AccountId, id: SessionId) -> Result<String, String> {
+        let control = &self.admission.control;
+        let is_theirs = control.snapshot().session(id).is_some_and(|session| session.account == account);
+        if !is_theirs {
+            return Err(format!("you have no session {id} open"));
+        }
+        control.end_session(id, None, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        Ok(format!("Session {id} is over, and what came by it is cut.\n"))
+    }
+
+    pub(super) fn opening(&self, service: &Service) -> String {
+        format!("{} open {} --for 30m", self.command(""), service.path())
+    }
+
+    /// Unknown, forbidden and closed look the same. Whoever lacks a session alone is told how to open one: OpenSSH shows it.
+    pub(super) fn refusal(&self, service: &Service, denied: &Denied) -> ChannelOpenFailure {
+        match denied {
+            Denied::SessionNeeded | Denied::SessionOver => {
+                prohibited(&format!("open it first: {}", self.opening(service)))
+            }
+            Denied::NotOffered
+            | Denied::DeviceRevoked
+            | Denied::Nobody
+            | Denied::SourceNetwork
+            | Denied::Closed { .. }
+            | Denied::PasswordNeeded
+            | Denied::NotOneOfThem
+            | Denied::NotASender
+            | Denied::AccountDisabled
+            | Denied::AccountEnded => prohibited(NOTHING_HERE),
+        }
+    }
+}
+
+/// What whoever is not meant must not learn.
+fn is_told(error: &SessionError) -> bool {
+    match error {
+        SessionError::Refused(SessionRefusal::Denied(denied)) => match denied {
+            Denied::SessionOver | Denied::SessionNeeded | Denied::AccountEnded | Denied::AccountDisabled => true,
+            Denied::NotOffered
+            | Denied::DeviceRevoked
+            | Denied::Nobody
+            | Denied::SourceNetwork
+            | Denied::Closed { .. }
+            | Denied::PasswordNeeded
+            | Denied::NotOneOfThem
+            | Denied::NotASender => false,
+        },
+        // Whoever hears that none is needed would come in without.
+        SessionError::Refused(SessionRefusal::NoTime | SessionRefusal::NotNeeded)
+        | SessionError::Invalid(_)
+        | SessionError::Stale { .. }
+        | SessionError::Store(_) => true,
+        SessionError::Unknown(_) => false,
+    }
+}
+
+/// The client's time zone is not known here.
+fn until(session: &Opened) -> String {
+    let left = session.until.duration_since(Timestamp::now()).as_secs().max(0);
+    let left = if left < 120 { format!("{left} s") } else { format!("{} min", left / 60) };
+    format!("until {} (another {left})", session.until.strftime("%F %H:%M:%S UTC"))
+}
