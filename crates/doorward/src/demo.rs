@@ -31,7 +31,7 @@ pub async fn run(target: Option<&str>) -> anyhow::Result<()> {
     // Listened for from the first moment: whoever gives up while things start wants the files gone, too.
     let end = tokio::spawn(ended());
     open_files::raise();
-    let demo = start(target, HTTP_PORT).await?;
+    let demo = Box::pin(start(target, HTTP_PORT)).await?;
     // A terminal that is gone is no reason to leave anything behind.
     let _ = std::io::stdout().write_all(demo.greeting().as_bytes());
     let _ = end.await;
