@@ -12,6 +12,8 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
+        // Each layer around a future that is moved holds it twice; there are thousands.
+        let task = Box::pin(task);
         self.running.spawn(async move {
             stop.run_until_cancelled(task).await;
         });

@@ -167,7 +167,7 @@ async fn a_sender_key_reaches_its_port_and_nothing_else() {
     ends(way_in(&lab, &password, "pi", "127.0.0.1:5454")).await;
     let mut forward = forwarding(&lab, &password, "livingroom", &format!("cam:80:{}", echo.address));
     forward.until_ended().await;
-    assert!(forward.said().contains("remote port forwarding failed"), "{}", forward.said());
+    assert!(forward.said().contains("-R cam:80 is refused: this password is for sending"), "{}", forward.said());
     let mut shell = lab.openssh_by_password(&password);
     shell.arg(format!("livingroom@{}", gateway()));
     let shell = run(shell).await;

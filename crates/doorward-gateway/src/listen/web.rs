@@ -143,7 +143,7 @@ impl WebEntrance {
             Arc::new(VisitorConnection::new(peer, presented, breaker, self.tasks.clone(), places, turns))
         };
         let Some(certificate) = &self.certificate else {
-            return self.speak_http(socket, connection(None, (place, handshake))).await;
+            return Box::pin(self.speak_http(socket, connection(None, (place, handshake)))).await;
         };
         let securing = self.secure(socket, certificate.clone(), place.as_ref());
         let secured = pushed_out.run_until_cancelled(timeout_at(accepted + PATIENCE, securing)).await;
@@ -163,7 +163,8 @@ impl WebEntrance {
             }
             Some(Ok(Ok(Secured::Authority))) => {}
             Some(Ok(Ok(Secured::Visitor(stream, presented)))) => {
-                self.speak_http(stream, connection(Some(presented), (place, handshake))).await;
+                // Whoever has said nothing yet does not hold what answering takes.
+                Box::pin(self.speak_http(stream, connection(Some(presented), (place, handshake)))).await;
             }
             Some(Ok(Err(error))) => debug!(%error, "a TLS handshake failed"),
             Some(Err(_)) => debug!("a TLS handshake took too long"),

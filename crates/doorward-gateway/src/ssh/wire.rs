@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     release: AtomicBool,
     reader: AtomicWaker,
     heard: AtomicU64,
+    /// Whether something was read that russh has not asked for yet.
+    is_ahead: AtomicBool,
     breaker: Breaker,
 }
 
@@ -87,9 +89,9 @@ impl Shared {
         self.breaker.reset();
     }
 
-    /// Whether the client has sent more than was read, or does so soon.
+    /// Whether the client has sent more than russh took, or does so soon.
     pub(crate) async fn has_more(&self, soon: Duration) -> bool {
-        self.breaker.has_more(soon).await
+        self.is_ahead.load(Ordering::Acquire) || self.breaker.has_more(soon).await
     }
 
     /// Leaves the client a moment to hear the last words.
@@ -116,6 +118,7 @@ impl Wire {
             release: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             heard: AtomicU64::new(0),
+            is_ahead: AtomicBool::new(false),
             breaker: socket.breaker(),
         });
         let held_until = Box::pin(sleep_until(Instant::now()));
@@ -195,6 +198,7 @@ impl AsyncRead for Wire {
         } else {
             ahead.give(buf);
         }
+        shared.is_ahead.store(!ahead.is_empty(), Ordering::Release);
         Poll::Ready(Ok(()))
     }
 }
@@ -255,5 +259,18 @@ mod tests {
         sending.await.unwrap();
         assert!(got == sent, "{} bytes of {}", got.len(), sent.len());
         assert_eq!(shared.heard(), sent.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_more_to_come_and_what_was_taken_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut wire, shared) = Wire::new(VisitorSocket::new(listener.accept().await.unwrap().0));
+        client.write_all(b"first second").await.unwrap();
+        let mut first = [0; 5];
+        wire.read_exact(&mut first).await.unwrap();
+        assert!(shared.has_more(Duration::ZERO).await);
+        wire.read_exact(&mut [0; 7]).await.unwrap();
+        assert!(!shared.has_more(Duration::ZERO).await);
     }
 }
