@@ -239,9 +239,10 @@ fn served_behind(server: &str, start: Begin, place: &Place) -> Result<()> {
     runs_a_kernel(&world.visitor, "https://gateway.example/zumi01/")?;
     until_served(&world.visitor, "https://gateway.example/elsewhere", 410)?;
 
-    // Nothing else listens, and it leaves to the web server what is the web server's.
+    // Nothing else listens but SSH, which no web server passes on; and it leaves to the web server what is the web server's.
     let listening = gateway.run("ss -Hltnp")?.ok()?;
-    let doors: Vec<_> = listening.lines().filter(|line| line.contains("doorward")).collect();
+    let is_web = |line: &&str| line.contains("doorward") && !line.contains(":2222 ");
+    let doors: Vec<_> = listening.lines().filter(is_web).collect();
     ensure!(doors.len() == place.tcp_doors(), "{doors:?}");
     ensure!(doors.iter().all(|line| line.contains("127.0.0.1:")), "{doors:?}");
     let curl = format!("curl -sS -o /dev/null -D - -H 'Host: gateway.example' {}", place.url(gateway));
