@@ -3,7 +3,7 @@
 use crate::dialer::Ways;
 use crate::handshake::{self, Channel, HandshakeError, Introduction, LaneSecret};
 use crate::identity::DeviceKey;
-use crate::link::{DOUBT_LIMIT, LinkEnd, Speaker, Vitals, read_control, split, write_control};
+use crate::link::{DOUBT_LIMIT, LinkEnd, Speaker, Vitals, as_announced, read_control, split, write_control};
 use crate::messages::{Goodbye, LaneHello, Leaving, Message, Welcome};
 use crate::pipe::Pipe;
 use crate::pulse::{Pulse, Rhythm};
@@ -226,16 +226,17 @@ async fn drive(
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        // A goodbye before the end that follows it.
+    let mut reading = pin!(reading);
+    let seen = tokio::select! {
         biased;
-        end = reading => end,
+        end = &mut reading => return end,
         end = writing => end,
         end = routing => end,
         end = streams => end,
         () = watching => LinkEnd::Silent,
         () = owner.link.closing.cancelled() => LinkEnd::ClosedHere,
-    }
+    };
+    as_announced(seen, reading).await
 }
 
 /// Pings in rhythm, and at once when in doubt; tells when an answer is overdue. Resolves when it stays away. `usual` is

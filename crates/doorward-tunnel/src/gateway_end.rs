@@ -3,7 +3,7 @@
 use crate::gateway_link::{GatewayLink, Opener};
 use crate::handshake::{self, Claims, LaneSecret};
 use crate::lane_pool::LaneDoors;
-use crate::link::{LinkEnd, LinkId, Speaker, Vitals, read_control, split, write_control};
+use crate::link::{LinkEnd, LinkId, Speaker, Vitals, as_announced, read_control, split, write_control};
 use crate::messages::{CAPABILITY, Message, Refusal, Site, Welcome};
 use crate::pipe::Pipe;
 use crate::pulse::{Pulse, Rhythm};
@@ -15,6 +15,7 @@ use doorward_core::names::Label;
 use doorward_core::site::Carrier;
 use quinn::Connection;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -139,16 +140,17 @@ async fn drive(
             Opener::Lanes(_) => std::future::pending().await,
         }
     };
-    tokio::select! {
-        // A goodbye before the end that follows it.
+    let mut reading = pin!(reading);
+    let seen = tokio::select! {
         biased;
-        end = reading => end,
+        end = &mut reading => return end,
         end = writing => end,
         () = carried => LinkEnd::Closed,
         () = link.vitals.until_silent(link.rhythm.silence) => LinkEnd::Silent,
         () = watch_sentinels(link, sentinels) => LinkEnd::Silent,
         () = link.closing.cancelled() => LinkEnd::ClosedHere,
-    }
+    };
+    as_announced(seen, reading).await
 }
 
 /// The end of a sentinel says that the agent's process may have died; resolves when it did.

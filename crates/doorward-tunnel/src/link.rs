@@ -57,6 +57,8 @@ const CONTROL_QUEUE: usize = 64;
 const WRITE_LIMIT: Duration = Duration::from_secs(15);
 /// In doubt, an answer is wanted within this, or a few round trips.
 pub(crate) const DOUBT_LIMIT: Duration = Duration::from_secs(1);
+/// A carrier that ended has nothing to wait for: what came before is there to be read.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(100);
 /// While an answer is awaited.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -132,6 +134,15 @@ pub(crate) async fn read_control(
             }
             Err(error) => return LinkEnd::Wire(error),
         }
+    }
+}
+
+/// Why a link ended of which something beside `reading` saw the end. The carrier may end between two looks at the same
+/// link, so a goodbye that came before may not have been read yet.
+pub(crate) async fn as_announced(seen: LinkEnd, reading: impl Future<Output = LinkEnd>) -> LinkEnd {
+    match seen {
+        LinkEnd::Closed => timeout(FAREWELL_LIMIT, reading).await.unwrap_or(seen),
+        LinkEnd::ClosedHere | LinkEnd::Goodbye(_) | LinkEnd::Silent | LinkEnd::Wire(_) => seen,
     }
 }
 
