@@ -10,6 +10,7 @@ pub mod flood;
 mod log;
 mod relay;
 pub mod ssh;
+mod talk;
 pub mod target;
 pub mod tls;
 pub mod visitor;
@@ -18,11 +19,12 @@ pub mod websocket;
 
 pub use device::LabDevice;
 pub use relay::Relay;
+pub use talk::{carries_much, is_echoed, says_back};
 
 use doorward::serve::{self, settings};
 use doorward_agent::{Service, Target};
 use doorward_control::{Control, InviteRequest, PortState, Protocol};
-use doorward_core::access::PolicyDocument;
+use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::invite::Invite;
 use doorward_core::names::{HostName, Label};
 use doorward_core::service::EntranceWish;
@@ -231,6 +233,12 @@ async fn start_gateway(directory: &Path, shape: &Shape) -> serve::Running {
     settings.gateway.redirect = shape.issuing.iter().map(|_| SocketAddr::new(LOOPBACK, shape.redirect)).collect();
     settings.gateway.hsts = shape.hsts;
     serve::start(settings).await.unwrap()
+}
+
+/// For these people and nobody else.
+pub fn people(names: &[&str]) -> PolicyDocument {
+    let people = names.iter().map(ToString::to_string).collect();
+    PolicyDocument { who: WhoDocument::People, people, ..PolicyDocument::default() }
 }
 
 /// A service for a lab: public unless the policy says otherwise.

@@ -6,20 +6,17 @@ use doorward_control::{GroupEdit, PersonEdit, Protocol, SessionSummary};
 use doorward_core::access::{HowDocument, PolicyDocument, WhoDocument};
 use doorward_core::names::Label;
 use doorward_core::session::SessionEnd;
-use doorward_lab::ssh::{Client, Ended, Key, gateway, run, start};
+use doorward_lab::ssh::{Client, Ended, Key, WayIn, gateway, run, start};
 use doorward_lab::visitor::{self, Ending, ending, knock};
-use doorward_lab::{Lab, LabDevice, service, target, until, web};
+use doorward_lab::{LIMIT, Lab, LabDevice, is_echoed, service, target, until, web};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::process::Child;
 use tokio::time::timeout;
 
-const LIMIT: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(1);
 /// The gateway counts whole milliseconds for the device.
 const EARLY: Duration = Duration::from_millis(20);
@@ -124,27 +121,8 @@ impl Forward {
     }
 }
 
-async fn is_echoed(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
-    let echoing = async {
-        socket.write_all(b"well?").await?;
-        let mut heard = [0; 5];
-        socket.read_exact(&mut heard).await?;
-        Ok::<_, std::io::Error>(heard == *b"well?")
-    };
-    matches!(timeout(LIMIT, echoing).await, Ok(Ok(true)))
-}
-
-/// `ssh -W`, which is what `ssh -J` runs.
-fn way_in(lab: &Lab, key: &Key, to: &str) -> Child {
-    let mut command = lab.openssh(&key.path());
-    command.args(["-q", "-W", to, &gateway()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap()
-}
-
-async fn is_alive(child: &mut Child) -> bool {
-    let (from, to) = (child.stdout.as_mut().unwrap(), child.stdin.as_mut().unwrap());
-    is_echoed(&mut tokio::io::join(from, to)).await
+fn way_in(lab: &Lab, key: &Key, to: &str) -> WayIn {
+    WayIn::begin(lab.openssh(&key.path()), to, &gateway())
 }
 
 fn instant(at: Timestamp) -> Instant {
@@ -156,7 +134,7 @@ fn instant(at: Timestamp) -> Instant {
 struct Held {
     forward: Forward,
     socket: TcpStream,
-    jump: Child,
+    jump: WayIn,
     free: TcpStream,
     _free: Forward,
 }
@@ -168,19 +146,19 @@ impl Held {
         let free_forward = Forward::start(lab, anna, "pi:23").await;
         let (socket, free) = (forward.held().await, free_forward.held().await);
         let mut jump = way_in(lab, anna, "pi:22");
-        assert!(is_alive(&mut jump).await);
+        assert!(jump.is_alive().await);
         Self { forward, socket, jump, free, _free: free_forward }
     }
 
     async fn must_stand(&mut self) {
-        assert!(is_echoed(&mut self.socket).await && is_alive(&mut self.jump).await);
+        assert!(is_echoed(&mut self.socket).await && self.jump.is_alive().await);
     }
 
     /// Within a second of `since`, and nothing else ends.
     async fn must_be_cut(mut self, what: &str, since: Instant) {
         let how = ending(&mut self.socket, 2 * LIMIT).await;
         let socket_took = since.elapsed();
-        timeout(LIMIT, self.jump.wait()).await.expect("ssh -W ends").unwrap();
+        self.jump.until_cut().await;
         println!("{what}: -L {how:?} after {socket_took:?}, -W after {:?}", since.elapsed());
         assert_ne!(how, Ending::StillOpen, "{what}");
         assert!(Instant::now() + EARLY > since, "{what}: it ended before its time");
@@ -289,7 +267,7 @@ async fn whoever_is_disabled_or_removed_is_out_within_a_second() {
         classroom.open("60s").await;
         let (mut by_session, mut without) =
             (way_in(&classroom.lab, &classroom.anna, "pi:22"), way_in(&classroom.lab, &classroom.anna, "pi:23"));
-        assert!(is_alive(&mut by_session).await && is_alive(&mut without).await);
+        assert!(by_session.is_alive().await && without.is_alive().await);
         let since = Instant::now();
         if what == "disabled" {
             let disable = PersonEdit { is_disabled: Some(true), ..PersonEdit::default() };
@@ -297,8 +275,8 @@ async fn whoever_is_disabled_or_removed_is_out_within_a_second() {
         } else {
             control.remove_person(anna, None, Timestamp::now()).await.unwrap();
         }
-        timeout(LIMIT, by_session.wait()).await.expect("it is cut").unwrap();
-        timeout(LIMIT, without.wait()).await.expect("it is cut").unwrap();
+        by_session.until_cut().await;
+        without.until_cut().await;
         println!("{what}: out after {:?}", since.elapsed());
         assert!(since.elapsed() < SOON, "{what}: it took {:?}", since.elapsed());
         assert_eq!(classroom.session().await.ended.map(|(how, _)| how), Some(SessionEnd::Gone), "{what}");
@@ -316,12 +294,12 @@ async fn a_narrower_policy_cuts_a_session_and_other_sessions_stand() {
     let opened = classroom.says(&ben, &["open", "pi/shell"]).await;
     assert!(opened.is_success, "{opened:?}");
     let mut bens = way_in(&classroom.lab, &ben, "pi:22");
-    assert!(is_alive(&mut bens).await);
+    assert!(bens.is_alive().await);
     let held = Held::open(&classroom).await;
     let since = Instant::now();
     classroom.lab.set_access("pi", "shell", on_request(&["ben"], &[])).await;
     held.must_be_cut("a narrower policy", since).await;
-    assert!(is_alive(&mut bens).await);
+    assert!(bens.is_alive().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +324,7 @@ async fn use_is_what_passes_and_an_open_connection_that_is_silent_is_none() {
         classroom.open("60s").await;
         way_in(&classroom.lab, &classroom.anna, "pi:22")
     };
-    assert!(is_alive(&mut jump).await);
+    assert!(jump.is_alive().await);
     let used = async || classroom.session().await.used_at;
     let opened = classroom.session().await.session.opened_at;
     until("what passed is noticed", async || used().await > opened).await;
@@ -354,7 +332,7 @@ async fn use_is_what_passes_and_an_open_connection_that_is_silent_is_none() {
     // Longer than it takes to notice.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(used().await, noticed, "it is open and silent");
-    assert!(is_alive(&mut jump).await);
+    assert!(jump.is_alive().await);
     until("it is used again", async || used().await > noticed).await;
 }
 

@@ -3,21 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use doorward_control::{InviteRequest, LinkState, NewHolder, Protocol};
-use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::access::PolicyDocument;
 use doorward_core::names::Label;
 use doorward_lab::ssh::{Client, Key, gateway, run, start};
-use doorward_lab::visitor::{self, Ending, ending, knock};
-use doorward_lab::{Lab, service, target, until, web};
+use doorward_lab::visitor::{self, Ending, ending};
+use doorward_lab::{LIMIT, Lab, carries_much, says_back, service, target, until, web};
 use http::StatusCode;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn is_online(lab: &Lab, device: &str) -> bool {
     let Some(device) = lab.control().snapshot().device_by_name(&Label::parse(device).unwrap()) else { return false };
@@ -26,11 +23,6 @@ fn is_online(lab: &Lab, device: &str) -> bool {
 
 async fn until_online(lab: &Lab, device: &str) {
     until("the device is online", async || is_online(lab, device)).await;
-}
-
-fn people(names: &[&str]) -> PolicyDocument {
-    let people = names.iter().map(ToString::to_string).collect();
-    PolicyDocument { who: WhoDocument::People, people, ..PolicyDocument::default() }
 }
 
 /// `ssh -N -R …` with a device's key.
@@ -150,14 +142,6 @@ async fn port_0_is_answered_with_a_port_that_stays() {
     }
 }
 
-async fn says_back(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin), text: &[u8]) {
-    stream.write_all(text).await.unwrap();
-    stream.flush().await.unwrap();
-    let mut back = vec![0; text.len()];
-    timeout(LIMIT, stream.read_exact(&mut back)).await.expect("an answer in time").unwrap();
-    assert_eq!(back, text);
-}
-
 /// A raw port that is open to everybody, over whichever client.
 async fn through(client: impl FnOnce(&Lab, &Key, u16, SocketAddr) -> Command) {
     let lab = Lab::start().await;
@@ -174,17 +158,7 @@ async fn through(client: impl FnOnce(&Lab, &Key, u16, SocketAddr) -> Command) {
     let at = lab.port("zumi01", &format!("port-{port}"), Protocol::Tcp);
     let mut visitor = TcpStream::connect(at).await.unwrap();
     says_back(&mut visitor, b"hello").await;
-    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
-    let (mut reader, mut writer) = visitor.split();
-    let sending = async {
-        writer.write_all(&large).await.unwrap();
-        writer.shutdown().await.unwrap();
-    };
-    let mut back = Vec::new();
-    let both = async { tokio::join!(sending, reader.read_to_end(&mut back)) };
-    let ((), read) = timeout(LIMIT, both).await.expect("3 MB in time");
-    read.unwrap();
-    assert!(back == large, "{} bytes came back", back.len());
+    carries_much(&mut visitor).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,81 +288,6 @@ async fn whoever_loses_their_key_loses_their_connection_within_a_second() {
     lab.control().add_ssh_keys(device("zumi02"), vec![key.public()], now).await.unwrap();
     client.until_ended().await;
     until("the device is offline", async || !is_online(&lab, "zumi01")).await;
-}
-
-/// `ssh -W host:port`, with its standard streams for the connection.
-fn way_in(lab: &Lab, key: &Key, user: &str, to: &str) -> tokio::process::Child {
-    let mut command = lab.openssh(&key.path());
-    command.args(["-q", "-W", to, &format!("{user}@{}", gateway())]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap()
-}
-
-async fn ends(mut child: tokio::process::Child) {
-    timeout(LIMIT, child.wait()).await.expect("it is refused").unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
-    assert_eq!(said, "");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn people_get_by_ssh_to_what_lists_them_by_every_name_and_to_nothing_else() {
-    let lab = Lab::start().await;
-    let echo = target::echo().await;
-    let mut ssh = service("shell", &format!("tcp://{}", echo.address));
-    (ssh.offer.virtual_port, ssh.offer.access) = (Some(22), people(&["anna"]));
-    let _device = lab.device("pi", vec![ssh]).await;
-    let (anna, carl) = (lab.ssh_person("anna").await, lab.ssh_person("carl").await);
-    for (user, to) in
-        [("root", "pi:22"), ("root", "PI:22"), ("root", "shell.pi:1"), ("pi", "127.0.0.1:22"), ("pi", "localhost:22")]
-    {
-        let mut child = way_in(&lab, &anna, user, to);
-        let mut both = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
-        says_back(&mut both, b"hello").await;
-    }
-    for (user, to) in [
-        ("root", "pi:23"),
-        ("root", "127.0.0.1:22"),
-        ("root", "nobody:22"),
-        ("pi", "127.0.0.1:23"),
-        ("root", "cam.pi:22"),
-    ] {
-        ends(way_in(&lab, &anna, user, to)).await;
-    }
-    let own = echo.address.port();
-    ends(way_in(&lab, &anna, "pi", &format!("127.0.0.1:{own}"))).await;
-    ends(way_in(&lab, &anna, "root", &format!("127.0.0.1:{own}"))).await;
-    ends(way_in(&lab, &carl, "root", "pi:22")).await;
-    assert_eq!(knock(lab.port("pi", "shell", Protocol::Tcp)).await, Ending::Reset, "a raw port cannot tell who comes");
-    let mut shown = lab.openssh(&anna.path());
-    shown.arg(gateway());
-    let shown = run(shown).await;
-    assert!(shown.said.contains("pi/shell") && shown.said.contains("ssh -J") && shown.is_success, "{shown:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_narrowed_policy_or_a_lost_key_cuts_a_way_in_within_a_second() {
-    let lab = Lab::start().await;
-    let echo = target::echo().await;
-    let mut ssh = service("shell", &format!("tcp://{}", echo.address));
-    (ssh.offer.virtual_port, ssh.offer.access) = (Some(22), people(&["anna"]));
-    let _device = lab.device("pi", vec![ssh]).await;
-    let anna = lab.ssh_person("anna").await;
-    for cut in ["the policy", "the key"] {
-        let mut child = way_in(&lab, &anna, "root", "pi:22");
-        let (mut from, mut to) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
-        says_back(&mut tokio::io::join(&mut from, &mut to), b"hello").await;
-        let started = Instant::now();
-        if cut == "the policy" {
-            lab.set_access("pi", "shell", people(&["ben"])).await;
-        } else {
-            let fingerprint = doorward_control::KeyFingerprint::of(&anna.public());
-            lab.control().remove_ssh_key(fingerprint, jiff::Timestamp::now()).await.unwrap();
-        }
-        timeout(LIMIT, child.wait()).await.expect("it is cut").unwrap();
-        assert!(started.elapsed() < Duration::from_secs(1), "{cut}: it took {:?}", started.elapsed());
-        lab.set_access("pi", "shell", people(&["anna"])).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,34 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use doorward_control::CertificateWish;
-use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::names::Label;
-use doorward_lab::ssh::{Key, gateway, run};
-use doorward_lab::{Lab, LabDevice, service, target};
+use doorward_lab::ssh::{Key, WayIn, gateway, run};
+use doorward_lab::{LIMIT, Lab, LabDevice, people, says_back, service, target};
 use jiff::{SignedDuration, Timestamp};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-fn people(names: &[&str]) -> PolicyDocument {
-    let people = names.iter().map(ToString::to_string).collect();
-    PolicyDocument { who: WhoDocument::People, people, ..PolicyDocument::default() }
-}
-
-async fn says_back(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &[u8]) {
-    stream.write_all(text).await.unwrap();
-    stream.flush().await.unwrap();
-    let mut back = vec![0; text.len()];
-    timeout(LIMIT, stream.read_exact(&mut back)).await.expect("an answer in time").unwrap();
-    assert_eq!(back, text);
-}
+use tokio::process::Command;
 
 fn wish(key: &Key, span: SignedDuration) -> CertificateWish {
     CertificateWish { person: Label::parse("alex").unwrap(), key: key.public(), span, sources: Vec::new() }
@@ -60,23 +42,8 @@ fn openssh(lab: &Lab, key: &Key, certificate: &Path) -> Command {
     command
 }
 
-/// `ssh -W pi:22`, which is what `-J` starts.
-fn way_in(lab: &Lab, key: &Key, certificate: &Path) -> Child {
-    let mut command = openssh(lab, key, certificate);
-    command.args(["-q", "-W", "pi:22", &gateway()]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap()
-}
-
-/// What comes back must be held: a `Child` that is waited for closes its own.
-async fn talk(child: &mut Child) -> impl AsyncRead + AsyncWrite + use<> {
-    let mut both = tokio::io::join(child.stdout.take().unwrap(), child.stdin.take().unwrap());
-    says_back(&mut both, b"hello").await;
-    both
-}
-
-async fn until_cut(child: &mut Child) {
-    timeout(LIMIT, child.wait()).await.expect("it is cut").unwrap();
+fn way_in(lab: &Lab, key: &Key, certificate: &Path) -> WayIn {
+    WayIn::begin(openssh(lab, key, certificate), "pi:22", &gateway())
 }
 
 fn keygen(arguments: &[&str], more: &[&Path]) {
@@ -91,7 +58,7 @@ async fn a_certificate_lets_in_by_minus_j_and_minus_l_while_it_counts() {
     let _pi = device(&lab, echo.address).await;
     let key = Key::make();
     let shown = certify(&lab, &key, wish(&key, SignedDuration::from_hours(8)), Timestamp::now()).await;
-    drop(talk(&mut way_in(&lab, &key, &shown)).await);
+    way_in(&lab, &key, &shown).says_back().await;
 
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut local = openssh(&lab, &key, &shown);
@@ -150,10 +117,9 @@ async fn certificates_that_do_not_count_let_nobody_in() {
     let key = Key::make();
     let (hour, now) = (SignedDuration::from_hours(1), Timestamp::now());
     let good = certify(&lab, &key, wish(&key, hour), now).await;
-    drop(talk(&mut way_in(&lab, &key, &good)).await);
+    way_in(&lab, &key, &good).says_back().await;
     let refused = async |what: &str, certificate: &Path, why: &str| {
-        let mut child = way_in(&lab, &key, certificate);
-        until_cut(&mut child).await;
+        way_in(&lab, &key, certificate).until_cut().await;
         let mut told = openssh(&lab, &key, certificate);
         told.arg(gateway());
         let told = run(told).await;
@@ -194,7 +160,7 @@ async fn certificates_that_do_not_count_let_nobody_in() {
     let elsewhere = certify(&lab, &key, elsewhere, now).await;
     refused("elsewhere", &elsewhere, "does not count where you come from").await;
     let here = CertificateWish { sources: vec!["127.0.0.0/8".into(), "::1".into()], ..wish(&key, hour) };
-    drop(talk(&mut way_in(&lab, &key, &certify(&lab, &key, here, now).await)).await);
+    way_in(&lab, &key, &certify(&lab, &key, here, now).await).says_back().await;
     let early = certify(&lab, &key, wish(&key, hour), now + SignedDuration::from_hours(2)).await;
     refused("too early", &early, "does not know your key").await;
 
@@ -225,8 +191,8 @@ async fn what_stands_by_a_certificate_ends_with_it_within_a_second() {
             _ => (hour, started_at),
         };
         let shown = certify(&lab, &key, wish(&key, span), at).await;
-        let mut child = way_in(&lab, &key, &shown);
-        let _talk = talk(&mut child).await;
+        let mut way = way_in(&lab, &key, &shown);
+        way.says_back().await;
         let other = Key::make();
         certify(
             &lab,
@@ -238,7 +204,7 @@ async fn what_stands_by_a_certificate_ends_with_it_within_a_second() {
         let snapshot = lab.control().snapshot();
         let theirs = snapshot.ssh_certificates().filter(|known| known.issued.person.as_str() == "alex");
         let newest = theirs.max_by_key(|known| known.issued.serial).unwrap();
-        assert!(child.try_wait().unwrap().is_none(), "{cut}");
+        assert!(way.is_open(), "{cut}");
         let due = match cut {
             "the deadline" => newest.until,
             "the certificate" => {
@@ -250,7 +216,7 @@ async fn what_stands_by_a_certificate_ends_with_it_within_a_second() {
                 Timestamp::now()
             }
         };
-        until_cut(&mut child).await;
+        way.until_cut().await;
         let late = Timestamp::now().duration_since(due);
         println!("{cut}: cut {late:#} after");
         assert!(late > SignedDuration::from_millis(-50) && late < SignedDuration::from_secs(1), "{cut}: {late:#}");

@@ -7,19 +7,17 @@ use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::names::Label;
 use doorward_core::service::Standing;
 use doorward_lab::ssh::{Client, Key, gateway, run, start};
-use doorward_lab::{Lab, LabDevice, service, target, until, visitor, web};
+use doorward_lab::{LIMIT, Lab, LabDevice, carries_much, says_back, service, target, until, visitor, web};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// How many services a device offers now.
 fn offered(lab: &Lab, device: &str) -> usize {
@@ -32,14 +30,6 @@ fn offered(lab: &Lab, device: &str) -> usize {
 
 async fn until_offered(lab: &Lab, device: &str, services: usize) {
     until("the device offers what it should", async || offered(lab, device) == services).await;
-}
-
-async fn says_back(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin), text: &[u8]) {
-    stream.write_all(text).await.unwrap();
-    stream.flush().await.unwrap();
-    let mut back = vec![0; text.len()];
-    timeout(LIMIT, stream.read_exact(&mut back)).await.expect("an answer in time").unwrap();
-    assert_eq!(back, text);
 }
 
 async fn page(lab: &Lab, host: &str) -> String {
@@ -87,21 +77,6 @@ async fn asyncssh_forwards() {
     let mut visitor = TcpStream::connect(at).await.unwrap();
     says_back(&mut visitor, b"hello").await;
     carries_much(&mut visitor).await;
-}
-
-/// There and back again, half-close included.
-async fn carries_much(visitor: &mut TcpStream) {
-    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
-    let (mut reader, mut writer) = visitor.split();
-    let sending = async {
-        writer.write_all(&large).await.unwrap();
-        writer.shutdown().await.unwrap();
-    };
-    let mut back = Vec::new();
-    let both = async { tokio::join!(sending, reader.read_to_end(&mut back)) };
-    let ((), read) = timeout(LIMIT, both).await.expect("3 MB in time");
-    read.unwrap();
-    assert!(back == large, "{} bytes came back", back.len());
 }
 
 const ASYNCSSH_PERSON: &str = r#"

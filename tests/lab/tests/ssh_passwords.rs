@@ -5,18 +5,17 @@
 use doorward_control::{LinkState, NewPassword, Protocol};
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::names::Label;
-use doorward_lab::ssh::{Client, Password, gateway, run, start};
+use doorward_lab::ssh::{Client, Password, WayIn, gateway, run, start};
 use doorward_lab::visitor::{self, Ending, knock};
-use doorward_lab::{LOOPBACK, Lab, LabDevice, service, target, until, web};
+use doorward_lab::{LIMIT, LOOPBACK, Lab, LabDevice, service, target, until, web};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
-const LIMIT: Duration = Duration::from_secs(20);
 /// How long a sender waits for whom it sends to (ssh/parking.rs), and some more.
 const PARKED: Duration = Duration::from_secs(35);
 
@@ -54,27 +53,8 @@ async fn nothing() -> SocketAddr {
     TcpListener::bind((LOOPBACK, 0)).await.unwrap().local_addr().unwrap()
 }
 
-/// `ssh -W`, with its standard streams for the connection.
-fn way_in(lab: &Lab, password: &Password, user: &str, to: &str) -> Child {
-    let mut command = lab.openssh_by_password(password);
-    command.args(["-q", "-W", to, &format!("{user}@{}", gateway())]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    command.spawn().unwrap()
-}
-
-async fn says_back(child: &mut Child) {
-    let (to, from) = (child.stdin.as_mut().unwrap(), child.stdout.as_mut().unwrap());
-    to.write_all(b"hello").await.unwrap();
-    let mut back = [0; 5];
-    timeout(LIMIT, from.read_exact(&mut back)).await.expect("an echo in time").unwrap();
-    assert_eq!(&back, b"hello");
-}
-
-async fn ends(mut child: Child) {
-    timeout(LIMIT, child.wait()).await.expect("it is refused").unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
-    assert_eq!(said, "");
+fn way_in(lab: &Lab, password: &Password, user: &str, to: &str) -> WayIn {
+    WayIn::begin(lab.openssh_by_password(password), to, &format!("{user}@{}", gateway()))
 }
 
 fn forwarding(lab: &Lab, password: &Password, user: &str, forward: &str) -> Client {
@@ -157,14 +137,14 @@ async fn a_sender_key_reaches_its_port_and_nothing_else() {
     let _device = lab.device("livingroom", vec![viewer(echo.address), public]).await;
     let (made, password) = sender(&lab, "livingroom", 5454).await;
     for to in ["127.0.0.1:5454", "localhost:5454"] {
-        says_back(&mut way_in(&lab, &password, "livingroom", to)).await;
+        way_in(&lab, &password, "livingroom", to).says_back().await;
     }
     let own = lab.ssh_port();
     for to in ["127.0.0.1:22", "livingroom:5454", "livingroom:22", "public.livingroom:22", &format!("127.0.0.1:{own}")]
     {
-        ends(way_in(&lab, &password, "livingroom", to)).await;
+        way_in(&lab, &password, "livingroom", to).is_refused().await;
     }
-    ends(way_in(&lab, &password, "pi", "127.0.0.1:5454")).await;
+    way_in(&lab, &password, "pi", "127.0.0.1:5454").is_refused().await;
     let mut forward = forwarding(&lab, &password, "livingroom", &format!("cam:80:{}", echo.address));
     forward.until_ended().await;
     assert!(forward.said().contains("-R cam:80 is refused: this password is for sending"), "{}", forward.said());
@@ -181,12 +161,12 @@ async fn a_sender_key_reaches_its_port_and_nothing_else() {
 
     // A key for another port of the same device is none for this one, and one that was taken back is none at all.
     let (_, elsewhere) = sender(&lab, "livingroom", 5455).await;
-    ends(way_in(&lab, &elsewhere, "livingroom", "127.0.0.1:5454")).await;
+    way_in(&lab, &elsewhere, "livingroom", "127.0.0.1:5454").is_refused().await;
     let mut cut = way_in(&lab, &password, "livingroom", "127.0.0.1:5454");
-    says_back(&mut cut).await;
+    cut.says_back().await;
     let started = Instant::now();
     lab.control().remove_ssh_password(made.number, jiff::Timestamp::now()).await.unwrap();
-    let after = timeout(LIMIT, cut.stdout.as_mut().unwrap().read_u8()).await.expect("it is cut");
+    let after = timeout(LIMIT, cut.read_u8()).await.expect("it is cut");
     assert!(after.is_err(), "more came: {after:?}");
     assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
 }
@@ -214,36 +194,35 @@ async fn a_sender_waits_for_a_viewer_who_comes_later_whatever_was_missing() {
     let echo = target::echo().await;
     let device = lab.device("livingroom", vec![]).await;
     let (_, password) = sender(&lab, "livingroom", 5454).await;
-    let waits = async |child: &mut Child| {
-        let reading = child.stdout.as_mut().unwrap().read_u8();
-        assert!(timeout(Duration::from_secs(3), reading).await.is_err(), "it was refused");
+    let waits = async |way: &mut WayIn| {
+        assert!(timeout(Duration::from_secs(3), way.read_u8()).await.is_err(), "it was refused");
     };
-    let served = async |child: &mut Child, what: &str| {
+    let served = async |way: &mut WayIn, what: &str| {
         let started = Instant::now();
-        says_back(child).await;
+        way.says_back().await;
         println!("served {:?} after {what} was there", started.elapsed());
     };
-    let mut child = way_in(&lab, &password, "livingroom", "127.0.0.1:5454");
-    waits(&mut child).await;
+    let mut way = way_in(&lab, &password, "livingroom", "127.0.0.1:5454");
+    waits(&mut way).await;
     device.offer(vec![viewer(echo.address)]).await;
-    served(&mut child, "the service").await;
+    served(&mut way, "the service").await;
 
     let state = device.stop().await;
     until("the device is offline", async || !is_online(&lab, "livingroom")).await;
-    let mut child = way_in(&lab, &password, "livingroom", "127.0.0.1:5454");
-    waits(&mut child).await;
+    let mut way = way_in(&lab, &password, "livingroom", "127.0.0.1:5454");
+    waits(&mut way).await;
     let at = nothing().await;
     let _device = LabDevice::start(state, vec![viewer(at)]);
     until("the device is online", async || is_online(&lab, "livingroom")).await;
-    waits(&mut child).await;
+    waits(&mut way).await;
     let listener = TcpListener::bind(at).await.unwrap();
     let accepted = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let (mut from, mut to) = socket.split();
         let _ = tokio::io::copy(&mut from, &mut to).await;
     });
-    served(&mut child, "the viewer's program").await;
-    drop(child);
+    served(&mut way, "the viewer's program").await;
+    drop(way);
     timeout(LIMIT, accepted).await.expect("it ends with its sender").unwrap();
 }
 

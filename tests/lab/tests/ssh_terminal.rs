@@ -2,18 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::access::PolicyDocument;
 use doorward_lab::ssh::{gateway, run};
-use doorward_lab::{Lab, service, visitor, web};
+use doorward_lab::{LIMIT, Lab, people, service, visitor, web};
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// An ssh that has a terminal at the other end, and what is typed into it.
 struct Terminal {
@@ -47,11 +44,6 @@ impl Terminal {
         timeout(LIMIT, self.screen.read_to_string(&mut rest)).await.expect("it ends").unwrap();
         self.ssh.wait().await.unwrap().success()
     }
-}
-
-fn people(names: &[&str]) -> PolicyDocument {
-    let people = names.iter().map(ToString::to_string).collect();
-    PolicyDocument { who: WhoDocument::People, people, ..PolicyDocument::default() }
 }
 
 async fn get(at: SocketAddr) -> String {
