@@ -67,7 +67,6 @@ const PACKAGES: &[Package] = &[
     Package { name: "iproute2", needed_by: &["conformance"], why: "ss sees how long connections live" },
     Package { name: "openssh-tests", needed_by: &["conformance"], why: "OpenSSH's own regression scripts" },
     Package { name: "socat", needed_by: &["conformance"], why: "a pipe into a TCP service" },
-    Package { name: "util-linux", needed_by: &["conformance"], why: "taskset gives attackers a core of their own" },
     Package { name: "python3-venv", needed_by: &["conformance"], why: "a place for sslyze" },
     Package { name: "python3-yaml", needed_by: &["conformance"], why: "reads the corpus of requests" },
     Package { name: "slowhttptest", needed_by: &["conformance"], why: "visitors who take their time" },

@@ -4,9 +4,10 @@
 //! gives way to the newest: a visitor who means it is done long before its turn comes.
 
 use crate::listen::complaint::Complaint;
-use crate::listen::turnstile::Turnstile;
+use crate::listen::turnstile::{Others, Passing, Turnstile};
 use crate::settings::Limits;
 use crate::ssh::Share;
+use crate::tasks::Tasks;
 use crate::web::rates::Rate;
 use arc_swap::ArcSwap;
 use doorward_core::access::canonical;
@@ -24,6 +25,9 @@ pub(crate) struct Strangers {
     pushed_out: Complaint,
     /// How often one source may come by SSH: each new connection costs a key exchange, and is some attempts.
     by_ssh: Rate<IpAddr>,
+    /// How often one source may come before it is taken for a crowd.
+    comings: Rate<IpAddr>,
+    others: Arc<Others>,
 }
 
 #[derive(Default)]
@@ -51,17 +55,21 @@ struct Tally {
 struct Held {
     count: usize,
     crowded_at: Option<Instant>,
-    turnstile: Turnstile,
+    /// From the first time on that somebody must stand in line.
+    turnstile: Option<Turnstile>,
 }
 
 /// A source that holds so many has no claim to our patience, for so long.
 const CROWD: usize = 64;
 const CROWDED_FOR: Duration = Duration::from_secs(60);
+/// Nor has a connection of one that comes more often than this, ten seconds' worth at once.
+const COMINGS_PER_SECOND: u32 = 16;
 
 /// A place among the connections, given back on drop.
 pub(crate) struct Place {
     strangers: Arc<Strangers>,
     source: IpAddr,
+    is_one_of_many: bool,
 }
 
 /// A place among the handshakes, given back on drop or taken away by somebody newer.
@@ -75,8 +83,9 @@ impl Strangers {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let (turned_away, pushed_out) = (Complaint::new(), Complaint::new());
         let by_ssh = Rate::per_second(limits.ssh_connections_per_second);
-        let limits = ArcSwap::from_pointee(limits);
-        Arc::new(Self { limits, counts: Mutex::default(), turned_away, pushed_out, by_ssh })
+        let comings = Rate::per_second(COMINGS_PER_SECOND);
+        let (limits, counts, others) = (ArcSwap::from_pointee(limits), Mutex::default(), Arc::default());
+        Arc::new(Self { limits, counts, turned_away, pushed_out, by_ssh, comings, others })
     }
 
     /// For those who come from now on.
@@ -115,7 +124,7 @@ impl Strangers {
         if is_full {
             self.note_pushed_out();
         }
-        Some((Place { strangers: self.clone(), source }, Handshake { strangers: self.clone(), number, pushed_out }))
+        Some((self.place(source), Handshake { strangers: self.clone(), number, pushed_out }))
     }
 
     /// The same for whoever comes by SSH, if not too often.
@@ -132,7 +141,13 @@ impl Strangers {
             return self.turn_away();
         }
         counts.connections.add(source);
-        Some(Place { strangers: self.clone(), source })
+        drop(counts);
+        Some(self.place(source))
+    }
+
+    fn place(self: &Arc<Self>, source: IpAddr) -> Place {
+        let is_one_of_many = !self.comings.admit(source, Instant::now());
+        Place { strangers: self.clone(), source, is_one_of_many }
     }
 
     fn turn_away<T>(&self) -> Option<T> {
@@ -215,20 +230,35 @@ impl Held {
 }
 
 impl Place {
-    /// Whether the source of this connection held many a short while ago, or the places for all are about to run out.
+    /// Whether the source of this connection held many a short while ago, or many came from there just before it, or the
+    /// places for all are about to run out.
     pub(crate) fn is_crowded(&self) -> bool {
         let counts = self.strangers.counts();
-        if counts.connections.all > self.strangers.limits.load().connections / 4 * 3 {
-            return true;
+        let are_few_left = counts.connections.all > self.strangers.limits.load().connections / 4 * 3;
+        are_few_left || self.is_of_a_crowd(&counts)
+    }
+
+    fn is_of_a_crowd(&self, counts: &Counts) -> bool {
+        self.is_one_of_many || counts.connections.by_source.get(&self.source).is_some_and(Held::is_crowded)
+    }
+
+    /// Begins work for this connection. One of a crowd stands in line, and behind everybody else.
+    pub(crate) async fn pass(&self, tasks: &Tasks) -> Option<Passing> {
+        let others = &self.strangers.others;
+        match self.turnstile() {
+            Some(turnstile) => turnstile.pass(others, tasks).await,
+            None => Some(others.pass()),
         }
-        counts.connections.by_source.get(&self.source).is_some_and(Held::is_crowded)
     }
 
     /// Where those of a crowded source stand in line; `None` while it is none.
-    pub(crate) fn turnstile(&self) -> Option<Turnstile> {
-        let counts = self.strangers.counts();
-        let held = counts.connections.by_source.get(&self.source).filter(|held| held.is_crowded())?;
-        Some(held.turnstile.clone())
+    fn turnstile(&self) -> Option<Turnstile> {
+        let mut counts = self.strangers.counts();
+        if !self.is_of_a_crowd(&counts) {
+            return None;
+        }
+        let held = counts.connections.by_source.get_mut(&self.source)?;
+        Some(held.turnstile.get_or_insert_default().clone())
     }
 }
 
@@ -324,6 +354,16 @@ mod tests {
         assert!(held[0].is_crowded(), "for a while");
         held.clear();
         assert!(!enter("192.0.2.1").is_crowded());
+    }
+
+    #[test]
+    fn whoever_comes_again_and_again_is_a_crowd_though_it_holds_few() {
+        let strangers = Strangers::new(Limits { handshakes_per_source: 1000, ..Limits::default() });
+        let come = |ip: &str| strangers.enter(ip.parse().unwrap()).unwrap().0.turnstile().is_some();
+        let often = 10 * COMINGS_PER_SECOND as usize;
+        assert_eq!((0..often).filter(|_| come("192.0.2.1")).count(), 0);
+        assert!((0..9).all(|_| come("192.0.2.1")));
+        assert!(!come("192.0.2.2"));
     }
 
     #[test]

@@ -181,8 +181,8 @@ impl WebEntrance {
     ) -> io::Result<Secured> {
         let hello = Hello::read(socket).await?;
         // What follows is the dearest thing that a stranger can ask for.
-        let _passing = match place.and_then(Place::turnstile) {
-            Some(turnstile) => turnstile.pass(&self.tasks).await,
+        let _passing = match place {
+            Some(place) => place.pass(&self.tasks).await,
             None => None,
         };
         match self.caller(&hello) {

@@ -58,10 +58,9 @@ impl VisitorConnection {
         self.place.as_ref().is_some_and(|place| place.is_crowded())
     }
 
-    /// Waits for those of the same source who came before, when it is crowded.
+    /// Begins work for a request; of a crowd, one after the other.
     pub(crate) async fn pass_turnstile(&self) -> Option<Passing> {
-        let turnstile = self.place.as_ref().and_then(|place| place.turnstile())?;
-        turnstile.pass(&self.tasks).await
+        self.place.as_ref()?.pass(&self.tasks).await
     }
 
     /// A request came.
