@@ -6,7 +6,7 @@ use crate::invites::InviteRequest;
 use crate::snapshot::{Device, KeyState};
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use crate::{Control, EditError, services, ssh, ssh_passwords};
+use crate::{Control, EditError, services, ssh};
 use doorward_core::audit::Deed;
 use doorward_core::invite::SECRET_LENGTH;
 use doorward_core::names::Label;
@@ -116,7 +116,7 @@ async fn refuse_from_now_on(work: &mut Work, id: DeviceId, now: Timestamp) -> Re
         .execute(work.connection())
         .await?;
     ssh::put_off(work, id, KeyState::Revoked).await?;
-    ssh_passwords::forget_all(work, id).await?;
+    ssh::passwords::forget_all(work, id).await?;
     // An outstanding invite to replace the device would give it to whoever holds the invite.
     sqlx::query("UPDATE invites SET revoked_at = $1, version = version + 1 WHERE replaces = $2 AND revoked_at IS NULL")
         .bind(words::time(now))

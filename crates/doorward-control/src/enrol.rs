@@ -4,7 +4,7 @@ use crate::invites::{self, InviteSummary};
 use crate::snapshot::{Device, KeyState};
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
-use crate::{Control, services, ssh, ssh_passwords};
+use crate::{Control, services, ssh};
 use doorward_core::audit::Deed;
 use doorward_core::invite::SECRET_LENGTH;
 use doorward_core::names::Label;
@@ -189,7 +189,7 @@ async fn take_over(work: &mut Work, device: DeviceId) -> Result<DeviceId, StoreE
         .execute(work.connection())
         .await?;
     ssh::put_off(work, device, KeyState::Replaced).await?;
-    ssh_passwords::forget_tokens(work, device).await?;
+    ssh::passwords::forget_tokens(work, device).await?;
     Ok(device)
 }
 

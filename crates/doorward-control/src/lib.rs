@@ -24,7 +24,6 @@ mod settings;
 mod site;
 mod snapshot;
 mod ssh;
-mod ssh_passwords;
 mod store;
 mod work;
 
@@ -55,8 +54,8 @@ pub use snapshot::{
     Snapshot,
 };
 pub use ssh::certificates::{CertificateWish, LONGEST, SshCertificate};
+pub use ssh::passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPassword};
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
-pub use ssh_passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPassword};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
 

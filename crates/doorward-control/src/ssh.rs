@@ -1,6 +1,7 @@
 //! SSH keys: whose each is, and the gateway's own.
 
 pub(crate) mod certificates;
+pub(crate) mod passwords;
 
 use crate::enrol::{self, EnrolError};
 use crate::snapshot::{Device, KeyState};

@@ -7,7 +7,7 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Control, Shared, accounts, groups, people, sessions, site, ssh, ssh_passwords};
+use crate::{Control, Shared, accounts, groups, people, sessions, site, ssh};
 use doorward_core::names::Label;
 use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
 use sqlx::sqlite::SqliteConnection;
@@ -166,7 +166,7 @@ impl Work {
 
     /// There are few.
     pub(crate) async fn refresh_ssh_passwords(&mut self) -> Result<(), StoreError> {
-        self.draft.put_ssh_passwords(ssh_passwords::load(&mut self.connection).await?);
+        self.draft.put_ssh_passwords(ssh::passwords::load(&mut self.connection).await?);
         self.are_ssh_keys_new = true;
         Ok(())
     }

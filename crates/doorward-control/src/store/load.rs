@@ -6,7 +6,7 @@ use crate::snapshot::{
     AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
     ServiceRecord, Snapshot,
 };
-use crate::{accounts, groups, people, sessions, site, ssh, ssh_passwords};
+use crate::{accounts, groups, people, sessions, site, ssh};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::{Service, Standing};
@@ -48,7 +48,7 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
     }
     snapshot.put_ssh_keys(ssh::load(connection).await?);
     snapshot.put_ssh_certificates(ssh::certificates::load(connection).await?);
-    snapshot.put_ssh_passwords(ssh_passwords::load(connection).await?);
+    snapshot.put_ssh_passwords(ssh::passwords::load(connection).await?);
     people::load(connection).await?.into_iter().for_each(|person| snapshot.put_person(person));
     groups::load(connection).await?.into_iter().for_each(|group| snapshot.put_group(group));
     sessions::load(connection).await?.into_iter().for_each(|session| snapshot.put_session(session));
