@@ -66,6 +66,14 @@ struct Pair {
     printed: String,
 }
 
+/// The viewer's side, from the settings of the page.
+fn agent_as_on_the_page(viewer: &Node) -> Result<Process> {
+    fs::write(site::agent_settings(viewer), block("toml", "senders")?)?;
+    let mut agent = site::run_agent(viewer)?;
+    agent.wait_for_line("connected", SOON)?;
+    Ok(agent)
+}
+
 impl Pair {
     /// `agent`: starts what the viewer's side needs.
     fn start(agent: impl FnOnce(&Node, &str) -> Result<Process>) -> Result<Pair> {
@@ -151,12 +159,7 @@ fn sends(pair: Pair, how: &[&str], words: &str) -> Result<()> {
 
 #[test]
 fn with_paramiko_frames_come_through_three_nats_and_again_after_the_gateway_restarted() -> Result<()> {
-    let pair = Pair::start(|viewer, _| {
-        fs::write(site::agent_settings(viewer), block("toml", "senders")?)?;
-        let mut agent = site::run_agent(viewer)?;
-        agent.wait_for_line("connected", SOON)?;
-        Ok(agent)
-    })?;
+    let pair = Pair::start(|viewer, _| agent_as_on_the_page(viewer))?;
     sends(pair, &[], "paramiko")
 }
 
@@ -180,12 +183,7 @@ fn with_openssh_frames_come_through_three_nats_and_again_after_the_gateway_resta
 
 #[test]
 fn a_sender_that_was_there_first_is_seen_as_soon_as_the_viewer_comes() -> Result<()> {
-    let pair = Pair::start(|viewer, _| {
-        fs::write(site::agent_settings(viewer), block("toml", "senders")?)?;
-        let mut agent = site::run_agent(viewer)?;
-        agent.wait_for_line("connected", SOON)?;
-        Ok(agent)
-    })?;
+    let pair = Pair::start(|viewer, _| agent_as_on_the_page(viewer))?;
     let mut gateway_log = pair.gateway.log().len();
     let sender = pair.send(&[])?;
     doorward_world::until(
