@@ -12,6 +12,7 @@ use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
 use doorward_tunnel::{Flow, OpenError, OpenRequest, Stream};
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::sync::Arc;
 use tracing::debug;
 
@@ -89,14 +90,14 @@ impl Admission {
 }
 
 /// Whoever is proved to be somebody comes by the session that they opened, if they did: nobody else's is ever looked at.
-pub(crate) fn with_session(visitor: &Visitor, service: &Service, snapshot: &Snapshot) -> Visitor {
-    let mut visitor = visitor.clone();
+pub(crate) fn with_session<'a>(visitor: &'a Visitor, service: &Service, snapshot: &Snapshot) -> Cow<'a, Visitor> {
+    let mut visitor = Cow::Borrowed(visitor);
     match service.policy.how {
         How::SignedIn => {}
         How::OnRequest { .. } => {
             let theirs = visitor.people().filter_map(|account| snapshot.session_for(account, service.id));
             let proofs: Vec<_> = theirs.map(|session| Proof::Session(session.id)).collect();
-            visitor.proofs.extend(proofs);
+            visitor.to_mut().proofs.extend(proofs);
         }
     }
     visitor
