@@ -2,4 +2,5 @@ mod api;
 mod loopback;
 mod page;
 mod people;
+mod site;
 mod support;
