@@ -13,6 +13,7 @@ mod changes;
 mod devices;
 mod enrol;
 mod groups;
+mod handover;
 mod housekeeping;
 mod invites;
 mod logins;
@@ -42,6 +43,7 @@ pub use changes::{Change, Changes, News};
 pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
 pub use groups::{Group, GroupEdit};
+pub use handover::{Challenge, Handover};
 pub use invites::{InviteRequest, InviteSummary};
 pub use logins::{LoginRequest, LoginSummary, NewLogin};
 pub use people::{NewPerson, PersonEdit};
@@ -88,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: audit::Refusals,
     pub(crate) uses: sessions::Uses,
     pub(crate) seen: logins::Seen,
+    pub(crate) codes: handover::Codes,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
     pub(crate) tasks: TaskTracker,
@@ -149,6 +152,7 @@ impl Control {
             refusals: audit::Refusals::default(),
             uses,
             seen,
+            codes: handover::Codes::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         }));

@@ -248,6 +248,11 @@ impl Snapshot {
         self.hosts.iter().filter(|(_, claims)| claims.iter().any(Claim::routes_web)).map(|(host, _)| host)
     }
 
+    /// The hosts on which the gateway speaks HTTP (for certificates).
+    pub fn web_hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.routed_hosts().chain(&self.site.portal)
+    }
+
     /// Whether TLS under this name is a service's own and never the gateway's to speak, wherever it leads now.
     pub fn passes_through(&self, host: &HostName) -> bool {
         self.tls_claim(host).is_some()

@@ -138,7 +138,7 @@ impl Snapshot {
         let grants = self.grants(record.service.account);
         for host in &mut record.hosts {
             let is_own = host.entrance == HostEntrance::Tls && self.site.speaks_tls_for(&host.host);
-            host.is_granted = grants.cover_host(&host.host) && !is_own;
+            host.is_granted = grants.cover_host(&host.host) && !is_own && !self.site.keeps(&host.host);
         }
         record.ports.iter_mut().for_each(|port| port.is_granted = grants.cover_port(port.protocol, port.port));
         for host in &record.hosts {
