@@ -3,6 +3,7 @@
 
 mod draft;
 mod logins;
+mod named;
 mod people;
 
 use crate::accounts::Grants;
@@ -40,6 +41,7 @@ pub struct Snapshot {
     ports: HashTrieMapSync<(Protocol, u16), PortClaim>,
     people: people::People,
     logins: logins::Logins,
+    named: named::Named,
 }
 
 /// A registered private machine.

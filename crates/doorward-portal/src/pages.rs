@@ -1,7 +1,10 @@
 //! Pages: plain HTML, made here, with nothing from elsewhere. Every value passes [`escape`].
 
+mod door;
 pub(crate) mod frame;
 mod home;
+mod logins;
+pub(crate) mod opening;
 mod sign_in;
 mod start;
 
@@ -11,7 +14,7 @@ use crate::words::Language;
 use askama::Template;
 use axum::Router;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use frame::Frame;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
@@ -25,6 +28,10 @@ pub(crate) fn routes() -> Router<PortalState> {
 pub(crate) fn site_routes() -> Router<PortalState> {
     Router::new()
         .route("/", get(home::show))
+        .route("/door", get(door::show).post(door::open))
+        .route("/services/{id}/open", post(home::open))
+        .route("/sessions/{id}/end", post(home::end))
+        .merge(logins::routes())
         .merge(sign_in::routes())
         .route("/assets/site.css", get(site_style))
         .route("/assets/site.js", get(site_script))

@@ -34,6 +34,7 @@ impl Snapshot {
             ports: HashTrieMapSync::new_sync(),
             people: super::people::People::default(),
             logins: super::logins::Logins::default(),
+            named: super::named::Named::default(),
         }
     }
 
@@ -168,6 +169,10 @@ impl Snapshot {
             list.sort();
             self.services_of.insert_mut(device, Arc::new(list));
         }
+        if let Some(old) = self.services.get(&id) {
+            self.named.take(id, &old.service.policy);
+        }
+        self.named.put(id, &record.service.policy);
         self.services.insert_mut(id, Arc::new(record));
     }
 
@@ -178,6 +183,7 @@ impl Snapshot {
         let mut list = self.services_of.get(&device).map(|list| list.to_vec()).unwrap_or_default();
         list.retain(|(_, known)| *known != id);
         self.services_of.insert_mut(device, Arc::new(list));
+        self.named.take(id, &old.service.policy);
         self.services.remove_mut(&id);
     }
 
