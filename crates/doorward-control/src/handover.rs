@@ -96,16 +96,18 @@ impl Control {
         code
     }
 
-    /// Once, on that host, for whoever shows the state. The login may have ended meanwhile; decisions see that.
+    /// Once, on that host, for whoever shows the state. `None` as a state uses the code up as a wrong one does. The login may
+    /// have ended meanwhile; decisions see that.
     pub fn redeem(
         &self,
         code: &Secret<String>,
         host: &HostName,
-        state: &Secret<String>,
+        state: Option<&Secret<String>>,
         now: Timestamp,
     ) -> Option<Handover> {
         let handover = self.0.codes.take(code, now)?;
-        (handover.host == *host && handover.challenge == Challenge::of(state)).then_some(handover)
+        let is_theirs = state.is_some_and(|state| handover.challenge == Challenge::of(state));
+        (handover.host == *host && is_theirs).then_some(handover)
     }
 
     /// The cookie of a service's host, for as long as the login lasts. `None`: it is over.

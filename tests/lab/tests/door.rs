@@ -262,7 +262,9 @@ async fn one_services_cookie_opens_nothing_else_and_none_is_tossed() {
         }
     }
     assert_eq!(program(PAGE, &format!("{LOGIN}={login}")).await, StatusCode::NOT_FOUND, "the portal's own cookie");
-    assert_eq!(program(PORTAL, &format!("{LOGIN}={pass}")).await, StatusCode::UNAUTHORIZED, "and the other way");
+    let asked = request(PORTAL, "/").header("cookie", format!("{LOGIN}={pass}"));
+    let at_portal = send(house.lab.http(), asked.body(visitor::nothing()).unwrap()).await;
+    assert_eq!(at_portal.status, StatusCode::UNAUTHORIZED, "and the other way");
     // A sibling that tosses one in with Domain= makes it come twice.
     let twice = format!("{0}=x; {0}={pass}", house.pass_name("page"));
     assert_eq!(program(PAGE, &twice).await, StatusCode::BAD_REQUEST);

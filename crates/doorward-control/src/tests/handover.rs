@@ -21,14 +21,24 @@ async fn a_code_is_good_once_for_its_host_and_state_within_half_a_minute() {
     let (own, later) = (host("cam.example.org"), noon() + SignedDuration::from_secs(30));
     let issue = || site.control.hand_over(handover(login), noon());
     let code = issue();
-    assert_eq!(site.control.redeem(&code, &own, &state("mine"), noon()), Some(handover(login)));
-    assert_eq!(site.control.redeem(&code, &own, &state("mine"), noon()), None, "again");
-    assert_eq!(site.control.redeem(&issue(), &own, &state("mine"), later), None, "too late");
-    assert_eq!(site.control.redeem(&issue(), &host("vault.example.org"), &state("mine"), noon()), None, "elsewhere");
+    assert_eq!(site.control.redeem(&code, &own, Some(&state("mine")), noon()), Some(handover(login)));
+    assert_eq!(site.control.redeem(&code, &own, Some(&state("mine")), noon()), None, "again");
+    assert_eq!(site.control.redeem(&issue(), &own, Some(&state("mine")), later), None, "too late");
+    assert_eq!(
+        site.control.redeem(&issue(), &host("vault.example.org"), Some(&state("mine")), noon()),
+        None,
+        "elsewhere"
+    );
     let code = issue();
-    assert_eq!(site.control.redeem(&code, &own, &state("yours"), noon()), None, "another browser");
-    assert_eq!(site.control.redeem(&code, &own, &state("mine"), noon()), None, "a wrong try uses it up");
-    assert_eq!(site.control.redeem(&state("nonsense"), &own, &state("mine"), noon()), None);
+    assert_eq!(site.control.redeem(&code, &own, Some(&state("yours")), noon()), None, "another browser");
+    assert_eq!(site.control.redeem(&code, &own, Some(&state("mine")), noon()), None, "a wrong try uses it up");
+    let code = issue();
+    assert_eq!(site.control.redeem(&code, &own, None, noon()), None, "no state at all");
+    assert_eq!(site.control.redeem(&code, &own, Some(&state("mine")), noon()), None, "that uses it up, too");
+    let of_nothing = Handover { challenge: Challenge::of(&state("")), ..handover(login) };
+    let code = site.control.hand_over(of_nothing, noon());
+    assert_eq!(site.control.redeem(&code, &own, None, noon()), None, "no state is not an empty one");
+    assert_eq!(site.control.redeem(&state("nonsense"), &own, Some(&state("mine")), noon()), None);
 }
 
 #[tokio::test]
@@ -37,7 +47,7 @@ async fn whoever_takes_many_codes_pushes_out_their_own() {
     let other = site.control.hand_over(handover(LoginId(2)), noon());
     let first = site.control.hand_over(handover(LoginId(1)), noon());
     let many: Vec<_> = (0..20).map(|_| site.control.hand_over(handover(LoginId(1)), noon())).collect();
-    let redeem = |code| site.control.redeem(code, &host("cam.example.org"), &state("mine"), noon()).is_some();
+    let redeem = |code| site.control.redeem(code, &host("cam.example.org"), Some(&state("mine")), noon()).is_some();
     assert!(!redeem(&first) && redeem(&many[19]) && redeem(&other));
 }
 

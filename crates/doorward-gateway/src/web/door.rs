@@ -111,7 +111,7 @@ impl Web {
         let to = asked.to.unwrap_or_else(LocalPath::root);
         let (control, now) = (&self.admission.control, Timestamp::now());
         let state = cookie(headers, STATE_COOKIE).filter(is_state);
-        let handover = state.zip(asked.code).and_then(|(state, code)| control.redeem(&code, host, &state, now));
+        let handover = asked.code.and_then(|code| control.redeem(&code, host, state.as_ref(), now));
         let pass = handover
             .and_then(|handover| Some((handover.service, control.pass(handover.login, handover.service, host)?)));
         let Some((service, (pass, login))) = pass else { return page::not_signed_in(headers, &to) };
