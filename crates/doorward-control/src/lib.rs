@@ -13,8 +13,10 @@ mod changes;
 mod devices;
 mod enrol;
 mod groups;
+mod handover;
 mod housekeeping;
 mod invites;
+mod logins;
 pub mod passwords;
 mod people;
 mod presence;
@@ -40,7 +42,9 @@ pub use changes::{Change, Changes, News};
 pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
 pub use groups::{Group, GroupEdit};
+pub use handover::{Challenge, Handover};
 pub use invites::{InviteRequest, InviteSummary};
+pub use logins::{LoginRequest, LoginSummary, NewLogin};
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
     Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Presence, Reachability, ServiceFailure,
@@ -84,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     pub(crate) refusals: audit::Refusals,
     pub(crate) uses: sessions::Uses,
+    pub(crate) seen: logins::Seen,
+    pub(crate) codes: handover::Codes,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
     pub(crate) tasks: TaskTracker,
@@ -124,11 +130,12 @@ impl Control {
         let store = Store::open(&directory, &SiteKey::generate(), now).await?;
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let seal = store.take_seal(&directory).await?;
-        let (presence, uses) = (Presence::default(), sessions::Uses::default());
+        let (presence, uses, seen) = (Presence::default(), sessions::Uses::default(), logins::Seen::default());
         let (first, certificates) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
             uses.remember(sessions::uses(&mut connection).await.map_err(unreadable)?);
+            seen.remember(logins::seen(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
             (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
         };
@@ -143,6 +150,8 @@ impl Control {
             presence,
             refusals: audit::Refusals::default(),
             uses,
+            seen,
+            codes: handover::Codes::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         }));

@@ -2,6 +2,8 @@ mod auditing;
 mod certifying;
 mod editing;
 mod enrolment;
+mod handover;
+mod logins;
 mod passing;
 mod people;
 mod publishing;

@@ -40,6 +40,8 @@ pub enum Deed {
     SessionExtended,
     SessionEnded,
     SessionRefused,
+    LoginBegun,
+    LoginEnded,
 }
 
 impl Deed {
@@ -79,6 +81,8 @@ impl Deed {
             Self::SessionExtended => "session-extended",
             Self::SessionEnded => "session-ended",
             Self::SessionRefused => "session-refused",
+            Self::LoginBegun => "login-begun",
+            Self::LoginEnded => "login-ended",
         }
     }
 }

@@ -42,3 +42,7 @@ id!(
     /// A time-limited opening of one service for one person.
     SessionId
 );
+id!(
+    /// A signed-in browser or API token. Never given twice.
+    LoginId
+);

@@ -1,5 +1,7 @@
 mod api;
+mod dashboard;
 mod loopback;
 mod page;
 mod people;
+mod site;
 mod support;
