@@ -40,6 +40,13 @@ pub enum Deed {
     SessionExtended,
     SessionEnded,
     SessionRefused,
+    SignInRefused,
+    PasswordChanged,
+    SecondFactorChanged,
+    WelcomeMade,
+    WelcomeRevoked,
+    WelcomeUsed,
+    WelcomeRefused,
 }
 
 impl Deed {
@@ -79,6 +86,13 @@ impl Deed {
             Self::SessionExtended => "session-extended",
             Self::SessionEnded => "session-ended",
             Self::SessionRefused => "session-refused",
+            Self::SignInRefused => "sign-in-refused",
+            Self::PasswordChanged => "password-changed",
+            Self::SecondFactorChanged => "second-factor-changed",
+            Self::WelcomeMade => "welcome-made",
+            Self::WelcomeRevoked => "welcome-revoked",
+            Self::WelcomeUsed => "welcome-used",
+            Self::WelcomeRefused => "welcome-refused",
         }
     }
 }

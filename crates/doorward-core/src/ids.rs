@@ -42,3 +42,7 @@ id!(
     /// A time-limited opening of one service for one person.
     SessionId
 );
+id!(
+    /// A permission for people to become, or to be again, somebody who can sign in.
+    WelcomeId
+);

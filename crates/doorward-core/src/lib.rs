@@ -20,5 +20,5 @@ pub mod span;
 pub mod ssh;
 pub mod web;
 
-pub use ids::{AccountId, DeviceId, GroupId, InviteId, ServiceId, SessionId};
+pub use ids::{AccountId, DeviceId, GroupId, InviteId, ServiceId, SessionId, WelcomeId};
 pub use secret::Secret;
