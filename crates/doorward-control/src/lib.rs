@@ -21,11 +21,13 @@ mod presence;
 mod services;
 mod sessions;
 mod settings;
+mod sign_in;
 mod site;
 mod snapshot;
 mod ssh;
 mod ssh_passwords;
 mod store;
+mod welcomes;
 mod work;
 
 #[cfg(test)]
@@ -49,6 +51,9 @@ pub use presence::{
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{SessionError, SessionRequest, SessionSummary};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
+pub use sign_in::{
+    CredentialError, NameAndPassword, NewTotp, RecoveryCodes, Proven, Step, TotpStanding,
+};
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
     AccessHome, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord,
@@ -59,6 +64,10 @@ pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKe
 pub use ssh_passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPassword};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
+pub use welcomes::import::{ImportError, LineError, Newcomer, Usual, read_list};
+pub use welcomes::{
+    Accepted, Answer as WelcomeAnswer, InvitationRequest, MadeWelcome, Welcome, WelcomeError, WelcomeKind,
+};
 
 use arc_swap::ArcSwap;
 use certificates::Certificates;
@@ -85,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     pub(crate) refusals: audit::Refusals,
     pub(crate) uses: sessions::Uses,
+    pub(crate) sign_in: sign_in::SignIn,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
     pub(crate) tasks: TaskTracker,
@@ -144,6 +154,7 @@ impl Control {
             presence,
             refusals: audit::Refusals::default(),
             uses,
+            sign_in: sign_in::SignIn::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         }));

@@ -18,6 +18,7 @@ pub mod ssh;
 pub mod ssh_passwords;
 pub mod status;
 mod table;
+pub mod welcomes;
 pub mod when;
 
 #[cfg(test)]
