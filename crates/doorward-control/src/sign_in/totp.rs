@@ -80,14 +80,24 @@ impl Control {
     pub fn offer_totp(&self, account: AccountId, now: Timestamp) -> Option<NewTotp> {
         let person = self.person_in_good_standing(account, now)?;
         let secret = random::<SECRET_LENGTH>();
-        let issuer = self.site().domain.as_ref().map_or_else(|| "Doorward".to_owned(), ToString::to_string);
-        let totp = builder(secret.expose()).with_issuer(Some(issuer)).with_account_name(person.name.as_str()).build().ok()?;
         let offered = Offered { account, secret: HEXLOWER.encode(secret.expose()) };
-        Some(NewTotp {
-            url: Secret::new(totp.to_url().ok()?),
-            text: Secret::new(grouped(&BASE32_NOPAD.encode(secret.expose()))),
-            ticket: self.seal_ticket(OFFERED, &offered, now, OFFERED_FOR),
-        })
+        let ticket = self.seal_ticket(OFFERED, &offered, now, OFFERED_FOR);
+        self.show_totp(&person, secret.expose(), ticket)
+    }
+
+    /// The same once more, after a code that did not fit.
+    pub fn offered_totp(&self, account: AccountId, ticket: &Secret<String>, now: Timestamp) -> Option<NewTotp> {
+        let offered: Offered = self.open_ticket(OFFERED, ticket, now)?;
+        let person = self.person_in_good_standing(account, now).filter(|_| offered.account == account)?;
+        let secret = Secret::new(words::read_hex(&offered.secret).ok()?);
+        self.show_totp(&person, secret.expose(), ticket.clone())
+    }
+
+    fn show_totp(&self, person: &Person, secret: &[u8], ticket: Secret<String>) -> Option<NewTotp> {
+        let issuer = self.site().domain.as_ref().map_or_else(|| "Doorward".to_owned(), ToString::to_string);
+        let totp = builder(secret).with_issuer(Some(issuer)).with_account_name(person.name.as_str()).build().ok()?;
+        let text = Secret::new(grouped(&BASE32_NOPAD.encode(secret)));
+        Some(NewTotp { url: Secret::new(totp.to_url().ok()?), text, ticket })
     }
 
     /// From now on codes are asked for. An app that was set up before counts no more, nor do its recovery codes.

@@ -129,7 +129,7 @@ pub fn read_list(text: &str, usual: &Usual) -> Result<Vec<Newcomer>, Vec<LineErr
                 continue;
             }
         };
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = line_of(&text, record.position());
         if record.iter().all(str::is_empty) {
             continue;
         }
@@ -148,6 +148,14 @@ pub fn read_list(text: &str, usual: &Usual) -> Result<Vec<Newcomer>, Vec<LineErr
         errors.push(refuse(1, "the list names nobody".to_owned()));
     }
     if errors.is_empty() { Ok(newcomers) } else { Err(errors) }
+}
+
+/// The position is before the empty lines that were skipped.
+fn line_of(text: &str, position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else { return 0 };
+    let rest = usize::try_from(position.byte()).ok().and_then(|at| text.as_bytes().get(at..)).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| **byte == b'\n').count();
+    position.line() + u64::try_from(skipped).unwrap_or(0)
 }
 
 const COLUMNS: [&str; 5] = ["name", "title", "role", "until", "groups"];
