@@ -52,4 +52,19 @@ CREATE TABLE setup (done_at BIGINT NOT NULL);
 -- The invitation or list by which somebody came. Those go after their end; whoever was added by hand stays.
 ALTER TABLE accounts ADD COLUMN came_by BIGINT;
 
-INSERT INTO ids (kind, next) VALUES ('welcome', 1);
+-- By what it was shown who they are: the words of core/src/person/factors.rs.
+ALTER TABLE logins ADD COLUMN factors TEXT NOT NULL DEFAULT '';
+
+-- Keys of people's own devices. What rests is public; the count in it shows copies.
+CREATE TABLE passkeys (
+    id BIGINT PRIMARY KEY,
+    account BIGINT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    credential TEXT NOT NULL UNIQUE,
+    passkey TEXT NOT NULL,
+    title TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    used_at BIGINT
+);
+CREATE INDEX passkeys_by_account ON passkeys (account);
+
+INSERT INTO ids (kind, next) VALUES ('welcome', 1), ('passkey', 1);

@@ -53,6 +53,8 @@ impl Control {
         self.flush_audit().await?;
         self.end_lapsed_sessions(now).await?;
         self.store_session_uses().await?;
+        self.end_lapsed_logins(now).await?;
+        self.store_logins_seen().await?;
         let seen = self.presence().seen(now);
         let to_store = seen.clone();
         self.write(move |work| {

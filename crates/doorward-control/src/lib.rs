@@ -15,6 +15,7 @@ mod enrol;
 mod groups;
 mod housekeeping;
 mod invites;
+mod logins;
 pub mod passwords;
 mod people;
 mod presence;
@@ -44,6 +45,7 @@ pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
 pub use groups::{Group, GroupEdit};
 pub use invites::{InviteRequest, InviteSummary};
+pub use logins::{LoginRequest, LoginSummary, NewLogin};
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
     Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Presence, Reachability, ServiceFailure,
@@ -52,7 +54,8 @@ pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{SessionError, SessionRequest, SessionSummary};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use sign_in::{
-    CredentialError, NameAndPassword, NewTotp, RecoveryCodes, Proven, Step, TotpStanding,
+    CredentialError, NameAndPassword, NewTotp, PasskeyQuestion, PasskeySummary, Proven, RecoveryCodes,
+    SecondFactors, Step, TotpStanding,
 };
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
@@ -94,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     pub(crate) refusals: audit::Refusals,
     pub(crate) uses: sessions::Uses,
+    pub(crate) seen: logins::Seen,
     pub(crate) sign_in: sign_in::SignIn,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
@@ -135,11 +139,12 @@ impl Control {
         let store = Store::open(&directory, &SiteKey::generate(), now).await?;
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let seal = store.take_seal(&directory).await?;
-        let (presence, uses) = (Presence::default(), sessions::Uses::default());
+        let (presence, uses, seen) = (Presence::default(), sessions::Uses::default(), logins::Seen::default());
         let (first, certificates) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
             uses.remember(sessions::uses(&mut connection).await.map_err(unreadable)?);
+            seen.remember(logins::seen(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
             (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
         };
@@ -154,6 +159,7 @@ impl Control {
             presence,
             refusals: audit::Refusals::default(),
             uses,
+            seen,
             sign_in: sign_in::SignIn::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),

@@ -5,7 +5,7 @@ use crate::enrol::title as readable;
 use crate::ssh::certificates;
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use crate::{Control, EditError, sessions};
+use crate::{Control, EditError, logins, sessions};
 use doorward_core::AccountId;
 use doorward_core::audit::Deed;
 use doorward_core::names::Label;
@@ -51,7 +51,7 @@ impl Control {
         .await
     }
 
-    /// Whoever is disabled comes in nowhere, and their sessions are over. `version`: what the caller saw, if it looked.
+    /// Whoever is disabled comes in nowhere, and their sessions and logins are over. `version`: what the caller saw, if it looked.
     pub async fn edit_person(
         &self,
         id: AccountId,
@@ -62,7 +62,7 @@ impl Control {
         self.write(move |work| Box::pin(change(work, id, edit, version, now))).await
     }
 
-    /// With their keys, memberships and sessions.
+    /// With their keys, memberships, sessions and logins.
     pub async fn remove_person(&self, id: AccountId, version: Option<i64>, now: Timestamp) -> Result<(), EditError> {
         self.write(move |work| Box::pin(remove(work, id, version, now))).await
     }
@@ -133,6 +133,7 @@ async fn change(
     work.refresh_person(id).await?;
     if changed.disabled_at.is_some() {
         sessions::end_all_of(work, id, now).await?;
+        logins::end_all_of(work, id, None, now).await?;
     }
     let mut detail = describe(changed.role, changed.ends_at);
     if changed.disabled_at.is_some() {
@@ -153,6 +154,7 @@ async fn remove(work: &mut Work, id: AccountId, version: Option<i64>, now: Times
         return Err(EditError::Invalid(why));
     }
     sessions::end_all_of(work, id, now).await?;
+    logins::end_all_of(work, id, None, now).await?;
     for statement in [
         "DELETE FROM ssh_keys WHERE account = $1",
         "DELETE FROM memberships WHERE account = $1",

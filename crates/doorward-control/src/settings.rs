@@ -100,6 +100,12 @@ impl SiteSettings {
         self.domain.as_ref() == Some(host) || self.link_hosts.contains(host)
     }
 
+    /// Where people sign in; `None` where there is no domain. No service can be called `portal`.
+    pub fn portal_url(&self) -> Option<String> {
+        let host = HostName::parse(&format!("portal.{}", self.domain.as_ref()?)).ok()?;
+        Some(self.web.url(&host, None))
+    }
+
     /// What to write before `:port` for raw ports.
     pub fn port_host(&self) -> String {
         match (&self.port_host, &self.domain) {

@@ -5,10 +5,12 @@
 
 pub(crate) mod attempts;
 mod hashing;
+pub(crate) mod passkeys;
 pub(crate) mod passwords;
 pub(crate) mod ticket;
 pub(crate) mod totp;
 
+pub use passkeys::{PasskeyQuestion, PasskeySummary};
 pub use totp::{NewTotp, RecoveryCodes, TotpStanding};
 
 use crate::Control;
@@ -23,6 +25,7 @@ use doorward_core::{AccountId, Secret};
 use hashing::Hashing;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sqlx::Row;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +36,7 @@ use thiserror::Error;
 pub(crate) struct SignIn {
     attempts: Attempts,
     hashing: Hashing,
+    questions: passkeys::Questions,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +53,22 @@ pub struct NameAndPassword {
 pub enum Step {
     Done(Proven),
     /// A code is wanted too; this says to [`Control::give_code`] who it is, for some minutes.
+    /// Or a passkey, where there is one.
     CodeWanted(Secret<String>),
+}
+
+/// What somebody can show beside their password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondFactors {
+    pub has_app: bool,
+    pub has_passkey: bool,
+}
+
+impl SecondFactors {
+    /// Whether a password alone is not enough.
+    pub fn is_any(self) -> bool {
+        self.has_app || self.has_passkey
+    }
 }
 
 /// Somebody showed who they are. A login is made of it.
@@ -115,7 +134,7 @@ impl Control {
         };
         let (person, password_of) = known;
         self.renew_hash(person.id, &given.password, now).await;
-        if self.totp_of(person.id).await?.is_set_up() {
+        if self.second_factors_of(person.id).await?.is_any() {
             self.0.sign_in.attempts.take_back(&attempt, Instant::now());
             let half_way = HalfWay { account: person.id, password_of };
             return Ok(Step::CodeWanted(self.seal_ticket(HALF_WAY, &half_way, now, HALF_WAY_FOR)));
@@ -158,6 +177,24 @@ impl Control {
         }
         self.0.sign_in.attempts.was_right(attempt, Instant::now());
         Ok(())
+    }
+
+    pub async fn second_factors_of(&self, account: AccountId) -> Result<SecondFactors, StoreError> {
+        const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM person_totp WHERE account = $1) AS apps, \
+                              (SELECT COUNT(*) FROM passkeys WHERE account = $1) AS passkeys";
+        let row = sqlx::query(COUNTS).bind(account.0).fetch_one(self.0.store.readers()).await?;
+        let is_any = |column: &str| row.try_get::<i64, _>(column).map(|count| count > 0);
+        Ok(SecondFactors { has_app: is_any("apps")?, has_passkey: is_any("passkeys")? })
+    }
+
+    /// Of whoever is between the two steps of signing in.
+    pub async fn second_factors_at(
+        &self,
+        half_way: &Secret<String>,
+        now: Timestamp,
+    ) -> Result<SecondFactors, CredentialError> {
+        let half_way: HalfWay = self.open_ticket(HALF_WAY, half_way, now).ok_or(CredentialError::Stale)?;
+        Ok(self.second_factors_of(half_way.account).await?)
     }
 
     pub(crate) fn person_in_good_standing(&self, id: AccountId, now: Timestamp) -> Option<Arc<Person>> {

@@ -2,6 +2,7 @@
 //! and after, so a change costs O(log n) however many services there are, and readers take no lock.
 
 mod draft;
+mod logins;
 mod people;
 
 use crate::accounts::Grants;
@@ -38,6 +39,7 @@ pub struct Snapshot {
     hosts: HashTrieMapSync<HostName, HostClaims>,
     ports: HashTrieMapSync<(Protocol, u16), PortClaim>,
     people: people::People,
+    logins: logins::Logins,
 }
 
 /// A registered private machine.

@@ -256,7 +256,8 @@ pub(crate) async fn forget_old(work: &mut Work, before: Timestamp) -> Result<(),
     rows::forget_old(work.connection(), before).await
 }
 
-fn generate() -> Secret<String> {
+/// 160 random bits as letters and digits.
+pub(crate) fn random_text() -> Secret<String> {
     let mut bytes = [0; SECRET_BYTES];
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has random bytes");
     let bytes = Secret::new(bytes);

@@ -7,9 +7,9 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Control, Shared, accounts, groups, people, sessions, site, ssh, ssh_passwords};
+use crate::{Control, Shared, accounts, groups, logins, people, sessions, site, ssh, ssh_passwords};
 use doorward_core::names::Label;
-use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
+use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -54,6 +54,7 @@ pub(crate) struct Work {
     devices: BTreeSet<DeviceId>,
     people: BTreeSet<AccountId>,
     sessions: BTreeSet<SessionId>,
+    logins: BTreeSet<LoginId>,
     are_groups_new: bool,
     are_site_keys_new: bool,
     are_grants_new: bool,
@@ -109,6 +110,7 @@ impl Work {
             devices: BTreeSet::new(),
             people: BTreeSet::new(),
             sessions: BTreeSet::new(),
+            logins: BTreeSet::new(),
             are_groups_new: false,
             are_site_keys_new: false,
             are_grants_new: false,
@@ -177,6 +179,8 @@ impl Work {
             None => self.draft.remove_person(id),
         }
         self.people.insert(id);
+        // Whoever came by a login of theirs rests on them as well.
+        self.logins.extend(self.draft.logins_of(id).map(|login| login.id));
         Ok(())
     }
 
@@ -196,6 +200,15 @@ impl Work {
             None => self.draft.remove_session(id),
         }
         self.sessions.insert(id);
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_login(&mut self, id: LoginId) -> Result<(), StoreError> {
+        match logins::load_one(&mut self.connection, id).await? {
+            Some(record) => self.draft.put_login(record),
+            None => self.draft.remove_login(id),
+        }
+        self.logins.insert(id);
         Ok(())
     }
 
@@ -234,7 +247,7 @@ impl Work {
         *self.seat = Seat::Ready(self.connection);
         let are_others_new =
             self.are_site_keys_new || self.are_ssh_keys_new || self.are_grants_new || self.are_groups_new;
-        let is_nobody_concerned = self.people.is_empty() && self.sessions.is_empty();
+        let is_nobody_concerned = self.people.is_empty() && self.sessions.is_empty() && self.logins.is_empty();
         if self.services.is_empty() && self.devices.is_empty() && is_nobody_concerned && !are_others_new {
             return Ok(());
         }
@@ -245,6 +258,7 @@ impl Work {
             devices: self.devices.into_iter().collect(),
             people: self.people.into_iter().collect(),
             sessions: self.sessions.into_iter().collect(),
+            logins: self.logins.into_iter().collect(),
             site_keys: self.are_site_keys_new,
             ssh_keys: self.are_ssh_keys_new,
         };

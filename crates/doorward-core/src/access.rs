@@ -15,10 +15,11 @@ pub use password::PasswordHash;
 pub use people::People;
 pub use schedule::{Openness, Schedule, ScheduleError};
 
+use crate::login::Login;
 use crate::person::Person;
 use crate::service::{Entrance, Service, Standing};
 use crate::session::Session;
-use crate::{AccountId, DeviceId, ServiceId, SessionId};
+use crate::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -70,6 +71,9 @@ pub trait Facts {
 
     /// One that was not ended; its time may be over.
     fn session(&self, id: SessionId) -> Option<&Session>;
+
+    /// One that was not ended; its time may be over.
+    fn login(&self, id: LoginId) -> Option<&Login>;
 }
 
 /// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
@@ -91,18 +95,25 @@ impl Visitor {
         self.source
     }
 
-    /// Who they are, as far as that was proved.
+    /// Who they are, as far as that was proved by something of their own. Whose a login is, is a fact.
     pub fn people(&self) -> impl Iterator<Item = AccountId> + '_ {
         self.proofs.iter().filter_map(|proof| match proof {
             Proof::Person(id) => Some(*id),
-            Proof::Password(_) | Proof::Session(_) | Proof::Sender(_) => None,
+            Proof::Password(_) | Proof::Login(_) | Proof::Session(_) | Proof::Sender(_) => None,
+        })
+    }
+
+    pub fn logins(&self) -> impl Iterator<Item = LoginId> + '_ {
+        self.proofs.iter().filter_map(|proof| match proof {
+            Proof::Login(id) => Some(*id),
+            Proof::Password(_) | Proof::Person(_) | Proof::Session(_) | Proof::Sender(_) => None,
         })
     }
 
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
         self.proofs.iter().filter_map(|proof| match proof {
             Proof::Session(id) => Some(*id),
-            Proof::Password(_) | Proof::Person(_) | Proof::Sender(_) => None,
+            Proof::Password(_) | Proof::Person(_) | Proof::Login(_) | Proof::Sender(_) => None,
         })
     }
 }
@@ -113,6 +124,8 @@ pub enum Proof {
     Password(PasswordHash),
     /// A credential that is this person's own, as an SSH key.
     Person(AccountId),
+    /// That they are signed in by this. Whose it is, and whether it counts still, is for the decision.
+    Login(LoginId),
     /// That this session is meant. Whether it is theirs, for this service, and open still is for the decision.
     Session(SessionId),
     /// A sender key for this service: for the virtual port that it has.
@@ -200,6 +213,8 @@ pub enum Denied {
     NotOneOfThem,
     #[error("it is for senders, and this is none (`doorward sender-key` makes one)")]
     NotASender,
+    #[error("the login is over")]
+    LoginOver,
     #[error("the account was disabled")]
     AccountDisabled,
     #[error("the account has ended")]
@@ -222,6 +237,7 @@ impl Denied {
             Self::PasswordNeeded => "password-needed",
             Self::NotOneOfThem => "not-one-of-them",
             Self::NotASender => "not-a-sender",
+            Self::LoginOver => "login-over",
             Self::AccountDisabled => "account-disabled",
             Self::AccountEnded => "account-ended",
             Self::SessionNeeded => "session-needed",

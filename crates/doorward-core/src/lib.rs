@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod hop;
 pub mod ids;
 pub mod invite;
+pub mod login;
 pub mod names;
 pub mod person;
 pub mod pinhole;
@@ -20,5 +21,5 @@ pub mod span;
 pub mod ssh;
 pub mod web;
 
-pub use ids::{AccountId, DeviceId, GroupId, InviteId, ServiceId, SessionId, WelcomeId};
+pub use ids::{AccountId, DeviceId, GroupId, InviteId, LoginId, PasskeyId, ServiceId, SessionId, WelcomeId};
 pub use secret::Secret;

@@ -2,9 +2,10 @@
 //! be let in, were it open?
 
 use crate::access::{Denied, Facts, How, Proof, examine};
+use crate::login::Login;
 use crate::person::Person;
 use crate::service::Service;
-use crate::{AccountId, ServiceId, SessionId};
+use crate::{AccountId, LoginId, ServiceId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use thiserror::Error;
@@ -77,6 +78,10 @@ impl Facts for Were<'_> {
 
     fn session(&self, id: SessionId) -> Option<&Session> {
         if id == self.session.id { Some(self.session) } else { self.facts.session(id) }
+    }
+
+    fn login(&self, id: LoginId) -> Option<&Login> {
+        self.facts.login(id)
     }
 }
 

@@ -3,8 +3,10 @@
 //! A target's address never travels. What does is the origin that the target takes itself to be, which the gateway
 //! writes into headers and never dials.
 
+mod local_path;
 mod pages;
 
+pub use local_path::{LocalPath, NotLocal};
 pub use pages::{Blank, MAX_PAGES, Page, PageError, Pages};
 
 use crate::names::{HostName, PathPrefix};

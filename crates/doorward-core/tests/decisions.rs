@@ -4,11 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use doorward_core::access::{Facts, PasswordHash, Policy, PolicyDocument, Proof, Visitor, Who, decide};
+use doorward_core::login::{Login, LoginKind};
 use doorward_core::names::Label;
 use doorward_core::person::{Person, Role};
 use doorward_core::service::{Entrance, Service, ServiceKind, Standing};
 use doorward_core::session::Session;
-use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
+use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use jiff::Timestamp;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -74,6 +75,20 @@ const KNOWN: &[(&str, Option<i64>, Option<i64>)] = &[
     ("ben, a session until Mon 11:00", Some(BEN), Some(5)),
     ("nobody, with anna's session", None, Some(1)),
 ];
+/// By a login, and perhaps a session, where a policy is about people.
+const LOGINS: &[(&str, i64, Option<i64>)] = &[
+    ("anna, signed in", 1, None),
+    ("anna, signed in until Mon 09:59:59", 2, None),
+    ("carl, signed in", 3, None),
+    ("ben, who was disabled, signed in", 4, None),
+    ("gina, signed in at Mon 09:00", 5, None),
+    ("somebody removed, signed in", 6, None),
+    ("a login that was ended", 99, None),
+    ("anna, signed in, a session", 1, Some(2)),
+    ("anna, signed in until Mon 09:59:59, a session", 2, Some(2)),
+    ("gina, signed in, anna's session", 5, Some(2)),
+    ("a login that was ended, a session", 99, Some(2)),
+];
 const ANNA: i64 = 10;
 const BEN: i64 = 11;
 const CARL: i64 = 12;
@@ -83,6 +98,7 @@ const GINA: i64 = 14;
 struct Known {
     people: Vec<Person>,
     sessions: Vec<Session>,
+    logins: Vec<Login>,
 }
 
 impl Facts for Known {
@@ -92,6 +108,10 @@ impl Facts for Known {
 
     fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.iter().find(|session| session.id == id)
+    }
+
+    fn login(&self, id: LoginId) -> Option<&Login> {
+        self.logins.iter().find(|login| login.id == id)
     }
 }
 
@@ -130,7 +150,25 @@ fn known() -> Known {
         session(4, DORA, 1, "10:00:00"),
         session(5, BEN, 1, "10:00:00"),
     ];
-    Known { people, sessions }
+    let login = |id, account, since, until: &str| Login {
+        id: LoginId(id),
+        account: AccountId(account),
+        factors: Default::default(),
+        kind: LoginKind::Browser,
+        title: String::new(),
+        source: None,
+        since: at(since),
+        until: until.parse().unwrap(),
+    };
+    let logins = vec![
+        login(1, ANNA, "06:00:00", "2027-01-01T00:00:00Z"),
+        login(2, ANNA, "06:00:00", "2026-11-23T08:59:59Z"),
+        login(3, CARL, "06:00:00", "2027-01-01T00:00:00Z"),
+        login(4, BEN, "06:00:00", "2027-01-01T00:00:00Z"),
+        login(5, GINA, "08:00:00", "2027-01-01T00:00:00Z"),
+        login(6, 98, "06:00:00", "2027-01-01T00:00:00Z"),
+    ];
+    Known { people, sessions, logins }
 }
 
 /// By SSH, with a sender key for this service (1) or another.
@@ -221,6 +259,16 @@ fn table() -> String {
                 writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
             }
         }
+        let logins = if json.contains(r#""who":"people""#) { LOGINS } else { &[] };
+        for (who, login, session) in logins {
+            for (when, now) in TIMES {
+                let mut visitor = Visitor::new("192.0.2.7".parse().unwrap(), Entrance::Web);
+                visitor.proofs.push(Proof::Login(LoginId(*login)));
+                visitor.proofs.extend(session.map(|id| Proof::Session(SessionId(id))));
+                let answer = answer(&service, &visitor, now.parse().unwrap());
+                writeln!(table, "{who:<46} {when:<44} {answer}").unwrap();
+            }
+        }
     }
     table
 }
@@ -235,7 +283,7 @@ fn every_decision_is_as_committed() {
     let committed = std::fs::read_to_string(file).unwrap();
     assert_eq!(
         table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(),
-        (20 * (6 + 3 + 3) + 6 * 12) * 11
+        (20 * (6 + 3 + 3) + 6 * (12 + 11)) * 11
     );
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);

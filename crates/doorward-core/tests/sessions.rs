@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use doorward_core::access::{Denied, Facts, PolicyDocument, Proof, Visitor, decide};
+use doorward_core::login::Login;
 use doorward_core::names::Label;
 use doorward_core::person::{Person, Role};
 use doorward_core::service::{Entrance, Service, ServiceKind, Standing};
 use doorward_core::session::{Session, SessionRefusal, grant};
-use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
+use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ impl Facts for Anna {
     }
 
     fn session(&self, _: SessionId) -> Option<&Session> {
+        None
+    }
+
+    fn login(&self, _: LoginId) -> Option<&Login> {
         None
     }
 }
@@ -106,6 +111,10 @@ fn a_device_is_told_of_the_farthest_end_that_an_extension_may_have() {
 
         fn session(&self, id: SessionId) -> Option<&Session> {
             (id == self.1.id).then_some(&self.1)
+        }
+
+        fn login(&self, _: LoginId) -> Option<&Login> {
+            None
         }
     }
     let mut visitor = Visitor::new("192.0.2.7".parse().unwrap(), Entrance::Ssh);

@@ -6,7 +6,7 @@ use crate::live::{Live, Presence, Way};
 use crate::settings::FlowSettings;
 use arc_swap::ArcSwap;
 use doorward_control::{Control, Snapshot};
-use doorward_core::access::{Denied, How, Permit, Proof, Visitor, decide};
+use doorward_core::access::{Denied, Facts, How, Permit, Proof, Visitor, decide};
 use doorward_core::audit::Deed;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
@@ -94,7 +94,9 @@ pub(crate) fn with_session(visitor: &Visitor, service: &Service, snapshot: &Snap
     match service.policy.how {
         How::SignedIn => {}
         How::OnRequest { .. } => {
-            let theirs = visitor.people().filter_map(|account| snapshot.session_for(account, service.id));
+            let by_login = visitor.logins().filter_map(|id| snapshot.login(id)).map(|login| login.account);
+            let accounts = visitor.people().chain(by_login);
+            let theirs = accounts.filter_map(|account| snapshot.session_for(account, service.id));
             let proofs: Vec<_> = theirs.map(|session| Proof::Session(session.id)).collect();
             visitor.proofs.extend(proofs);
         }

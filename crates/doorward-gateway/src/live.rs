@@ -1,4 +1,4 @@
-//! The index of what is open now. Every stream is entered under its service, and under the people and sessions that it
+//! The index of what is open now. Every stream is entered under its service, and under the people, logins and sessions that it
 //! rests on, with the facts it was admitted by, so that a change re-decides exactly those it may concern, and a cut finds
 //! them.
 
@@ -7,7 +7,7 @@ use doorward_control::{Change, HostEntrance, HostReservation, Protocol, ServiceR
 use doorward_core::access::{Permit, Visitor, decide};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::Entrance;
-use doorward_core::{AccountId, ServiceId, SessionId};
+use doorward_core::{AccountId, LoginId, ServiceId, SessionId};
 use doorward_tunnel::splice::Traffic;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -30,6 +30,7 @@ struct Table {
     services: HashMap<ServiceId, Seats>,
     by_account: HashMap<AccountId, BTreeSet<Place>>,
     by_session: HashMap<SessionId, BTreeSet<Place>>,
+    by_login: HashMap<LoginId, BTreeSet<Place>>,
 }
 
 /// Where a seat is found.
@@ -185,12 +186,16 @@ impl Table {
         for session in seat.visitor.sessions() {
             self.by_session.entry(session).or_default().insert(place);
         }
+        for login in seat.visitor.logins() {
+            self.by_login.entry(login).or_default().insert(place);
+        }
         self.services.entry(place.0).or_default().take(place.1, seat.clone())
     }
 
     fn leave(&mut self, place: Place, seat: &Seat) {
         seat.visitor.people().for_each(|account| forget(&mut self.by_account, account, place));
         seat.visitor.sessions().for_each(|session| forget(&mut self.by_session, session, place));
+        seat.visitor.logins().for_each(|login| forget(&mut self.by_login, login, place));
         if let Some(seats) = self.services.get_mut(&place.0) {
             seats.leave(place.1);
             if seats.taken.is_empty() {
@@ -211,6 +216,7 @@ impl Table {
         let mut places: BTreeSet<Place> = change.services.iter().flat_map(of_service).collect();
         places.extend(change.people.iter().filter_map(|id| self.by_account.get(id)).flatten());
         places.extend(change.sessions.iter().filter_map(|id| self.by_session.get(id)).flatten());
+        places.extend(change.logins.iter().filter_map(|id| self.by_login.get(id)).flatten());
         places.into_iter().filter_map(|place| Some((place.0, self.seat(place)?.clone()))).collect()
     }
 

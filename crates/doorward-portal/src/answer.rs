@@ -55,19 +55,22 @@ impl Problem {
 
 #[derive(Serialize)]
 struct ProblemBody<'p> {
-    error: ProblemText<'p>,
+    error: &'p ProblemText,
 }
 
-#[derive(Serialize)]
-struct ProblemText<'p> {
-    what: &'p str,
-    remedy: &'p str,
+/// Goes along with the answer, for whoever shows it as a page.
+#[derive(Clone, Serialize)]
+pub(crate) struct ProblemText {
+    pub(crate) what: String,
+    pub(crate) remedy: &'static str,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = ProblemBody { error: ProblemText { what: &self.what, remedy: self.remedy } };
-        (self.status, Json(body)).into_response()
+        let text = ProblemText { what: self.what, remedy: self.remedy };
+        let mut response = (self.status, Json(ProblemBody { error: &text })).into_response();
+        response.extensions_mut().insert(text);
+        response
     }
 }
 
@@ -108,15 +111,29 @@ impl From<StoreError> for Problem {
 }
 
 /// Nothing here may be kept by a browser or proxy, or be shown inside somebody else's page.
-pub(crate) async fn harden(mut response: Response) -> Response {
+pub(crate) async fn harden(response: Response) -> Response {
+    hardened(
+        response,
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    )
+}
+
+/// The same for pages with forms and small scripts of our own. Nothing inline: a text that slipped through as markup runs
+/// nothing.
+pub(crate) async fn harden_site(response: Response) -> Response {
+    hardened(
+        response,
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    )
+}
+
+fn hardened(mut response: Response, policy: &'static str) -> Response {
     let fixed = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ];

@@ -69,6 +69,11 @@ pub(crate) fn routes() -> Router<PortalState> {
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
+/// For people who signed in.
+pub(crate) fn public_routes() -> Router<PortalState> {
+    Router::new()
+}
+
 /// A device by the name in a path.
 fn device_named(snapshot: &Snapshot, name: &str) -> Result<Arc<Device>, Problem> {
     let found = Label::parse(name).ok().and_then(|label| snapshot.device_by_name(&label));

@@ -1,19 +1,28 @@
 //! What people see: the REST API and the start page, on control. No listener of its own and no decisions.
 //!
-//! Two routers, for two doors. [`owner`] does everything and belongs on a unix socket that only the owner can open
+//! Three routers, for three doors. [`site`] is the public one, for people who sign in. [`owner`] does everything and belongs on a unix socket that only the owner can open
 //! (mode 0600 is its authorisation). [`start_page`] only shows, and belongs on a loopback port; since any web page can
 //! make a browser talk to loopback, it refuses foreign names and origins (DNS rebinding, CSRF).
 
 mod answer;
 mod api;
+mod caller;
+mod cookies;
+mod entering;
+mod forms;
 mod guard;
 mod pages;
+mod site;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use caller::Caller;
+pub use site::site;
+
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::get;
 use doorward_control::Control;
 use doorward_core::Secret;
@@ -51,7 +60,7 @@ pub struct BackupRequest {
 /// Everything, for whoever may open the unix socket.
 pub fn owner(state: PortalState) -> Router {
     let router = Router::new().nest("/api/v1", api::routes()).merge(pages::routes()).route("/healthz", get(health));
-    finish(router).with_state(state)
+    finish(router).layer(from_fn(caller::is_owner)).with_state(state)
 }
 
 /// The start page and what it shows as JSON, for a loopback listener on `port`. Nothing here changes state.

@@ -2,4 +2,7 @@ mod api;
 mod loopback;
 mod page;
 mod people;
+mod signing_in;
+mod site;
 mod support;
+mod welcomes;

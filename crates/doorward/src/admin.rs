@@ -25,6 +25,8 @@ pub mod when;
 mod people_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod welcomes_tests;
 
 pub use client::{Answer, AskError, Owner};
 pub use table::Table;

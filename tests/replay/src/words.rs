@@ -4,12 +4,13 @@ use doorward_core::access::{
     Denied, Facts, Openness, PolicyDocument, Proof, Schedule, Visitor, Who, WhoDocument, decide,
 };
 use doorward_core::invite::Invite;
+use doorward_core::login::Login;
 use doorward_core::names::{HostName, Label};
 use doorward_core::person::Person;
 use doorward_core::service::{Entrance, Offer, Service, ServiceKind, Standing};
 use doorward_core::session::Session;
 use doorward_core::site::Address;
-use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
+use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -90,6 +91,10 @@ impl Facts for Nobody {
     }
 
     fn session(&self, _: SessionId) -> Option<&Session> {
+        None
+    }
+
+    fn login(&self, _: LoginId) -> Option<&Login> {
         None
     }
 }

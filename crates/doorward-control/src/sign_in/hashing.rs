@@ -45,7 +45,8 @@ impl Hashing {
                 Some(phc) => passwords::verify(&phc, &password),
                 None => {
                     let nobodys = nobodys.get_or_init(|| passwords::hash(&Secret::new(String::new())));
-                    passwords::verify(nobodys, &password) && false
+                    std::hint::black_box(passwords::verify(nobodys, &password));
+                    false
                 }
             }
         });

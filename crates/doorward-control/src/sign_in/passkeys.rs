@@ -4,7 +4,7 @@
 //! Each question that a browser is asked is remembered here until it is answered, once; a restart forgets it, and it is asked again.
 
 use super::attempts::Guessed;
-use super::{CredentialError, HALF_WAY, HalfWay, Proven, passwords};
+use super::{CredentialError, HALF_WAY, HalfWay, Proven, RecoveryCodes, passwords, totp};
 use crate::Control;
 use crate::store::{StoreError, words};
 use crate::work::Work;
@@ -115,6 +115,7 @@ impl Control {
         Ok(PasskeyQuestion { ticket, options })
     }
 
+    /// Recovery codes come with the first one, if there are none: from then on a password alone is not enough.
     pub async fn add_passkey(
         &self,
         account: AccountId,
@@ -123,7 +124,7 @@ impl Control {
         title: &str,
         source: IpAddr,
         now: Timestamp,
-    ) -> Result<(), CredentialError> {
+    ) -> Result<Option<RecoveryCodes>, CredentialError> {
         let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
         let asked = match self.0.sign_in.questions.take(ticket, Instant::now()) {
             Some(Asked::NewOf(of, asked)) if of == account => asked,
@@ -138,7 +139,12 @@ impl Control {
                 insert(work, account, &passkey, &title, now).await?;
                 let what = format!("passkey added: {title}");
                 work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), &what, source, now).await?;
-                Ok(())
+                if totp::has_codes(work, account).await? {
+                    return Ok(None);
+                }
+                let codes = RecoveryCodes::make();
+                totp::put_codes(work, account, &codes.digests()).await?;
+                Ok(Some(codes))
             })
         })
         .await
@@ -159,6 +165,7 @@ impl Control {
                 if removed.rows_affected() > 0 {
                     let name = person.name.as_str();
                     work.write_down_from(Deed::SecondFactorChanged, name, "passkey removed", source, now).await?;
+                    totp::forget_idle_codes(work, account).await?;
                 }
                 Ok(())
             })

@@ -115,8 +115,8 @@ impl Control {
         let secret = Secret::new(words::read_hex(&offered.secret)?);
         let step = step_of(secret.expose(), code, now).ok_or(CredentialError::Wrong)?;
         let sealed = self.0.seal.seal(&place(account), secret.expose());
-        let codes: Vec<_> = (0..CODES).map(|_| recovery_code()).collect();
-        let digests: Vec<_> = codes.iter().map(|code| code_digest(code.expose())).collect();
+        let codes = RecoveryCodes::make();
+        let digests = codes.digests();
         self.write(move |work| {
             Box::pin(async move {
                 forget(work, account).await?;
@@ -134,7 +134,7 @@ impl Control {
             })
         })
         .await?;
-        Ok(RecoveryCodes(codes))
+        Ok(codes)
     }
 
     /// Ten new ones; the old ones count no more.
@@ -145,11 +145,12 @@ impl Control {
         now: Timestamp,
     ) -> Result<RecoveryCodes, CredentialError> {
         let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
-        if !self.totp_of(account).await?.is_set_up() {
-            return Err(CredentialError::Invalid("recovery codes stand in for an app, and none is set up".into()));
+        if !self.second_factors_of(account).await?.is_any() {
+            let why = "recovery codes stand in for an app or a passkey, and neither is set up";
+            return Err(CredentialError::Invalid(why.into()));
         }
-        let codes: Vec<_> = (0..CODES).map(|_| recovery_code()).collect();
-        let digests: Vec<_> = codes.iter().map(|code| code_digest(code.expose())).collect();
+        let codes = RecoveryCodes::make();
+        let digests = codes.digests();
         self.write(move |work| {
             Box::pin(async move {
                 forget_codes(work, account).await?;
@@ -160,7 +161,7 @@ impl Control {
             })
         })
         .await?;
-        Ok(RecoveryCodes(codes))
+        Ok(codes)
     }
 
     /// Codes are asked for no more.
@@ -168,7 +169,8 @@ impl Control {
         let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
         self.write(move |work| {
             Box::pin(async move {
-                forget(work, account).await?;
+                forget_app(work, account).await?;
+                forget_idle_codes(work, account).await?;
                 work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app given up", source, now).await?;
                 Ok(())
             })
@@ -252,8 +254,37 @@ async fn use_recovery_code(
 
 /// The app with its recovery codes.
 pub(crate) async fn forget(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM person_totp WHERE account = $1").bind(account.0).execute(work.connection()).await?;
+    forget_app(work, account).await?;
     forget_codes(work, account).await
+}
+
+async fn forget_app(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM person_totp WHERE account = $1").bind(account.0).execute(work.connection()).await?;
+    Ok(())
+}
+
+/// Where there is nothing left that they would stand in for.
+pub(super) async fn forget_idle_codes(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
+    const FORGET: &str = "DELETE FROM recovery_codes WHERE account = $1 \
+         AND NOT EXISTS (SELECT 1 FROM person_totp WHERE account = $1) AND NOT EXISTS (SELECT 1 FROM passkeys WHERE account = $1)";
+    sqlx::query(FORGET).bind(account.0).execute(work.connection()).await?;
+    Ok(())
+}
+
+pub(super) async fn has_codes(work: &mut Work, account: AccountId) -> Result<bool, StoreError> {
+    const COUNT: &str = "SELECT COUNT(*) FROM recovery_codes WHERE account = $1 AND used_at IS NULL";
+    let left: i64 = sqlx::query_scalar(COUNT).bind(account.0).fetch_one(work.connection()).await?;
+    Ok(left > 0)
+}
+
+impl RecoveryCodes {
+    pub(super) fn make() -> Self {
+        Self((0..CODES).map(|_| recovery_code()).collect())
+    }
+
+    pub(super) fn digests(&self) -> Vec<String> {
+        self.0.iter().map(|code| code_digest(code.expose())).collect()
+    }
 }
 
 async fn forget_codes(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
@@ -261,7 +292,7 @@ async fn forget_codes(work: &mut Work, account: AccountId) -> Result<(), StoreEr
     Ok(())
 }
 
-async fn put_codes(work: &mut Work, account: AccountId, digests: &[String]) -> Result<(), StoreError> {
+pub(super) async fn put_codes(work: &mut Work, account: AccountId, digests: &[String]) -> Result<(), StoreError> {
     for digest in digests {
         sqlx::query("INSERT INTO recovery_codes (account, digest) VALUES ($1, $2)")
             .bind(account.0)

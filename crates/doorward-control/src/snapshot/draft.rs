@@ -33,6 +33,7 @@ impl Snapshot {
             hosts: HashTrieMapSync::new_sync(),
             ports: HashTrieMapSync::new_sync(),
             people: super::people::People::default(),
+            logins: super::logins::Logins::default(),
         }
     }
 

@@ -3,10 +3,11 @@
 use super::Snapshot;
 use crate::groups::Group;
 use doorward_core::access::Facts;
+use doorward_core::login::Login;
 use doorward_core::names::Label;
 use doorward_core::person::Person;
 use doorward_core::session::Session;
-use doorward_core::{AccountId, ServiceId, SessionId};
+use doorward_core::{AccountId, LoginId, ServiceId, SessionId};
 use rpds::HashTrieMapSync;
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ impl Facts for Snapshot {
 
     fn session(&self, id: SessionId) -> Option<&Session> {
         self.people.sessions.get(&id).map(Arc::as_ref)
+    }
+
+    fn login(&self, id: LoginId) -> Option<&Login> {
+        self.logins.by_id.get(&id).map(|record| &record.login)
     }
 }
 
@@ -62,7 +67,7 @@ impl Snapshot {
         self.sessions_of(account).find(|session| session.service == service)
     }
 
-    pub(crate) fn shared_person(&self, id: AccountId) -> Option<Arc<Person>> {
+    pub fn shared_person(&self, id: AccountId) -> Option<Arc<Person>> {
         self.people.by_id.get(&id).cloned()
     }
 

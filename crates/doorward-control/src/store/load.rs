@@ -6,7 +6,7 @@ use crate::snapshot::{
     AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
     ServiceRecord, Snapshot,
 };
-use crate::{accounts, groups, people, sessions, site, ssh, ssh_passwords};
+use crate::{accounts, groups, logins, people, sessions, site, ssh, ssh_passwords};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::{Service, Standing};
@@ -52,6 +52,7 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
     people::load(connection).await?.into_iter().for_each(|person| snapshot.put_person(person));
     groups::load(connection).await?.into_iter().for_each(|group| snapshot.put_group(group));
     sessions::load(connection).await?.into_iter().for_each(|session| snapshot.put_session(session));
+    logins::load(connection).await?.into_iter().for_each(|record| snapshot.put_login(record));
     let mut hosts = grouped(sqlx::query(HOSTS).fetch_all(&mut *connection).await?, "service")?;
     let mut ports = grouped(sqlx::query(PORTS).fetch_all(&mut *connection).await?, "service")?;
     for row in sqlx::query(services!(" ORDER BY s.id")).fetch_all(&mut *connection).await? {

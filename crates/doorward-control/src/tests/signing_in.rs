@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use totp_rs::Builder;
 
-const PASSWORD: &str = "drei müde Ziegen";
+pub(super) const PASSWORD: &str = "drei müde Ziegen";
 
 pub(super) fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
 }
 
-fn here() -> IpAddr {
+pub(super) fn here() -> IpAddr {
     "192.0.2.7".parse().unwrap()
 }
 
@@ -36,8 +36,10 @@ pub(super) async fn undo(data: &std::path::Path) {
         "DROP TABLE welcome_groups",
         "DROP TABLE welcomes",
         "DROP TABLE setup",
+        "DROP TABLE passkeys",
         "ALTER TABLE accounts DROP COLUMN came_by",
-        "DELETE FROM ids WHERE kind = 'welcome'",
+        "ALTER TABLE logins DROP COLUMN factors",
+        "DELETE FROM ids WHERE kind IN ('welcome', 'passkey')",
         "DELETE FROM _sqlx_migrations WHERE version = 11",
     ] {
         super::resting::change(data, statement).await;
@@ -45,7 +47,7 @@ pub(super) async fn undo(data: &std::path::Path) {
 }
 
 /// Somebody with a password.
-async fn somebody(site: &Site, name: &str) -> Arc<Person> {
+pub(super) async fn somebody(site: &Site, name: &str) -> Arc<Person> {
     let person = add(site, name).await;
     set_password(site, person.id, PASSWORD).await;
     person

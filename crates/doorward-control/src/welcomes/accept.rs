@@ -2,10 +2,10 @@
 
 use super::{Welcome, WelcomeKind, rows};
 use crate::accounts::OWNER;
-use crate::sign_in::{Proven, passwords, totp};
+use crate::sign_in::{Proven, passkeys, passwords, totp};
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
-use crate::{Control, CredentialError, EditError, NewPerson, people, sessions};
+use crate::{Control, CredentialError, EditError, NewPerson, logins, people, sessions};
 use doorward_core::audit::Deed;
 use doorward_core::names::Label;
 use doorward_core::person::factors::{Factor, Factors};
@@ -223,6 +223,8 @@ async fn rename_first(work: &mut Work, owner: &Person, name: &Label) -> Result<(
 
 async fn begin_anew(work: &mut Work, account: AccountId, now: Timestamp) -> Result<AccountId, WelcomeError> {
     totp::forget(work, account).await?;
+    passkeys::forget(work, account).await?;
+    logins::end_all_of(work, account, None, now).await?;
     sessions::end_all_of(work, account, now).await?;
     Ok(account)
 }

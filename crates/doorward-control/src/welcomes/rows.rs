@@ -1,6 +1,6 @@
 //! Welcomes in the store.
 
-use super::{MadeWelcome, Welcome, WelcomeKind, generate, hash_of};
+use super::{MadeWelcome, Welcome, WelcomeKind, hash_of, random_text};
 use crate::EditError;
 use crate::store::{StoreError, words};
 use crate::work::Work;
@@ -34,7 +34,7 @@ pub(super) async fn insert(work: &mut Work, new: New<'_>, now: Timestamp) -> Res
         WelcomeKind::Own(account) => ("own", Some(account.0)),
         WelcomeKind::Invitation => ("invitation", None),
     };
-    let (id, secret) = (WelcomeId(work.next_id("welcome").await?), generate());
+    let (id, secret) = (WelcomeId(work.next_id("welcome").await?), random_text());
     sqlx::query(
         "INSERT INTO welcomes (id, kind, digest, account, title, role, account_ends_at, uses, uses_left, created_at, expires_at, version) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, 1)",

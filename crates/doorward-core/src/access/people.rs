@@ -1,6 +1,8 @@
 //! Who is one of the people that a policy names, and whether they opened what must be opened.
 
 use super::{Denied, End, Facts, How, Proof};
+use crate::AccountId;
+use crate::login::is_ahead;
 use crate::names::Label;
 use crate::person::{Person, PersonStanding};
 use crate::service::Service;
@@ -30,10 +32,20 @@ pub(super) fn admit(
 ) -> Result<End, Denied> {
     let mut denied = Denied::NotOneOfThem;
     for proof in proofs {
-        let Proof::Person(id) = proof else { continue };
-        let Some(person) = facts.person(*id).filter(|person| named.name(person)) else { continue };
-        match admit_one(service, person, proofs, facts, now) {
-            Ok(end) => return Ok(end),
+        let (id, end) = match proof {
+            Proof::Person(id) => (*id, End::default()),
+            Proof::Login(id) => match facts.login(*id).filter(|login| login.counts(now)) {
+                Some(login) => (login.account, End::at(Some(login.until))),
+                None => {
+                    denied = Denied::LoginOver;
+                    continue;
+                }
+            },
+            Proof::Password(_) | Proof::Session(_) | Proof::Sender(_) => continue,
+        };
+        match admit_one(service, id, named, proofs, facts, now) {
+            Ok(theirs) => return Ok(theirs.or(end)),
+            Err(Denied::NotOneOfThem) => {}
             Err(why) => denied = why,
         }
     }
@@ -42,11 +54,13 @@ pub(super) fn admit(
 
 fn admit_one(
     service: &Service,
-    person: &Person,
+    id: AccountId,
+    named: &People,
     proofs: &[Proof],
     facts: &dyn Facts,
     now: Timestamp,
 ) -> Result<End, Denied> {
+    let person = facts.person(id).filter(|person| named.name(person)).ok_or(Denied::NotOneOfThem)?;
     match person.standing(now) {
         PersonStanding::Good => {}
         PersonStanding::Disabled => return Err(Denied::AccountDisabled),
@@ -58,19 +72,16 @@ fn admit_one(
     };
     let sessions = proofs.iter().filter_map(|proof| match proof {
         Proof::Session(id) => facts.session(*id),
-        Proof::Password(_) | Proof::Person(_) | Proof::Sender(_) => None,
+        Proof::Password(_) | Proof::Person(_) | Proof::Login(_) | Proof::Sender(_) => None,
     });
     let mut theirs = sessions.filter(|session| session.service == service.id && session.account == person.id);
     let session = theirs.next().ok_or(Denied::SessionNeeded)?;
     let end = end_of(session, max_duration);
-    if end <= now || now.saturating_add(CLOCKS_DIFFER).is_ok_and(|soon| soon < session.opened_at) {
+    if end <= now || is_ahead(session.opened_at, now) {
         return Err(Denied::SessionOver);
     }
     Ok(End { until: Some(end), farthest: Some(longest(session, max_duration)) }.or(End::at(person.ends_at)))
 }
-
-/// A clock that was put back further than this makes no session longer: one that begins in the future counts for nothing.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 
 /// A policy that allows less than when the session was opened ends it sooner.
 fn end_of(session: &Session, max_duration: SignedDuration) -> Timestamp {

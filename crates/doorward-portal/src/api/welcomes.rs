@@ -183,7 +183,7 @@ pub(crate) async fn import(
     let portal = portal(&state)?;
     let role = body.role.unwrap_or(Role::Member);
     let usual = Usual { role, groups: labels(&body.groups)?, ends_at: body.ends_at };
-    let newcomers = read_list(&body.csv, &usual).map_err(|errors| ImportError::Lines(errors))?;
+    let newcomers = read_list(&body.csv, &usual).map_err(ImportError::Lines)?;
     let length = body.expires_in.unwrap_or(USUAL_LENGTH);
     let made = state.control.import_people(newcomers, length, (state.clock)()).await?;
     let links: Vec<_> = made.into_iter().map(|(newcomer, made)| (newcomer, portal.link(made))).collect();

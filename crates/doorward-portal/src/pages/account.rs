@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use doorward_control::{CredentialError, NewTotp, RecoveryCodes, TotpStanding};
+use doorward_control::{CredentialError, NewTotp, PasskeySummary, RecoveryCodes, SecondFactors, TotpStanding};
 use doorward_core::Secret;
 use http::StatusCode;
 use qrcode::render::svg;
@@ -20,12 +20,14 @@ use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "account.html")]
-struct AccountPage {
+pub(super) struct AccountPage {
     frame: Frame,
     name: String,
     role: &'static str,
     ends_at: Option<String>,
     totp: TotpStanding,
+    passkeys: Vec<PasskeySummary>,
+    second: SecondFactors,
     done: Option<&'static str>,
     error: Option<String>,
 }
@@ -132,7 +134,7 @@ async fn set_up_totp(
 ) -> Result<Response, Problem> {
     let (ticket, now, account) = (Secret::new(given.ticket), (state.clock)(), signed_in.person.id);
     match state.control.set_up_totp(account, &ticket, &given.code, place_of(source), now).await {
-        Ok(codes) => Ok(page(&CodesPage { frame, codes })),
+        Ok(codes) => Ok(AccountPage::codes(frame, codes)),
         Err(error @ CredentialError::Wrong) => {
             let (status, told) = tell(&frame, error)?;
             match state.control.offered_totp(account, &ticket, now) {
@@ -179,26 +181,33 @@ async fn renew_codes(
         Err(error) => Err(error),
     };
     match renewed {
-        Ok(codes) => Ok(page(&CodesPage { frame, codes })),
+        Ok(codes) => Ok(AccountPage::codes(frame, codes)),
         Err(error) => AccountPage::of(&state, frame, &signed_in).await?.refuse(error),
     }
 }
 
 impl AccountPage {
-    async fn of(state: &PortalState, frame: Frame, signed_in: &SignedIn) -> Result<Self, Problem> {
+    pub(super) async fn of(state: &PortalState, frame: Frame, signed_in: &SignedIn) -> Result<Self, Problem> {
         let person = &signed_in.person;
         Ok(Self {
             name: person.name.to_string(),
             role: person.role.word(),
             ends_at: person.ends_at.map(|end| end.to_string()),
             totp: state.control.totp_of(person.id).await?,
+            passkeys: state.control.passkeys_of(person.id).await?,
+            second: state.control.second_factors_of(person.id).await?,
             done: None,
             error: None,
             frame,
         })
     }
 
-    fn refuse(mut self, error: CredentialError) -> Result<Response, Problem> {
+    /// They are shown this once.
+    pub(super) fn codes(frame: Frame, codes: RecoveryCodes) -> Response {
+        page(&CodesPage { frame, codes })
+    }
+
+    pub(super) fn refuse(mut self, error: CredentialError) -> Result<Response, Problem> {
         let (status, told) = tell(&self.frame, error)?;
         self.error = Some(told);
         Ok(page_with(status, &self))

@@ -13,11 +13,11 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use doorward_control::{CredentialError, NameAndPassword, Step};
+use doorward_control::{CredentialError, NameAndPassword, SecondFactors, Step};
 use doorward_core::Secret;
 use doorward_core::web::LocalPath;
-use http::HeaderMap;
 use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -36,6 +36,7 @@ struct CodePage {
     frame: Frame,
     then: LocalPath,
     ticket: Secret<String>,
+    second: SecondFactors,
     error: Option<String>,
 }
 
@@ -75,9 +76,9 @@ async fn show(
     State(state): State<PortalState>,
     frame: Frame,
     signed_in: Option<SignedIn>,
-    asked: Option<Query<Asked>>,
+    Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let then = asked.map_or_else(LocalPath::root, |Query(asked)| local(&asked.then));
+    let then = local(&asked.then);
     if signed_in.is_some() {
         return Ok(Redirect::to(then.as_str()).into_response());
     }
@@ -98,7 +99,7 @@ async fn take(
     let attempt = NameAndPassword { name: name.clone(), password, source: place_of(source) };
     match state.control.sign_in(attempt, now).await {
         Ok(Step::Done(proven)) => enter(&state, frame, &headers, source, before, proven, then).await,
-        Ok(Step::CodeWanted(ticket)) => Ok(page(&CodePage { frame, then, ticket, error: None })),
+        Ok(Step::CodeWanted(ticket)) => code_page(&state, frame, then, ticket, None).await,
         Err(error) => {
             let (status, error) = tell(&frame, error)?;
             let is_set_up = state.control.is_set_up().await?;
@@ -119,20 +120,40 @@ async fn take_code(
     let proven = state.control.give_code(&ticket, code.expose(), place_of(source), (state.clock)()).await;
     match proven {
         Ok(proven) => enter(&state, frame, &headers, source, before, proven, then).await,
-        // From the beginning.
-        Err(error @ CredentialError::Stale) => {
-            let (status, error) = tell(&frame, error)?;
-            let again = SignInPage { frame, then, name: String::new(), error: Some(error), is_set_up: true };
-            Ok(page_with(status, &again))
-        }
-        Err(error) => {
-            let (status, error) = tell(&frame, error)?;
-            Ok(page_with(status, &CodePage { frame, then, ticket, error: Some(error) }))
-        }
+        Err(error @ CredentialError::Stale) => again(&state, frame, then, error).await,
+        Err(error) => code_page(&state, frame, then, ticket, Some(error)).await,
     }
 }
 
-fn local(then: &str) -> LocalPath {
+async fn code_page(
+    state: &PortalState,
+    frame: Frame,
+    then: LocalPath,
+    ticket: Secret<String>,
+    error: Option<CredentialError>,
+) -> Result<Response, Problem> {
+    let second = match state.control.second_factors_at(&ticket, (state.clock)()).await {
+        Ok(second) => second,
+        Err(error) => return again(state, frame, then, error).await,
+    };
+    let told = error.map(|error| tell(&frame, error)).transpose()?;
+    let (status, error) = told.map_or((StatusCode::OK, None), |(status, told)| (status, Some(told)));
+    Ok(page_with(status, &CodePage { frame, then, ticket, second, error }))
+}
+
+/// From the beginning.
+pub(super) async fn again(
+    state: &PortalState,
+    frame: Frame,
+    then: LocalPath,
+    error: CredentialError,
+) -> Result<Response, Problem> {
+    let (status, error) = tell(&frame, error)?;
+    let is_set_up = state.control.is_set_up().await?;
+    Ok(page_with(status, &SignInPage { frame, then, name: String::new(), error: Some(error), is_set_up }))
+}
+
+pub(super) fn local(then: &str) -> LocalPath {
     LocalPath::parse(then).unwrap_or_else(|_| LocalPath::root())
 }
 

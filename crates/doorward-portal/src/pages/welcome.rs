@@ -99,7 +99,9 @@ async fn accept(
     let is_named = !matches!(found.0.kind, WelcomeKind::Own(_));
     let parsed = is_named.then(|| Label::parse(name.trim())).transpose();
     let mut form = AnswerPage::of(frame, code, found);
-    (form.name, form.title) = if is_named { (name, title.clone()) } else { (form.name, form.title) };
+    if is_named {
+        (form.name, form.title) = (name, title.clone());
+    }
     let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return Ok(form.again(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())),
