@@ -120,6 +120,7 @@ impl Room {
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem
             | Denied::NotASender
+            | Denied::LoginOver
             | Denied::AccountDisabled
             | Denied::AccountEnded => prohibited(NOTHING_HERE),
         }
@@ -138,7 +139,8 @@ fn is_told(error: &SessionError) -> bool {
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem
-            | Denied::NotASender => false,
+            | Denied::NotASender
+            | Denied::LoginOver => false,
         },
         // Whoever hears that none is needed would come in without.
         SessionError::Refused(SessionRefusal::NoTime | SessionRefusal::NotNeeded)

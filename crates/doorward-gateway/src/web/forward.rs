@@ -136,6 +136,7 @@ impl Web {
                 | Denied::SourceNetwork
                 | Denied::NotOneOfThem
                 | Denied::NotASender
+                | Denied::LoginOver
                 | Denied::AccountDisabled
                 | Denied::AccountEnded
                 | Denied::SessionNeeded
