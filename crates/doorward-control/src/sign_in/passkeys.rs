@@ -130,7 +130,7 @@ impl Control {
             Some(Asked::NewOf(of, asked)) if of == account => asked,
             Some(Asked::NewOf(..) | Asked::Anybody(_) | Asked::SecondOf(..)) | None => return Err(CredentialError::Stale),
         };
-        let answer: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(|_| CredentialError::Wrong)?;
+        let answer: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(unreadable)?;
         let passkey = self.webauthn()?.finish_passkey_registration(&answer, &asked).map_err(refused)?;
         let title = crate::enrol::title(title);
         let title = if title.is_empty() { "passkey".to_owned() } else { title };
@@ -237,7 +237,7 @@ impl Control {
         now: Timestamp,
     ) -> Result<Proven, CredentialError> {
         let asked = self.0.sign_in.questions.take(ticket, Instant::now()).ok_or(CredentialError::Stale)?;
-        let answer: PublicKeyCredential = serde_json::from_str(answer).map_err(|_| CredentialError::Wrong)?;
+        let answer: PublicKeyCredential = serde_json::from_str(answer).map_err(unreadable)?;
         let (of, id, passkey) = self.stored_passkey(answer.get_credential_id()).await?.ok_or(CredentialError::Wrong)?;
         let webauthn = self.webauthn()?;
         let result = match asked {
@@ -347,5 +347,10 @@ fn read(text: &str) -> Result<Passkey, StoreError> {
 
 fn refused(error: webauthn_rs::prelude::WebauthnError) -> CredentialError {
     tracing::debug!(%error, "a passkey was refused");
+    CredentialError::Wrong
+}
+
+fn unreadable(error: serde_json::Error) -> CredentialError {
+    tracing::debug!(%error, "an answer of a passkey cannot be read");
     CredentialError::Wrong
 }

@@ -45,8 +45,21 @@ macro_rules! answer {
     ($phone:ident.$does:ident($question:expr)) => {{
         let asked = serde_json::from_value($question.options.clone()).unwrap();
         let origin = Url::parse(ORIGIN).unwrap();
-        serde_json::to_string(&$phone.$does(&origin, asked, DefaultClientData).await.unwrap()).unwrap()
+        let answer = $phone.$does(&origin, asked, DefaultClientData).await.unwrap();
+        as_browsers_write(serde_json::to_value(answer).unwrap()).to_string()
     }};
+}
+
+/// Bytes as base64url, which that library writes as numbers.
+fn as_browsers_write(answer: Value) -> Value {
+    match answer {
+        Value::Array(all) if !all.is_empty() && all.iter().all(Value::is_u64) => {
+            let bytes: Vec<_> = all.iter().map(|byte| u8::try_from(byte.as_u64().unwrap()).unwrap()).collect();
+            data_encoding::BASE64URL_NOPAD.encode(&bytes).into()
+        }
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, as_browsers_write(value))).collect(),
+        other => other,
+    }
 }
 
 const ORIGIN: &str = "https://portal.example.org";
