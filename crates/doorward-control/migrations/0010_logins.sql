@@ -14,3 +14,6 @@ CREATE TABLE logins (
 CREATE INDEX logins_by_account ON logins (account);
 
 INSERT INTO ids (kind, next) VALUES ('login', 1);
+
+-- Why the last one ended is asked for whenever somebody comes back.
+CREATE INDEX sessions_by_person ON sessions (account, service, id);

@@ -13,6 +13,7 @@ mod changes;
 mod devices;
 mod enrol;
 mod groups;
+mod handover;
 mod housekeeping;
 mod invites;
 mod logins;
@@ -44,6 +45,7 @@ pub use changes::{Change, Changes, News};
 pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
 pub use groups::{Group, GroupEdit};
+pub use handover::{Challenge, Handover};
 pub use invites::{InviteRequest, InviteSummary};
 pub use logins::{LoginRequest, LoginSummary, NewLogin};
 pub use people::{NewPerson, PersonEdit};
@@ -98,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: audit::Refusals,
     pub(crate) uses: sessions::Uses,
     pub(crate) seen: logins::Seen,
+    pub(crate) codes: handover::Codes,
     pub(crate) sign_in: sign_in::SignIn,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
@@ -160,6 +163,7 @@ impl Control {
             refusals: audit::Refusals::default(),
             uses,
             seen,
+            codes: handover::Codes::default(),
             sign_in: sign_in::SignIn::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),

@@ -33,6 +33,8 @@ pub struct SiteSettings {
     pub suffixes: Vec<HostName>,
     /// The gateway's own names, which no service may take.
     pub kept_hosts: Vec<HostName>,
+    /// Where people sign in; no service may take it either. `None`: nobody does.
+    pub portal: Option<HostName>,
     /// Names by which agents reach the gateway. Services may share them, but not take their TLS.
     pub link_hosts: Vec<HostName>,
     /// Where the gateway reads ClientHellos, as it is from outside; `None`: nowhere.
@@ -73,7 +75,8 @@ impl Control {
                 }
                 accounts::establish_owner(work, now).await?;
                 work.refresh_grants().await?;
-                if work.draft.site().link_hosts != before.link_hosts {
+                let site = work.draft.site();
+                if site.link_hosts != before.link_hosts || site.portal != before.portal {
                     work.settle_services();
                 }
                 if work.draft.site().domain != before.domain {
@@ -100,10 +103,14 @@ impl SiteSettings {
         self.domain.as_ref() == Some(host) || self.link_hosts.contains(host)
     }
 
-    /// Where people sign in; `None` where there is no domain. No service can be called `portal`.
+    /// Where people sign in; `None`: nobody does.
     pub fn portal_url(&self) -> Option<String> {
-        let host = HostName::parse(&format!("portal.{}", self.domain.as_ref()?)).ok()?;
-        Some(self.web.url(&host, None))
+        self.portal.as_ref().map(|portal| self.web.url(portal, None))
+    }
+
+    /// Whether this name is the gateway's own, so that no service may take it.
+    pub(crate) fn keeps(&self, host: &HostName) -> bool {
+        self.kept_hosts.contains(host) || self.portal.as_ref() == Some(host)
     }
 
     /// What to write before `:port` for raw ports.

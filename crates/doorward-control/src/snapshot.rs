@@ -3,6 +3,7 @@
 
 mod draft;
 mod logins;
+mod named;
 mod people;
 
 use crate::accounts::Grants;
@@ -40,6 +41,7 @@ pub struct Snapshot {
     ports: HashTrieMapSync<(Protocol, u16), PortClaim>,
     people: people::People,
     logins: logins::Logins,
+    named: named::Named,
 }
 
 /// A registered private machine.
@@ -246,6 +248,11 @@ impl Snapshot {
     /// The hosts on which a service has a route (for certificates).
     pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
         self.hosts.iter().filter(|(_, claims)| claims.iter().any(Claim::routes_web)).map(|(host, _)| host)
+    }
+
+    /// The hosts on which the gateway speaks HTTP (for certificates).
+    pub fn web_hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.routed_hosts().chain(&self.site.portal)
     }
 
     /// Whether TLS under this name is a service's own and never the gateway's to speak, wherever it leads now.

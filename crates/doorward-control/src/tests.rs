@@ -2,6 +2,7 @@ mod auditing;
 mod certifying;
 mod editing;
 mod enrolment;
+mod handover;
 mod logins;
 mod passing;
 mod passkeys;

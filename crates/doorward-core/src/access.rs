@@ -263,6 +263,16 @@ pub fn preview(
     examine(service, None, proofs, facts, now).map(|end| end.until)
 }
 
+/// The same of somebody who has come already.
+pub fn preview_visit(
+    service: &Service,
+    visitor: &Visitor,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Denied> {
+    examine(service, Some(visitor.source), &visitor.proofs, facts, now).map(|end| end.until)
+}
+
 /// The earliest end of all that the answer rests on. `source`: `None` where nobody comes from anywhere yet.
 pub(crate) fn examine(
     service: &Service,

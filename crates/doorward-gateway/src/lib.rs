@@ -64,6 +64,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 use web::forward::Web;
+pub use web::portal::{Portal, PortalBody};
 use web::rates::Rates;
 pub use web::root::ROOT_PATH;
 use web::strict;
@@ -150,6 +151,7 @@ impl Gateway {
             proxies: ArcSwap::from_pointee(settings.proxies),
             certificates: certificates.clone(),
             own_authority: control.own_authority(),
+            portal: settings.portal,
             hsts: strict::hsts(settings.hsts),
             proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
             rates: Rates::new(settings.limits),

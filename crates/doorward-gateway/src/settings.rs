@@ -1,6 +1,7 @@
 //! What a gateway is told at its start. The binary reads files; here are only validated values.
 
 use crate::certificates::IssuingSettings;
+use crate::web::portal::Portal;
 use doorward_core::access::Networks;
 use doorward_core::certificates::Scope;
 use doorward_core::site::Address;
@@ -40,6 +41,8 @@ pub struct GatewaySettings {
     pub is_behind: bool,
     /// Proxies in front of the web entrance that say by the PROXY protocol for whom they speak.
     pub proxy_protocol_from: Networks,
+    /// What answers on the host that the site calls its portal; `None`: nothing does.
+    pub portal: Option<Portal>,
     pub limits: Limits,
     pub flows: FlowSettings,
 }

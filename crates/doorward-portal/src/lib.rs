@@ -8,6 +8,7 @@ mod answer;
 mod api;
 mod caller;
 mod cookies;
+#[allow(dead_code, reason = "the pages where people prove who they are call it")]
 mod entering;
 mod forms;
 mod guard;

@@ -1,8 +1,11 @@
 //! Pages: plain HTML, made here, with nothing from elsewhere. Every value passes [`escape`].
 
-mod account;
+pub(crate) mod account;
+mod door;
 pub(crate) mod frame;
 mod home;
+mod logins;
+pub(crate) mod opening;
 mod passkeys;
 mod sign_in;
 mod start;
@@ -15,7 +18,7 @@ use crate::words::Language;
 use askama::Template;
 use axum::Router;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use frame::Frame;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
@@ -29,6 +32,10 @@ pub(crate) fn routes() -> Router<PortalState> {
 pub(crate) fn site_routes() -> Router<PortalState> {
     Router::new()
         .route("/", get(home::show))
+        .route("/door", get(door::show).post(door::open))
+        .route("/services/{id}/open", post(home::open))
+        .route("/sessions/{id}/end", post(home::end))
+        .merge(logins::routes())
         .merge(sign_in::routes())
         .merge(welcome::routes())
         .merge(account::routes())

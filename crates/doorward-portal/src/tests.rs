@@ -1,4 +1,5 @@
 mod api;
+mod dashboard;
 mod loopback;
 mod page;
 mod people;

@@ -44,8 +44,9 @@ impl Operations {
     }
 }
 
-pub async fn start(control: &Control, addresses: &[Address], at: SocketAddr) -> anyhow::Result<Operations> {
-    let (sender, receiver) = watch::channel(addresses.to_vec());
+/// What the portal's pages and API know, whichever door they are behind. The addresses follow.
+pub fn portal_state(control: &Control) -> (PortalState, watch::Sender<Vec<Address>>) {
+    let (sender, receiver) = watch::channel(Vec::new());
     let state = PortalState {
         control: control.clone(),
         addresses: receiver,
@@ -53,6 +54,15 @@ pub async fn start(control: &Control, addresses: &[Address], at: SocketAddr) -> 
         backup: crate::backup::hook(control.clone()),
         clock: Timestamp::now,
     };
+    (state, sender)
+}
+
+pub async fn start(
+    state: PortalState,
+    addresses: watch::Sender<Vec<Address>>,
+    at: SocketAddr,
+) -> anyhow::Result<Operations> {
+    let control = state.control.clone();
     let listener = TcpListener::bind(at).await;
     let listener = listener.with_context(|| {
         format!("listen.operations: {at} cannot be opened; if another program has it, set another one in gateway.toml")
@@ -77,7 +87,7 @@ pub async fn start(control: &Control, addresses: &[Address], at: SocketAddr) -> 
     serving.spawn(async move {
         let _ = axum::serve(owner, api).await;
     });
-    Ok(Operations { address, socket, serving, addresses: sender })
+    Ok(Operations { address, socket, serving, addresses })
 }
 
 fn metrics_route() -> Router {

@@ -1,6 +1,7 @@
 //! `doorward serve`: the gateway with its store, its operations port and the socket for the owner's commands.
 
 mod names;
+mod portal;
 mod reload;
 pub mod settings;
 
@@ -40,12 +41,16 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, gateway, operations, built_in, drain, fixed, notes: _, needed: _ } = settings;
+    let ServeSettings { directory, site, mut gateway, operations, built_in, drain, fixed, notes: _, needed: _ } =
+        settings;
     let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
+    let (portal, told) = operations::portal_state(&control);
+    gateway.portal = Some(portal::target(portal.clone()));
     let gateway = Gateway::start(gateway, control.clone()).await?;
     let addresses = gateway.addresses().to_vec();
-    let operations = operations::start(&control, &addresses, operations).await?;
+    told.send_replace(addresses.clone());
+    let operations = operations::start(portal, told, operations).await?;
     let stop = CancellationToken::new();
     let house = AbortOnDropHandle::new(tokio::spawn(control.clone().keep_house(stop.clone())));
     let mut running =
@@ -141,7 +146,7 @@ pub(crate) async fn first_owner(running: &Running, is_terminal: bool) -> anyhow:
     if control.is_set_up().await? {
         return Ok(String::new());
     }
-    let Some(portal) = control.site().portal_url().filter(|_| is_terminal) else {
+    let Some(portal) = portal::url(running).filter(|_| is_terminal) else {
         return Ok("\nNobody can sign in yet. `doorward people owner-link` makes a link for the first owner.\n".to_owned());
     };
     let made = control.make_first_welcome(Timestamp::now()).await.context("no link for the first owner could be made")?;
@@ -175,6 +180,9 @@ fn standing(running: &Running) -> String {
     lines.push(("quic (udp)", list(&bound.quic)));
     if !bound.ssh.is_empty() {
         lines.push(("ssh", list(&bound.ssh)));
+    }
+    if let Some(url) = portal::url(running) {
+        lines.push(("portal", url));
     }
     lines.push(("start page", format!("http://{}/", running.operations.address())));
     let lines: String = lines.into_iter().map(|(what, value)| format!("  {what:<11} {value}\n")).collect();

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a laboratory: what goes wrong here ends the test")]
 
 pub mod authority;
+pub mod browser;
 pub mod calls;
 mod device;
 pub mod flood;

@@ -78,6 +78,7 @@ async fn steal(data: &Path) -> Result<OwnAuthority> {
         udp_ports: 30000..=30009,
         suffixes: Vec::new(),
         kept_hosts: Vec::new(),
+        portal: None,
         link_hosts: Vec::new(),
         tls_port: None,
         ssh_port: None,

@@ -211,7 +211,7 @@ async fn hold_host(
 }
 
 fn obstacle(work: &Work, record: &ServiceRecord, host: &HostName) -> Option<String> {
-    if work.draft.site().kept_hosts.contains(host) {
+    if work.draft.site().keeps(host) {
         return Some(format!("{host} is the gateway's own name"));
     }
     if let Some(holder) = work.draft.tls_holder(host) {

@@ -56,6 +56,21 @@ impl Control {
         row.map(|row| self.summary(&row, now)).transpose()
     }
 
+    /// The newest that this person had of this service, open or over.
+    pub async fn last_session(
+        &self,
+        account: AccountId,
+        service: ServiceId,
+        now: Timestamp,
+    ) -> Result<Option<SessionSummary>, StoreError> {
+        let row = sqlx::query(select!(" WHERE account = $1 AND service = $2 ORDER BY id DESC LIMIT 1"))
+            .bind(account.0)
+            .bind(service.0)
+            .fetch_optional(self.0.store.readers())
+            .await?;
+        row.map(|row| self.summary(&row, now)).transpose()
+    }
+
     fn summary(&self, row: &SqliteRow, now: Timestamp) -> Result<SessionSummary, StoreError> {
         let (session, snapshot) = (read(row)?, self.snapshot());
         let ended = match (row.try_get::<Option<&str>, _>("ending")?, row.try_get::<Option<i64>, _>("ended_at")?) {

@@ -34,6 +34,7 @@ impl Snapshot {
             ports: HashTrieMapSync::new_sync(),
             people: super::people::People::default(),
             logins: super::logins::Logins::default(),
+            named: super::named::Named::default(),
         }
     }
 
@@ -138,7 +139,7 @@ impl Snapshot {
         let grants = self.grants(record.service.account);
         for host in &mut record.hosts {
             let is_own = host.entrance == HostEntrance::Tls && self.site.speaks_tls_for(&host.host);
-            host.is_granted = grants.cover_host(&host.host) && !is_own;
+            host.is_granted = grants.cover_host(&host.host) && !is_own && !self.site.keeps(&host.host);
         }
         record.ports.iter_mut().for_each(|port| port.is_granted = grants.cover_port(port.protocol, port.port));
         for host in &record.hosts {
@@ -168,6 +169,10 @@ impl Snapshot {
             list.sort();
             self.services_of.insert_mut(device, Arc::new(list));
         }
+        if let Some(old) = self.services.get(&id) {
+            self.named.take(id, &old.service.policy);
+        }
+        self.named.put(id, &record.service.policy);
         self.services.insert_mut(id, Arc::new(record));
     }
 
@@ -178,6 +183,7 @@ impl Snapshot {
         let mut list = self.services_of.get(&device).map(|list| list.to_vec()).unwrap_or_default();
         list.retain(|(_, known)| *known != id);
         self.services_of.insert_mut(device, Arc::new(list));
+        self.named.take(id, &old.service.policy);
         self.services.remove_mut(&id);
     }
 

@@ -3,6 +3,7 @@
 
 use super::{StoreError, words};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use doorward_core::Secret;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -65,6 +66,12 @@ impl Seal {
         std::fs::hard_link(&part, directory.join(SEAL_FILE))?;
         std::fs::remove_file(&part)?;
         File::open(directory)?.sync_all()
+    }
+
+    /// A key for something else, which tells nothing about this one.
+    pub(crate) fn derive(&self, purpose: &str) -> hmac::Key {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.bytes.expose());
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, purpose.as_bytes()).as_ref())
     }
 
     /// `place`: the table and row that it is for.

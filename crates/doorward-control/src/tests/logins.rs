@@ -11,9 +11,12 @@ use std::path::Path;
 
 /// Makes the store what it was before there were logins.
 pub(super) async fn undo(data: &Path) {
-    for statement in
-        ["DROP TABLE logins", "DELETE FROM ids WHERE kind = 'login'", "DELETE FROM _sqlx_migrations WHERE version = 10"]
-    {
+    for statement in [
+        "DROP INDEX sessions_by_person",
+        "DROP TABLE logins",
+        "DELETE FROM ids WHERE kind = 'login'",
+        "DELETE FROM _sqlx_migrations WHERE version = 10",
+    ] {
         super::resting::change(data, statement).await;
     }
 }

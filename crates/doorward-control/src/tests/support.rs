@@ -78,6 +78,7 @@ pub(crate) fn site_settings() -> SiteSettings {
         udp_ports: 30000..=30001,
         suffixes: vec![host("lab.test")],
         kept_hosts: vec![host("portal.lab.test")],
+        portal: Some(host("portal.example.org")),
         link_hosts: vec![host("gw.lab.test")],
         tls_port: Some(443),
     }

@@ -82,7 +82,7 @@ impl Issuer {
     fn wanted(&self) -> Vec<Names> {
         let snapshot = self.control.snapshot();
         let wishes = Wishes { domain: snapshot.site().domain.clone(), ..self.wishes.clone() };
-        wanted(&wishes, snapshot.routed_hosts().cloned())
+        wanted(&wishes, snapshot.web_hosts().cloned())
     }
 
     /// Does everything that is due, and says how long nothing will be.

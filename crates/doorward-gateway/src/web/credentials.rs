@@ -1,6 +1,7 @@
 //! What visitors prove to us is not for targets: our cookies are taken out on the way in, and no target can set one.
 
 use super::request::Malformed;
+use doorward_core::Secret;
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
 /// Cookies of this name, whatever follows, are ours. With `__Host-` no other host can set them (RFC 6265bis, 4.1.3).
@@ -46,6 +47,14 @@ pub(crate) fn take_out_set_cookies(headers: &mut HeaderMap) {
     for value in rest {
         headers.append(SET_COOKIE, value);
     }
+}
+
+/// One of ours. `None` if it did not come; that none comes twice, `check_cookies` saw to.
+pub(crate) fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret<String>> {
+    let mut all = headers.get_all(COOKIE).iter().flat_map(cookies);
+    let found = all.find(|cookie| name_of(cookie) == name.as_bytes())?;
+    let value = found.splitn(2, |byte| *byte == b'=').nth(1)?.trim_ascii();
+    String::from_utf8(value.to_vec()).ok().map(Secret::new)
 }
 
 fn cookies(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {

@@ -5,6 +5,7 @@ use super::bodies::Visit;
 use super::breaking::VisitorSide;
 use super::connection::VisitorConnection;
 use super::credentials::check_cookies;
+use super::door::ENTER_PATH;
 use super::expected::Expected;
 use super::guarded::refused;
 use super::headers::{X_FORWARDED_PROTO, source_behind};
@@ -12,6 +13,7 @@ use super::malformed::{Broken, is_malformed};
 use super::origin::is_foreign_deed;
 use super::outgoing::{Upload, outgoing};
 use super::passage::Passage;
+use super::portal::Portal;
 use super::rates::Rates;
 use super::request::{check_shape, host_of};
 use super::root::InUse;
@@ -37,7 +39,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -56,6 +58,8 @@ pub(crate) struct Web {
     pub(crate) rates: Rates,
     pub(crate) certificates: Arc<WebCertificates>,
     pub(crate) own_authority: InUse,
+    /// What answers on the portal's host; `None`: nobody signs in here.
+    pub(crate) portal: Option<Portal>,
     pub(crate) hsts: Option<HeaderValue>,
 }
 
@@ -106,19 +110,44 @@ impl Web {
         if !self.rates.by_source.admit(source_of(source), Instant::now()) {
             return Ok(page::too_often(headers, StatusCode::TOO_MANY_REQUESTS));
         }
+        if path == ENTER_PATH {
+            return Ok(self.enter(&request, &host));
+        }
         if path.starts_with(OWN_PATHS) {
             return Ok(page::nothing_here(headers));
         }
         let snapshot = self.admission.control.snapshot();
-        let host = stands_for(host, snapshot.site());
-        let found = snapshot.web(&host, path);
+        if let Some(portal) = self.portal_at(&host, &snapshot) {
+            return Ok(Self::ask_portal(portal, source, request).await);
+        }
+        self.visit(connection, request, host, source).await
+    }
+
+    /// To the service that has this name and path, for whoever may. `asked`: the name as it was asked for.
+    async fn visit(
+        &self,
+        connection: Arc<VisitorConnection>,
+        request: Request<Incoming>,
+        asked: HostName,
+        source: IpAddr,
+    ) -> Result<Response<Body>, Reset> {
+        let headers = request.headers();
+        let stranger = || self.to_portal(&request, &asked).unwrap_or_else(|| page::nothing_here(headers));
+        let snapshot = self.admission.control.snapshot();
+        let host = stands_for(asked.clone(), snapshot.site());
+        let found = snapshot.web(&host, request.uri().path());
         let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
-            return Ok(page::nothing_here(headers));
+            return Ok(stranger());
         };
-        let visitor = match self.prove(&service, headers, Visitor::new(source, Entrance::Web)).await {
+        let mut visitor = match self.prove(&service, headers, Visitor::new(source, Entrance::Web)).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Ok(*refusal),
         };
+        self.recognise(&service, &asked, headers, &mut visitor);
+        let is_signed_in = self.is_signed_in(&visitor);
+        if !is_signed_in && let Some(to_portal) = self.to_sign_in(&service, &request, &asked) {
+            return Ok(to_portal);
+        }
         let way = Way::Web { host, prefix: route.prefix.clone() };
         match self.admission.admit(service.clone(), &visitor, way) {
             Ok(admitted) if !self.rates.by_service.admit(admitted.service.id, Instant::now()) => {
@@ -129,6 +158,10 @@ impl Web {
             }
             Ok(admitted) => self.forward(connection, request, admitted, &route).await,
             Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers, &service)),
+            Err(Denied::SessionNeeded | Denied::SessionOver) if is_signed_in => {
+                let to_portal = self.to_portal(&request, &asked);
+                Ok(to_portal.unwrap_or_else(|| page::session_needed(headers, &service)))
+            }
             Err(
                 Denied::NotOffered
                 | Denied::DeviceRevoked
@@ -142,7 +175,7 @@ impl Web {
                 | Denied::SessionNeeded
                 | Denied::SessionOver
                 | Denied::Closed { .. },
-            ) => Ok(page::nothing_here(headers)),
+            ) => Ok(if is_signed_in { page::nothing_here(headers) } else { stranger() }),
         }
     }
 
@@ -180,7 +213,9 @@ impl Web {
         let Some(passage) = self.passage(&connection, &request, &admitted, route) else {
             return Ok(page::malformed(&headers, "it names no host"));
         };
-        if passage.blinds_target() && is_foreign_deed(request.method(), upgrading, &headers, passage.public()) {
+        // Whoever is known by our cookie is so on requests of sibling hosts' pages, too, which no target expects.
+        let is_ours_to_check = passage.blinds_target() || admitted.permit.visitor().logins().next().is_some();
+        if is_ours_to_check && is_foreign_deed(request.method(), upgrading, &headers, passage.public()) {
             return Ok(page::foreign(&headers));
         }
         let is_inside_http2 = upgrading && passage.protocol != WebProtocol::Http1;

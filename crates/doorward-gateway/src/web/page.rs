@@ -7,9 +7,10 @@ use super::language::Language;
 use super::{Body, body};
 use doorward_core::hop::HopFailure;
 use doorward_core::service::Service;
-use doorward_core::web::{Blank, Page};
+use doorward_core::web::{Blank, LocalPath, Page};
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFRESH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, REFRESH, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -60,6 +61,25 @@ pub(crate) fn too_often(headers: &HeaderMap, status: StatusCode) -> Response<Bod
     let mut response = answer(headers, status, "Too many requests", detail, "Try again in a few seconds.");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
+}
+
+/// Back from the portal with something that counts for nothing here. No redirect: it could go round for ever.
+pub(crate) fn not_signed_in(headers: &HeaderMap, to: &LocalPath) -> Response<Body> {
+    let detail =
+        "Signing in to this service did not come through: it took too long, or it was begun in another browser.";
+    let language = Language::wanted(headers);
+    let said = Said { status: StatusCode::FORBIDDEN, what: "Not signed in", detail, remedy: "Try again." };
+    let again = format!("<p><a href=\"{}\">{}</a></p></main>", escape(to.as_str()), escape(language.say("Try again.")));
+    let mut response = said.respond(headers, html(language, &said).replace("</main>", &again), OURS);
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// For somebody who may open a session, from a script of a page that stands open.
+pub(crate) fn session_needed(headers: &HeaderMap, service: &Service) -> Response<Body> {
+    let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
+    let detail = format!("{}: {}.", service.title, language.say("no session is open for you"));
+    answer(headers, StatusCode::FORBIDDEN, "No session", &detail, "Reload the page to open one.")
 }
 
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {

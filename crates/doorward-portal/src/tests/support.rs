@@ -36,6 +36,7 @@ impl Portal {
             udp_ports: 30000..=30009,
             suffixes: Vec::new(),
             kept_hosts: Vec::new(),
+            portal: Some(HostName::parse("portal.example.org").unwrap()),
             link_hosts: Vec::new(),
             tls_port: Some(443),
         };

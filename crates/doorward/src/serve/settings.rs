@@ -26,6 +26,7 @@ mod fixed;
 mod limits;
 mod listening;
 mod place;
+mod portal;
 
 pub use behind::Behind;
 pub use fixed::Fixed;
@@ -33,6 +34,7 @@ use fixed::Written;
 pub use limits::LimitsFile;
 pub(super) use listening::is_private;
 use listening::{Listening, own_addresses, usual_redirect};
+pub use portal::PortalFile;
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -55,6 +57,8 @@ pub struct File {
     pub proxies: Vec<String>,
     #[serde(default)]
     pub web: Web,
+    #[serde(default)]
+    pub portal: PortalFile,
     #[serde(default)]
     pub ports: Ports,
     /// Services of this machine and its network, without an agent beside the gateway.
@@ -263,6 +267,7 @@ impl File {
             site: SiteSettings {
                 suffixes: Vec::new(),
                 kept_hosts: Vec::new(),
+                portal: self.portal.host_below(&domain)?,
                 link_hosts: link_hosts(&addresses),
                 tls_port,
                 domain: Some(domain),
@@ -287,6 +292,7 @@ impl File {
                 hsts,
                 proxies,
                 is_behind: behind.is_some(),
+                portal: None,
                 proxy_protocol_from,
                 limits: self.limits.limits(),
                 flows: self.limits.flows(),
