@@ -44,7 +44,7 @@ impl Grants {
 pub(crate) async fn establish_owner(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
     let site = work.draft.site().clone();
     const INSERT: &str = "INSERT INTO accounts (id, name, title, role, created_at) \
-                          VALUES ($1, 'owner', 'owner', 'owner', $2) ON CONFLICT (id) DO NOTHING";
+                          SELECT $1, 'owner', 'owner', 'owner', $2 WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE id = $1)";
     let made = sqlx::query(INSERT).bind(OWNER.0).bind(words::time(now)).execute(work.connection()).await?;
     if made.rows_affected() > 0 {
         work.refresh_person(OWNER).await?;

@@ -1,7 +1,7 @@
 //! What has to be done now and then: the store learns who was seen, refusals are written down, old lines forgotten.
 
 use crate::store::{StoreError, words};
-use crate::{Control, audit, devices, sessions};
+use crate::{Control, audit, devices, people, sessions, welcomes};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,8 @@ impl Control {
                     .execute(work.connection())
                     .await?;
                 sessions::forget_old(work, now).await?;
+                welcomes::forget_old(work, kept).await?;
+                people::remove_who_ended(work, kept, now).await?;
                 Ok::<_, StoreError>(())
             })
         })

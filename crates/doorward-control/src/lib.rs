@@ -23,10 +23,12 @@ mod presence;
 mod services;
 mod sessions;
 mod settings;
+mod sign_in;
 mod site;
 mod snapshot;
 mod ssh;
 mod store;
+mod welcomes;
 mod work;
 
 #[cfg(test)]
@@ -52,6 +54,10 @@ pub use presence::{
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{SessionError, SessionRequest, SessionSummary};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
+pub use sign_in::{
+    CredentialError, NameAndPassword, NewTotp, PasskeyQuestion, PasskeySummary, Proven, RecoveryCodes,
+    SecondFactors, Step, TotpStanding,
+};
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
     AccessHome, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord,
@@ -62,6 +68,10 @@ pub use ssh::passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPasswor
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
 pub use store::seal::SEAL_FILE;
 pub use store::{BackupError, OpenError, StoreError};
+pub use welcomes::import::{ImportError, LineError, Newcomer, Usual, read_list};
+pub use welcomes::{
+    Accepted, Answer as WelcomeAnswer, InvitationRequest, MadeWelcome, Welcome, WelcomeError, WelcomeKind,
+};
 
 use arc_swap::ArcSwap;
 use certificates::Certificates;
@@ -90,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) uses: sessions::Uses,
     pub(crate) seen: logins::Seen,
     pub(crate) codes: handover::Codes,
+    pub(crate) sign_in: sign_in::SignIn,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
     pub(crate) tasks: TaskTracker,
@@ -152,6 +163,7 @@ impl Control {
             uses,
             seen,
             codes: handover::Codes::default(),
+            sign_in: sign_in::SignIn::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         }));

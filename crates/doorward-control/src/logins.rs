@@ -17,6 +17,7 @@ use data_encoding::BASE64URL_NOPAD;
 use doorward_core::access::Facts;
 use doorward_core::audit::Deed;
 use doorward_core::login::{Login, LoginKind, USUAL_LOGIN};
+use doorward_core::person::factors::Factors;
 use doorward_core::person::{Person, PersonStanding};
 use doorward_core::{AccountId, LoginId, Secret};
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +34,8 @@ pub(crate) struct TokenDigest(pub(crate) [u8; 32]);
 pub struct LoginRequest {
     pub account: AccountId,
     pub kind: LoginKind,
+    /// By what they proved it.
+    pub factors: Factors,
     /// Which device or browser.
     pub title: String,
     pub source: Option<IpAddr>,
@@ -79,7 +82,7 @@ impl Control {
         now: Timestamp,
     ) -> Result<NewLogin, EditError> {
         let title = title.to_owned();
-        let request = LoginRequest { account, kind: LoginKind::Browser, title, source, length: USUAL_LOGIN };
+        let request = LoginRequest { account, kind: LoginKind::Browser, factors: Factors::NONE, title, source, length: USUAL_LOGIN };
         self.begin_login_as(request, now).await
     }
 
@@ -128,8 +131,8 @@ async fn begin(work: &mut Work, request: LoginRequest, now: Timestamp) -> Result
     }
     let (id, token) = (LoginId(work.next_id("login").await?), random_token());
     let title = readable(&request.title);
-    let LoginRequest { account, kind, source, .. } = request;
-    let login = Login { id, account, kind, title, source, since: now, until };
+    let LoginRequest { account, kind, factors, source, .. } = request;
+    let login = Login { id, account, kind, factors, title, source, since: now, until };
     rows::insert(work.connection(), &login, TokenDigest::of(&token)).await?;
     work.refresh_login(id).await?;
     write_down(work, Deed::LoginBegun, &person, &login, now).await?;

@@ -24,6 +24,16 @@ pub fn verify(phc: &str, password: &Secret<String>) -> bool {
     Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok()
 }
 
+/// Whether a hash made today would cost more to try.
+pub fn is_outdated(phc: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(phc) else { return true };
+    let Ok(params) = Params::try_from(&hash) else { return true };
+    hash.algorithm.as_str() != Algorithm::Argon2id.as_str()
+        || params.m_cost() < MEMORY_KIB
+        || params.t_cost() < PASSES
+        || params.p_cost() < LANES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +47,16 @@ mod tests {
         assert!(!verify(&phc, &secret("correct house")));
         assert!(!verify("nonsense", &secret("correct horse")));
         assert_ne!(phc, hash(&secret("correct horse")), "each has a salt of its own");
+    }
+
+    #[test]
+    fn a_hash_that_would_be_dearer_today_is_outdated() {
+        assert!(!is_outdated(&hash(&Secret::new("correct horse".to_owned()))));
+        let rest = "c29tZXNhbHQxMjM0NTY$9sTbSlTio3Biev89thdrlKKiCaYsjjYVJxGAL3swxpQ";
+        assert!(!is_outdated(&format!("$argon2id$v=19$m=65536,t=3,p=1${rest}")), "dearer than ours");
+        for cheap in ["argon2id$v=19$m=9216,t=2,p=1", "argon2id$v=19$m=19456,t=1,p=1", "argon2i$v=19$m=65536,t=3,p=1"] {
+            assert!(is_outdated(&format!("${cheap}${rest}")), "{cheap}");
+        }
+        assert!(is_outdated("nonsense"));
     }
 }

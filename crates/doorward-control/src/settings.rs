@@ -103,6 +103,11 @@ impl SiteSettings {
         self.domain.as_ref() == Some(host) || self.link_hosts.contains(host)
     }
 
+    /// Where people sign in; `None`: nobody does.
+    pub fn portal_url(&self) -> Option<String> {
+        self.portal.as_ref().map(|portal| self.web.url(portal, None))
+    }
+
     /// Whether this name is the gateway's own, so that no service may take it.
     pub(crate) fn keeps(&self, host: &HostName) -> bool {
         self.kept_hosts.contains(host) || self.portal.as_ref() == Some(host)

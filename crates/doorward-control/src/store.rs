@@ -129,6 +129,7 @@ fn migrator() -> Migrator {
     let ssh_passwords = include_str!("../migrations/0007_ssh_passwords.sql").into_sql_str();
     let people = include_str!("../migrations/0009_people.sql").into_sql_str();
     let logins = include_str!("../migrations/0010_logins.sql").into_sql_str();
+    let sign_in = include_str!("../migrations/0011_sign_in.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
@@ -140,6 +141,7 @@ fn migrator() -> Migrator {
         Migration::new(8, "ssh certificates".into(), MigrationType::Simple, ssh_certificates, false),
         Migration::new(9, "people".into(), MigrationType::Simple, people, false),
         Migration::new(10, "logins".into(), MigrationType::Simple, logins, false),
+        Migration::new(11, "sign in".into(), MigrationType::Simple, sign_in, false),
     ])
 }
 
@@ -315,7 +317,8 @@ async fn carried_seal(connection: &mut SqliteConnection) -> Result<Option<Seal>,
 async fn first_seal(connection: &mut SqliteConnection) -> Result<Seal, StoreError> {
     const SEALED: &str = "SELECT (SELECT COUNT(*) FROM acme_accounts) + (SELECT COUNT(*) FROM certificates) \
          + (SELECT COUNT(*) FROM certificate_orders) + (SELECT COUNT(*) FROM own_authorities) \
-         + (SELECT COUNT(*) FROM ssh_host_keys) + (SELECT COUNT(*) FROM ssh_authorities)";
+         + (SELECT COUNT(*) FROM ssh_host_keys) + (SELECT COUNT(*) FROM ssh_authorities) \
+         + (SELECT COUNT(*) FROM person_totp)";
     let sealed: i64 = sqlx::query_scalar(SEALED).fetch_one(connection).await?;
     if sealed > 0 {
         return Err(StoreError::Strange(format!("{SEAL_FILE} is missing, without which its secrets cannot be read")));

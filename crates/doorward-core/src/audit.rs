@@ -42,6 +42,13 @@ pub enum Deed {
     SessionRefused,
     LoginBegun,
     LoginEnded,
+    SignInRefused,
+    PasswordChanged,
+    SecondFactorChanged,
+    WelcomeMade,
+    WelcomeRevoked,
+    WelcomeUsed,
+    WelcomeRefused,
 }
 
 impl Deed {
@@ -83,6 +90,13 @@ impl Deed {
             Self::SessionRefused => "session-refused",
             Self::LoginBegun => "login-begun",
             Self::LoginEnded => "login-ended",
+            Self::SignInRefused => "sign-in-refused",
+            Self::PasswordChanged => "password-changed",
+            Self::SecondFactorChanged => "second-factor-changed",
+            Self::WelcomeMade => "welcome-made",
+            Self::WelcomeRevoked => "welcome-revoked",
+            Self::WelcomeUsed => "welcome-used",
+            Self::WelcomeRefused => "welcome-refused",
         }
     }
 }

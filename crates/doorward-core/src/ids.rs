@@ -46,3 +46,11 @@ id!(
     /// A signed-in browser or API token. Never given twice.
     LoginId
 );
+id!(
+    /// A permission for people to become, or to be again, somebody who can sign in.
+    WelcomeId
+);
+id!(
+    /// A key of somebody\'s own device, by which they sign in.
+    PasskeyId
+);

@@ -21,5 +21,5 @@ pub mod span;
 pub mod ssh;
 pub mod web;
 
-pub use ids::{AccountId, DeviceId, GroupId, InviteId, LoginId, ServiceId, SessionId};
+pub use ids::{AccountId, DeviceId, GroupId, InviteId, LoginId, PasskeyId, ServiceId, SessionId, WelcomeId};
 pub use secret::Secret;

@@ -1,5 +1,6 @@
 //! Logins: signed-in browsers and API tokens. One says who comes, for as long as it lasts; what it opened ends with it.
 
+use crate::person::factors::Factors;
 use crate::{AccountId, LoginId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ pub struct Login {
     pub id: LoginId,
     pub account: AccountId,
     pub kind: LoginKind,
+    /// By what it was shown who they are; a token shows nothing but itself.
+    pub factors: Factors,
     /// Which device or browser, as people read it.
     pub title: String,
     /// From where it was begun, where that is known.

@@ -1,5 +1,8 @@
 //! People: accounts that sign in, are named by policies, and own what can be owned.
 
+pub mod factors;
+pub mod password;
+
 use crate::AccountId;
 use crate::names::Label;
 use jiff::Timestamp;

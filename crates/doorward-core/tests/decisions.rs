@@ -153,6 +153,7 @@ fn known() -> Known {
     let login = |id, account, since, until: &str| Login {
         id: LoginId(id),
         account: AccountId(account),
+        factors: Default::default(),
         kind: LoginKind::Browser,
         title: String::new(),
         source: None,

@@ -38,6 +38,8 @@ impl Problem {
             "list what there is with `doorward people`"
         } else if what.contains("no group") {
             "list what there is with `doorward groups`"
+        } else if what.contains("no invitation") {
+            "list what there is with `doorward people invitations`"
         } else if what.contains("no session") {
             "list what there is with `doorward sessions`"
         } else if what.contains("invite") {

@@ -13,6 +13,7 @@ mod ssh;
 mod ssh_certificates;
 mod ssh_passwords;
 pub(crate) mod status;
+mod welcomes;
 
 use crate::PortalState;
 use crate::answer::Problem;
@@ -39,6 +40,11 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/services/{device}/{service}/people", get(sessions::who))
         .route("/people", get(people::list).post(people::add))
         .route("/people/{name}", patch(people::edit).delete(people::remove))
+        .route("/people/{name}/link", post(welcomes::link))
+        .route("/people/import", post(welcomes::import).layer(DefaultBodyLimit::max(welcomes::MAX_LIST)))
+        .route("/owner-link", post(welcomes::owner_link))
+        .route("/invitations", get(welcomes::list).post(welcomes::invite))
+        .route("/invitations/{id}", delete(welcomes::revoke))
         .route("/groups", get(groups::list).post(groups::add))
         .route("/groups/{name}", patch(groups::edit).delete(groups::remove))
         .route("/sessions", get(sessions::list).post(sessions::open))

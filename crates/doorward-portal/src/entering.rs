@@ -6,7 +6,8 @@ use crate::caller::{SignedIn, Source};
 use crate::cookies;
 use crate::pages::frame::{Frame, onward};
 use axum::response::Response;
-use doorward_core::AccountId;
+use doorward_control::{LoginRequest, Proven};
+use doorward_core::login::{LoginKind, USUAL_LOGIN};
 use doorward_core::web::LocalPath;
 use http::header::{HeaderMap, SET_COOKIE, USER_AGENT};
 
@@ -18,11 +19,14 @@ pub(crate) async fn enter(
     headers: &HeaderMap,
     source: Source,
     before: Option<SignedIn>,
-    account: AccountId,
+    proven: Proven,
     then: LocalPath,
 ) -> Result<Response, Problem> {
     let now = (state.clock)();
-    let login = state.control.begin_login(account, &browser(headers), source.0, now).await?;
+    let Proven { account, factors } = proven;
+    let (kind, title) = (LoginKind::Browser, browser(headers));
+    let request = LoginRequest { account, kind, factors, title, source: source.0, length: USUAL_LOGIN };
+    let login = state.control.begin_login_as(request, now).await?;
     if let Some(before) = before {
         leave(state, &before).await?;
     }
@@ -44,7 +48,7 @@ pub(crate) async fn leave(state: &PortalState, signed_in: &SignedIn) -> Result<(
 }
 
 /// As `Firefox, Linux`: enough to know one's own browsers apart.
-fn browser(headers: &HeaderMap) -> String {
+pub(crate) fn browser(headers: &HeaderMap) -> String {
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Later ones name those before them as well.
     let browsers = [

@@ -1,12 +1,16 @@
 //! Pages: plain HTML, made here, with nothing from elsewhere. Every value passes [`escape`].
 
+pub(crate) mod account;
 mod door;
 pub(crate) mod frame;
 mod home;
 mod logins;
 pub(crate) mod opening;
+mod passkeys;
 mod sign_in;
 mod start;
+pub(crate) mod telling;
+mod welcome;
 
 use crate::PortalState;
 use crate::answer::ProblemText;
@@ -33,8 +37,13 @@ pub(crate) fn site_routes() -> Router<PortalState> {
         .route("/sessions/{id}/end", post(home::end))
         .merge(logins::routes())
         .merge(sign_in::routes())
+        .merge(welcome::routes())
+        .merge(account::routes())
+        .merge(passkeys::routes())
         .route("/assets/site.css", get(site_style))
         .route("/assets/site.js", get(site_script))
+        .route("/assets/welcome.js", get(welcome_script))
+        .route("/assets/passkey.js", get(passkey_script))
 }
 
 #[derive(Template)]
@@ -58,6 +67,14 @@ async fn site_style() -> impl axum::response::IntoResponse {
 
 async fn site_script() -> impl axum::response::IntoResponse {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("assets/site.js"))
+}
+
+async fn welcome_script() -> impl axum::response::IntoResponse {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("assets/welcome.js"))
+}
+
+async fn passkey_script() -> impl axum::response::IntoResponse {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("assets/passkey.js"))
 }
 
 async fn style() -> impl axum::response::IntoResponse {

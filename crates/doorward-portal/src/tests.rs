@@ -3,5 +3,7 @@ mod dashboard;
 mod loopback;
 mod page;
 mod people;
+mod signing_in;
 mod site;
 mod support;
+mod welcomes;

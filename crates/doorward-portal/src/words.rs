@@ -28,7 +28,7 @@ struct Text {
 }
 
 /// One file for each room's pages.
-const FILES: [&str; 1] = [include_str!("words/site.toml")];
+const FILES: [&str; 2] = [include_str!("words/site.toml"), include_str!("words/sign_in.toml")];
 
 static TEXTS: LazyLock<HashMap<String, Text>> = LazyLock::new(|| {
     let read = |file: &&str| toml::from_str::<Texts>(file).expect("the embedded files are read by a test").text;

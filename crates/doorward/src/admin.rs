@@ -18,12 +18,15 @@ pub mod ssh;
 pub mod ssh_passwords;
 pub mod status;
 mod table;
+pub mod welcomes;
 pub mod when;
 
 #[cfg(test)]
 mod people_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod welcomes_tests;
 
 pub use client::{Answer, AskError, Owner};
 pub use table::Table;

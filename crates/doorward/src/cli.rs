@@ -12,6 +12,7 @@ mod print;
 mod router;
 mod ssh;
 mod upkeep;
+mod welcomes;
 
 use crate::serve::Source;
 use crate::serve::settings::Behind;

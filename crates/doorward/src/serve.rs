@@ -124,6 +124,7 @@ async fn greet(running: &Running, notes: &[String]) -> anyhow::Result<()> {
     for note in notes {
         text += &format!("\nNote: {note}.\n");
     }
+    text += &first_owner(running, std::io::stdout().is_terminal()).await?;
     let devices = running.control.snapshot().devices().count();
     if devices > 0 {
         let devices = terminal::counted(devices, "device");
@@ -137,6 +138,25 @@ async fn greet(running: &Running, notes: &[String]) -> anyhow::Result<()> {
         text += "\nNo device has joined yet. `doorward invite` makes an invite for one.\n";
     }
     terminal::print(&text)
+}
+
+/// Until somebody is the first owner. The link is a secret: for the eyes at this terminal, never for a journal.
+pub(crate) async fn first_owner(running: &Running, is_terminal: bool) -> anyhow::Result<String> {
+    let control = &running.control;
+    if control.is_set_up().await? {
+        return Ok(String::new());
+    }
+    let Some(portal) = portal::url(running).filter(|_| is_terminal) else {
+        return Ok("\nNobody can sign in yet. `doorward people owner-link` makes a link for the first owner.\n".to_owned());
+    };
+    let made = control.make_first_welcome(Timestamp::now()).await.context("no link for the first owner could be made")?;
+    let Some(made) = made else { return Ok(String::new()) };
+    let url = Secret::new(format!("{portal}welcome#{}", made.secret.expose()));
+    let code = invite::qr_code(url.expose()).map(|code| format!("{code}\n")).unwrap_or_default();
+    Ok(format!(
+        "\nNobody can sign in yet. Whoever opens this link within a day is the first owner; it works once:\n\n{}\n\n{code}",
+        url.expose()
+    ))
 }
 
 fn standing(running: &Running) -> String {

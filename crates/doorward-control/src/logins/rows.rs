@@ -4,6 +4,7 @@ use super::TokenDigest;
 use crate::Control;
 use crate::store::{StoreError, words};
 use doorward_core::login::{Login, LoginKind};
+use doorward_core::person::factors::Factors;
 use doorward_core::{AccountId, LoginId};
 use jiff::Timestamp;
 use sqlx::Row;
@@ -23,7 +24,7 @@ pub(crate) struct LoginRecord {
 
 macro_rules! select {
     ($condition:literal) => {
-        concat!("SELECT id, account, kind, token_hash, title, source, since, until FROM logins", $condition)
+        concat!("SELECT id, account, kind, token_hash, title, source, since, until, factors FROM logins", $condition)
     };
 }
 
@@ -67,8 +68,8 @@ pub(super) async fn insert(
     login: &Login,
     digest: TokenDigest,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO logins (id, account, kind, token_hash, title, source, since, until, seen_at) \
-                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7)";
+    const INSERT: &str = "INSERT INTO logins (id, account, kind, token_hash, title, source, since, until, factors, seen_at) \
+                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)";
     sqlx::query(INSERT)
         .bind(login.id.0)
         .bind(login.account.0)
@@ -78,6 +79,7 @@ pub(super) async fn insert(
         .bind(login.source.map(|source| source.to_string()))
         .bind(words::time(login.since))
         .bind(words::time(login.until))
+        .bind(login.factors.to_string())
         .execute(connection)
         .await?;
     Ok(())
@@ -86,10 +88,12 @@ pub(super) async fn insert(
 fn read(row: &SqliteRow) -> Result<LoginRecord, StoreError> {
     let kind: &str = row.try_get("kind")?;
     let source: Option<&str> = row.try_get("source")?;
+    let factors: &str = row.try_get("factors")?;
     let login = Login {
         id: LoginId(row.try_get("id")?),
         account: AccountId(row.try_get("account")?),
         kind: LoginKind::read(kind).ok_or_else(|| words::strange("a kind of login", kind))?,
+        factors: Factors::read(factors).ok_or_else(|| words::strange("what was proved", factors))?,
         title: row.try_get("title")?,
         source: source.map(|text| text.parse().map_err(|_| words::strange("an address", text))).transpose()?,
         since: words::read_time(row.try_get("since")?)?,

@@ -72,6 +72,10 @@ impl Snapshot {
     }
 
     pub(crate) fn put_person(&mut self, person: Person) {
+        // The first owner chooses a name, once.
+        if let Some(before) = self.shared_person(person.id).filter(|before| before.name != person.name) {
+            self.people.by_name.remove_mut(&before.name);
+        }
         self.people.by_name.insert_mut(person.name.clone(), person.id);
         self.people.by_id.insert_mut(person.id, Arc::new(person));
     }

@@ -142,6 +142,7 @@ async fn the_oldest_login_gives_way_and_only_to_its_kind() {
     let token = LoginRequest {
         account: anna.id,
         kind: LoginKind::Token,
+        factors: Default::default(),
         title: "backup".into(),
         source: None,
         length: USUAL_LOGIN,

@@ -22,6 +22,7 @@ pub(super) async fn add(site: &Site, name: &str) -> Arc<Person> {
 
 /// Makes the store what it was before there were people.
 pub(super) async fn undo(data: &Path) {
+    super::signing_in::undo(data).await;
     super::logins::undo(data).await;
     for statement in [
         "DROP TABLE sessions",

@@ -77,7 +77,7 @@ pub(super) enum OwnerCommand {
     #[command(after_help = super::ssh::SENDER_EXAMPLES)]
     SenderKey(SenderKeyArgs),
     /// Lists people, adds and changes them.
-    #[command(after_help = super::people::PEOPLE_EXAMPLES)]
+    #[command(visible_alias = "users", after_help = super::people::PEOPLE_EXAMPLES)]
     People(PeopleArgs),
     /// Lists groups of people, makes and changes them.
     #[command(after_help = super::people::GROUPS_EXAMPLES)]
@@ -282,14 +282,15 @@ impl FormArgs {
 impl CodeArgs {
     /// Says the invite to people, and only the invite to programs.
     fn show(self, text: &Secret<String>, about: &str) -> anyhow::Result<()> {
+        self.show_with(text, &format!("{about}\nOn the machine: `doorward join`, and paste it when asked.\n"))
+    }
+
+    /// `about`: what people read beside it.
+    pub(super) fn show_with(self, text: &Secret<String>, about: &str) -> anyhow::Result<()> {
         let is_terminal = std::io::stdout().is_terminal();
         let code = (self.qr || (is_terminal && !self.no_qr)).then(|| invite::qr_code(text.expose())).flatten();
         let code = code.map(|code| format!("\n{code}\n")).unwrap_or_default();
-        let about = if is_terminal {
-            format!("\n{about}\nOn the machine: `doorward join`, and paste it when asked.\n")
-        } else {
-            String::new()
-        };
+        let about = if is_terminal { format!("\n{about}") } else { String::new() };
         terminal::print(&format!("{}\n{code}{about}", text.expose()))
     }
 }

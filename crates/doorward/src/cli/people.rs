@@ -3,6 +3,7 @@
 use super::certify::{CERTIFY_EXAMPLES, CertifyArgs};
 use super::owner::ListArgs;
 use super::ssh::AddKeyArgs;
+use super::welcomes::WelcomeCommand;
 use crate::admin::groups::{self, Change as GroupChange};
 use crate::admin::people::{self, Change, New};
 use crate::admin::sessions::{self, Opening};
@@ -18,6 +19,11 @@ Examples:
   doorward people add anna --title \"Anna B.\"
   doorward people add ben --role guest --until 90d
   doorward people add-key anna < id_ed25519.pub
+  doorward people invite --uses 30 --group robotics --role guest --until 120d
+  doorward people invitations
+  doorward people import class.csv --group robotics > letters.csv
+  doorward people link anna       a new password, after the old one was lost
+  doorward people owner-link      back in, for an owner who is locked out
   doorward people edit ben --until 2027-02-01
   doorward people disable ben     in nowhere from now on; what runs is cut
   doorward people remove ben      with keys, certificates and sessions";
@@ -89,6 +95,8 @@ enum PeopleCommand {
         /// As in the list of certificates.
         number: u64,
     },
+    #[command(flatten)]
+    Welcome(WelcomeCommand),
 }
 
 #[derive(Debug, Args)]
@@ -104,7 +112,7 @@ struct AboutArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum RoleArg {
+pub(super) enum RoleArg {
     Owner,
     Member,
     Guest,
@@ -202,6 +210,7 @@ impl PeopleArgs {
             PeopleCommand::Certify(args) => args.run(&owner).await?,
             PeopleCommand::Certificates => certify::list(&owner, form, now).await?,
             PeopleCommand::Revoke { number } => certify::revoke(&owner, number).await?,
+            PeopleCommand::Welcome(command) => command.run(&owner, form, now).await?,
         })
     }
 }
