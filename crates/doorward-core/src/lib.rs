@@ -12,6 +12,7 @@ pub mod invite;
 pub mod names;
 pub mod person;
 pub mod pinhole;
+pub mod prepare;
 pub mod secret;
 pub mod service;
 pub mod session;

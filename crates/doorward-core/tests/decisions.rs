@@ -166,6 +166,7 @@ fn service(policy: Policy, standing: Standing) -> Service {
         standing,
         policy: Arc::new(policy),
         web: Arc::default(),
+        prepare: None,
     }
 }
 

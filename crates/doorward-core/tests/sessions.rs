@@ -56,6 +56,7 @@ fn service(policy: &str) -> Service {
         standing: Standing::Offered,
         policy: Arc::new(policy),
         web: Arc::default(),
+        prepare: None,
     }
 }
 

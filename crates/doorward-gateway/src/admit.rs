@@ -3,6 +3,7 @@
 
 use crate::links::Links;
 use crate::live::{Live, Presence, Way};
+use crate::preparing::Preparing;
 use crate::settings::FlowSettings;
 use arc_swap::ArcSwap;
 use doorward_control::{Control, Snapshot};
@@ -21,6 +22,7 @@ pub(crate) struct Admission {
     pub(crate) live: Arc<Live>,
     pub(crate) links: Arc<Links>,
     pub(crate) flows: Arc<ArcSwap<FlowSettings>>,
+    pub(crate) preparing: Arc<Preparing>,
 }
 
 /// Somebody who may come in, entered in the index of what is open: from here on a change finds them.
@@ -61,16 +63,23 @@ impl Admission {
         matches!(decide(service, visitor, &*snapshot, Timestamp::now()), Err(Denied::PasswordNeeded))
     }
 
-    /// A stream to the service or one of its mounts, acknowledged by the device.
+    /// A stream to the service or one of its mounts, acknowledged by the device. Where the service is made ready first, it
+    /// is waited for.
     pub(crate) async fn open(&self, admitted: &Admitted, mount: Option<PathPrefix>) -> Result<Stream, OpenError> {
-        let opened = self.links.open(&admitted.permit, &request(admitted, mount)).await;
+        let opened = match self.preparing.until_ready(&admitted.service).await {
+            Ok(()) => self.links.open(&admitted.permit, &request(admitted, mount)).await,
+            Err(failure) => Err(failure),
+        };
         self.note(admitted, opened.as_ref().err());
         opened
     }
 
     /// The same for a UDP flow.
     pub(crate) async fn open_flow(&self, admitted: &Admitted) -> Result<Flow, OpenError> {
-        let opened = self.links.open_flow(&admitted.permit, &request(admitted, None)).await;
+        let opened = match self.preparing.until_ready(&admitted.service).await {
+            Ok(()) => self.links.open_flow(&admitted.permit, &request(admitted, None)).await,
+            Err(failure) => Err(failure),
+        };
         self.note(admitted, opened.as_ref().err());
         opened
     }

@@ -17,6 +17,7 @@ mod passwords;
 mod pipe;
 mod places;
 mod proving;
+mod readying;
 mod queue;
 mod refusing;
 mod session;

@@ -114,6 +114,7 @@ pub(crate) fn offer(name: &str, kind: ServiceKind) -> Offer {
         entrances: Vec::new(),
         access: PolicyDocument::public(),
         web: WebOffer::default(),
+        prepare: None,
     }
 }
 
