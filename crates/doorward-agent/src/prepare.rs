@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use tracing::error;
 
 /// What gateways wish, and how far things are.
 #[derive(Default)]
@@ -93,7 +94,9 @@ impl Preparing {
                     // Nothing changes any more; what runs goes on.
                     std::future::pending::<()>().await;
                 },
-                Some(_) = tasks.join_next() => {}
+                Some(Err(fault)) = tasks.join_next() => if fault.is_panic() {
+                    error!(%fault, "a service is looked after no more by a mistake in Doorward; please report it");
+                },
             }
         }
     }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use doorward_control::{Control, Snapshot};
 use doorward_core::access::{Denied, How, Permit, Proof, Visitor, decide};
 use doorward_core::audit::Deed;
+use doorward_core::hop::HopFailure;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
 use doorward_tunnel::{Flow, OpenError, OpenRequest, Stream};
@@ -66,22 +67,32 @@ impl Admission {
     /// A stream to the service or one of its mounts, acknowledged by the device. Where the service is made ready first, it
     /// is waited for.
     pub(crate) async fn open(&self, admitted: &Admitted, mount: Option<PathPrefix>) -> Result<Stream, OpenError> {
-        let opened = match self.preparing.until_ready(&admitted.service).await {
-            Ok(()) => self.links.open(&admitted.permit, &request(admitted, mount)).await,
-            Err(failure) => Err(failure),
-        };
+        self.until_ready(admitted).await?;
+        let opened = self.links.open(&admitted.permit, &request(admitted, mount)).await;
         self.note(admitted, opened.as_ref().err());
         opened
     }
 
     /// The same for a UDP flow.
     pub(crate) async fn open_flow(&self, admitted: &Admitted) -> Result<Flow, OpenError> {
-        let opened = match self.preparing.until_ready(&admitted.service).await {
-            Ok(()) => self.links.open_flow(&admitted.permit, &request(admitted, None)).await,
-            Err(failure) => Err(failure),
-        };
+        self.until_ready(admitted).await?;
+        let opened = self.links.open_flow(&admitted.permit, &request(admitted, None)).await;
         self.note(admitted, opened.as_ref().err());
         opened
+    }
+
+    /// Whoever is cut while they wait is not let in when it is ready.
+    async fn until_ready(&self, admitted: &Admitted) -> Result<(), OpenError> {
+        if admitted.service.prepare.is_none() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = admitted.presence.cut() => Err(OpenError::new(HopFailure::NotReady)),
+            ready = self.preparing.until_ready(&admitted.service) => {
+                ready.inspect_err(|failure| self.note(admitted, Some(failure)))
+            }
+        }
     }
 
     fn note(&self, admitted: &Admitted, failure: Option<&OpenError>) {

@@ -17,7 +17,7 @@ use doorward_tunnel::messages::{Preparation as Said, Preparations};
 use doorward_tunnel::{GatewayLink, OpenError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -38,7 +38,8 @@ struct Table {
 }
 
 struct Attended {
-    link: Arc<GatewayLink>,
+    /// Links end elsewhere; nothing here keeps one.
+    link: Weak<GatewayLink>,
     told: Option<Told>,
 }
 
@@ -87,15 +88,15 @@ impl Preparing {
     /// The device is there and has said what it offers.
     pub(crate) fn attend(&self, device: DeviceId, link: &Arc<GatewayLink>) {
         if link.takes_wishes() {
-            self.table().devices.insert(device, Attended { link: link.clone(), told: None });
+            self.table().devices.insert(device, Attended { link: Arc::downgrade(link), told: None });
             self.bell.notify_one();
         }
     }
 
     /// That link is over. Those who wait go on: the device may be back in a moment.
-    pub(crate) fn left(&self, device: DeviceId, link: &GatewayLink) {
+    pub(crate) fn left(&self, device: DeviceId, link: &Arc<GatewayLink>) {
         let mut table = self.table();
-        if table.devices.get(&device).is_none_or(|held| held.link.id() != link.id()) {
+        if table.devices.get(&device).is_none_or(|held| !Weak::ptr_eq(&held.link, &Arc::downgrade(link))) {
             return;
         }
         table.devices.remove(&device);

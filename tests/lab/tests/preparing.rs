@@ -211,6 +211,9 @@ async fn a_hundred_visitors_wake_it_once_and_are_held_until_it_is_ready() {
     until_phase(&lab, "pc", Phase::Resting).await;
     let slow = sleeper.slow();
     let port = lab.port("pi", "pc", Protocol::Tcp);
+    // The device was asked to see whether ports are open: this one is left in peace.
+    until("ports were looked at", async || !lab.control().presence().reachability().is_empty()).await;
+    assert_eq!((lab.gateway.gateway.open_streams(), sleeper.count("wake.begun")), (0, 0));
     let mut visitors = JoinSet::new();
     for _ in 0..100 {
         visitors.spawn(async move { is_echoed(&mut TcpStream::connect(port).await.unwrap()).await });

@@ -90,7 +90,11 @@ impl Connection {
                     }
                     return self.leave(end.ok(), stood);
                 }
-                Ok(()) = self.settings.changed() => self.tell_services(&mut held).await,
+                Ok(()) = self.settings.changed() => {
+                    self.tell_services(&mut held).await;
+                    // The gateway knew nothing of a service that it was told of before.
+                    self.tell_preparations(&held).await;
+                }
                 Ok(()) = self.board.changed() => self.tell_preparations(&held).await,
                 Ok(()) = self.network.changed() => link.doubt(),
                 Some(_) = held.checks.join_next() => {}
@@ -129,11 +133,7 @@ impl Connection {
             // To its gateway such a service is one like any other; the key would have it refuse the service.
             warn!(gateway = %self.gateway, "this gateway is of a release that has no service made ready; update it");
         }
-        let offer = |service: &Service| {
-            let prepare = service.offer.prepare.filter(|_| held.knows_wishes);
-            serde_json::to_string(&Offer { prepare, ..service.offer.clone() })
-        };
-        let offers = services.iter().copied().map(offer);
+        let offers = services.iter().map(|service| written(service, held.knows_wishes));
         let offers = offers.filter_map(|offer| offer.inspect_err(|error| warn!(%error, "a service is lost")).ok());
         let services = Services { revision: held.revision, offers: offers.collect() };
         held.link.say(Message::Services(services)).await;
@@ -222,5 +222,30 @@ impl Connection {
                 info!(gateway = %self.gateway, "{name}: {note}");
             }
         }
+    }
+}
+
+/// An offer as it travels: to gateways that know nothing of services made ready, without a word of that.
+fn written(service: &Service, knows_wishes: bool) -> serde_json::Result<String> {
+    let prepare = service.offer.prepare.filter(|_| knows_wishes);
+    serde_json::to_string(&Offer { prepare, ..service.offer.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use std::path::Path;
+
+    #[test]
+    fn an_older_gateway_takes_a_service_that_is_made_ready_as_one_like_any_other() {
+        let text = "[[service]]\nname = \"pc\"\ntarget = \"tcp://a:1\"\n";
+        let services = |more: &str| {
+            let text = format!("{text}{more}");
+            Settings::parse(&text, Path::new("agent.toml")).unwrap().services.remove(0)
+        };
+        let (plain, sleeper) = (services(""), services("prepare = [{ command = [\"/x\"] }]\n"));
+        assert_eq!(written(&sleeper, false).unwrap(), written(&plain, true).unwrap());
+        assert!(written(&sleeper, true).unwrap().contains(r#""prepare":{"limit":30}"#));
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn tell(attended: &mut Attended, wanted: Vec<Wanted>, now: Timestamp)
     });
     let message = Message::Wishes(Wishes { services: services.collect() });
     // Where there is no room now, the next round finds it untold.
-    attended.told = attended.link.mention(message).then(|| Told { wanted, at: Instant::now() });
+    let is_said = attended.link.upgrade().is_some_and(|link| link.mention(message));
+    attended.told = is_said.then(|| Told { wanted, at: Instant::now() });
 }
 
 impl Wanted {
