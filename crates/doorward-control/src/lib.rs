@@ -44,7 +44,8 @@ pub use groups::{Group, GroupEdit};
 pub use invites::{InviteRequest, InviteSummary};
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
-    Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability, ServiceFailure,
+    Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability,
+    ServiceFailure,
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{SessionError, SessionRequest, SessionSummary};

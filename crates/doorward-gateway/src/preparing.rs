@@ -187,7 +187,8 @@ impl Preparing {
         let mut table = self.table();
         let Table { devices, services } = &mut *table;
         for (device, attended) in devices {
-            let wishes = wishes::of(*device, &snapshot, now, |service| self.is_visited(services.get(&service), service));
+            let wishes =
+                wishes::of(*device, &snapshot, now, |service| self.is_visited(services.get(&service), service));
             wishes::tell(attended, wishes, now);
         }
     }
@@ -253,8 +254,7 @@ fn gone() -> OpenError {
 /// What a device says is shown to people: bounded, and on one line. `None`: it is a newer device's.
 fn read(said: Said, now: Timestamp) -> Option<Preparation> {
     let phase = said.phase().known()?;
-    let words =
-        |text: &str, most: usize| text.chars().filter(|c| !c.is_control()).take(most).collect::<String>();
+    let words = |text: &str, most: usize| text.chars().filter(|c| !c.is_control()).take(most).collect::<String>();
     let span = |millis: u64| SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
     let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     Some(Preparation {

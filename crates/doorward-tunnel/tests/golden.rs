@@ -8,9 +8,9 @@
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use doorward_tunnel::messages::{
-    CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Message, Open, OpenFailed, Phase, PortChecked,
-    PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, Services, ServicesReport, Site,
-    SiteStored, Unsupported, Welcome, Wish, Wishes,
+    CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Message, Open, OpenFailed, Phase,
+    PortChecked, PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, Services, ServicesReport,
+    Site, SiteStored, Unsupported, Welcome, Wish, Wishes,
 };
 use doorward_tunnel::wire::{CONTROL_LIMIT, Frame, WireError, read_frame};
 use std::collections::BTreeMap;
@@ -106,10 +106,7 @@ fn populated() -> Vec<(&'static str, Message)> {
         ),
         ("Goodbye", Message::Goodbye(Goodbye { reason: Leaving::Revoked.into() })),
         ("Unsupported", Message::Unsupported(Unsupported { kind: 99 })),
-        (
-            "Wishes",
-            Message::Wishes(Wishes { services: vec![Wish { service: "tree".into(), remaining_ms: 90_000 }] }),
-        ),
+        ("Wishes", Message::Wishes(Wishes { services: vec![Wish { service: "tree".into(), remaining_ms: 90_000 }] })),
         (
             "Preparations",
             Message::Preparations(Preparations {

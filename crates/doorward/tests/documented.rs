@@ -148,8 +148,7 @@ fn files_and_tests_that_the_documents_name_exist() {
         for_each_source(&root().join(folder), &mut |_, text| sources.push_str(text));
     }
     let (mut files, mut tests, mut missing) = (0, 0, Vec::new());
-    for page in
-        [
+    for page in [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",

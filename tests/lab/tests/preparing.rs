@@ -207,13 +207,16 @@ impl Office {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_visitors_wake_it_once_and_are_held_until_it_is_ready() {
     let (lab, sleeper) = (Lab::start().await, Sleeper::new());
-    let _device = lab.device("pi", vec![sleeper.service("pc", true)]).await;
+    let echo = target::echo().await;
+    let awake = service("awake", &format!("tcp://{}", echo.address));
+    let _device = lab.device("pi", vec![sleeper.service("pc", true), awake]).await;
     until_phase(&lab, "pc", Phase::Resting).await;
     let slow = sleeper.slow();
     let port = lab.port("pi", "pc", Protocol::Tcp);
     // The device was asked to see whether ports are open: this one is left in peace.
-    until("ports were looked at", async || !lab.control().presence().reachability().is_empty()).await;
-    assert_eq!((lab.gateway.gateway.open_streams(), sleeper.count("wake.begun")), (0, 0));
+    until("the other one was looked at", async || !lab.control().presence().reachability().is_empty()).await;
+    until("and whoever looked is gone", async || lab.gateway.gateway.open_streams() == 0).await;
+    assert_eq!(sleeper.count("wake.begun"), 0);
     let mut visitors = JoinSet::new();
     for _ in 0..100 {
         visitors.spawn(async move { is_echoed(&mut TcpStream::connect(port).await.unwrap()).await });
@@ -301,8 +304,8 @@ async fn a_restart_of_either_end_in_the_middle_changes_nothing() {
     // What was in the middle begins anew; what is ready stays so.
     assert_eq!((sleeper.count("wake.begun"), sleeper.count("wake.done")), (2, 1));
     let state = device.kill().await;
-    let device = LabDevice::start(state, vec![Office::service(&sleeper)]);
     let lab = lab.restart_gateway().await;
+    let device = LabDevice::start(state, vec![Office::service(&sleeper)]);
     until_phase(&lab, "pc", Phase::Ready).await;
     assert_eq!((sleeper.count("wake.begun"), sleeper.count("rest.begun")), (2, 0));
     let slow = sleeper.slow();
@@ -380,11 +383,20 @@ async fn browsers_see_the_step_and_programs_get_503_until_the_page_is_there() {
     until_phase(&lab, "page", Phase::Preparing).await;
     let german = ask(&[("accept-language", "de")]).await;
     assert_eq!(german.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((&german.headers["refresh"], &german.headers["retry-after"]), (&"3".parse().unwrap(), &"5".parse().unwrap()));
+    assert_eq!(
+        (&german.headers["refresh"], &german.headers["retry-after"]),
+        (&"3".parse().unwrap(), &"5".parse().unwrap())
+    );
     let text = german.text();
-    assert!(text.contains("Wird vorbereitet") && text.contains("Drucker: Schritt 1 von 1: Steckdose &lt;an&gt;."), "{text}");
+    assert!(
+        text.contains("Wird vorbereitet") && text.contains("Drucker: Schritt 1 von 1: Steckdose &lt;an&gt;."),
+        "{text}"
+    );
     let program = ask(&[("accept", "application/json")]).await;
-    assert_eq!((program.status, &program.headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap()));
+    assert_eq!(
+        (program.status, &program.headers["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+    );
     assert!(program.text().contains("Step 1 of 1: Steckdose <an>."), "{}", program.text());
     assert_eq!(page.accepted(), 0);
     drop(slow);

@@ -7,7 +7,9 @@ use crate::settings::{Service, check_size};
 use crate::status::{LinkState, ServiceStatus};
 use doorward_core::names::Label;
 use doorward_core::service::Offer;
-use doorward_tunnel::messages::{CheckPorts, Goodbye, KNOWS_WISHES, Leaving, Message, Services, ServicesReport, SiteStored};
+use doorward_tunnel::messages::{
+    CheckPorts, Goodbye, KNOWS_WISHES, Leaving, Message, Services, ServicesReport, SiteStored,
+};
 use doorward_tunnel::{AgentLink, AgentStanding, HANDSHAKE_LIMIT, LinkEnd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

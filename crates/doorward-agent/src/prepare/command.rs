@@ -27,7 +27,8 @@ pub(super) async fn run(Command { program, arguments }: &Command) -> Result<(), 
     let (output, errors) = (child.stdout.take(), child.stderr.take());
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let status = {
-        let listening = async { tokio::try_join!(listen(output, &mut said), listen(errors, &mut complained)).map(drop) };
+        let listening =
+            async { tokio::try_join!(listen(output, &mut said), listen(errors, &mut complained)).map(drop) };
         tokio::pin!(listening);
         tokio::select! {
             biased;
@@ -128,7 +129,10 @@ mod tests {
     async fn its_status_and_last_words_are_told_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let said = |text: &str| script(folder.path(), text);
-        assert_eq!(done(&["/nonexistent/x"]).await.unwrap_err().split(':').next(), Some("/nonexistent/x cannot be started"));
+        assert_eq!(
+            done(&["/nonexistent/x"]).await.unwrap_err().split(':').next(),
+            Some("/nonexistent/x cannot be started")
+        );
         let error = done(&[&said("echo one; echo first >&2; printf 'no\\033[2J relay\\n\\n' >&2; exit 7")]).await;
         assert_eq!(error, Err("it ended with exit status: 7: no[2J relay".to_owned()));
         let error = done(&[&said("exec /usr/bin/yes")]).await;

@@ -63,7 +63,8 @@ async fn request(hook: &Hook) -> Result<Request<Full<Bytes>>, String> {
     *request.method_mut() = method.clone();
     *request.uri_mut() = address.path.parse().map_err(|_| "its path cannot be asked for".to_owned())?;
     let usual = if address.verify.is_some() { 443 } else { 80 };
-    let host = if address.port == usual { address.host.to_string() } else { format!("{}:{}", address.host, address.port) };
+    let host =
+        if address.port == usual { address.host.to_string() } else { format!("{}:{}", address.host, address.port) };
     let held = request.headers_mut();
     held.insert(HOST, HeaderValue::try_from(host).map_err(|error| error.to_string())?);
     held.insert(USER_AGENT, HeaderValue::from_static("doorward"));

@@ -85,7 +85,8 @@ pub enum Probe {
 impl Plan {
     /// What a gateway is told.
     pub fn offer(&self) -> PrepareOffer {
-        let limit: Duration = self.prepare.iter().map(|step| step.limit).chain(self.ready.iter().map(|r| r.limit)).sum();
+        let limit: Duration =
+            self.prepare.iter().map(|step| step.limit).chain(self.ready.iter().map(|r| r.limit)).sum();
         PrepareOffer { on_visit: self.on_visit, limit: u32::try_from(limit.as_secs()).unwrap_or(u32::MAX) }
     }
 }

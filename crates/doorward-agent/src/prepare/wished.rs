@@ -58,10 +58,9 @@ mod tests {
     }
 
     fn wishes(services: &[(&str, u64)]) -> Wishes {
-        let services = services.iter().map(|(service, remaining_ms)| Wish {
-            service: (*service).to_owned(),
-            remaining_ms: *remaining_ms,
-        });
+        let services = services
+            .iter()
+            .map(|(service, remaining_ms)| Wish { service: (*service).to_owned(), remaining_ms: *remaining_ms });
         Wishes { services: services.collect() }
     }
 

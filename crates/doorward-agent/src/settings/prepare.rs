@@ -74,7 +74,9 @@ impl PrepareKeys<'_> {
                 self.linger.map(Spanned::span),
             ];
             return match others.into_iter().flatten().next() {
-                Some(at) => Err(Fault::new(&at, "this is for services that say with `prepare` how they are made ready")),
+                Some(at) => {
+                    Err(Fault::new(&at, "this is for services that say with `prepare` how they are made ready"))
+                }
                 None => Ok(None),
             };
         };
@@ -108,7 +110,11 @@ impl StepTable {
             (None, None, Some(words)) => Deed::Command(self.command(words)?),
             _ => return Err("a step has one of wake, http and command".to_owned()),
         };
-        if self.title.as_ref().is_some_and(|title| title.chars().count() > MOST_TITLE || title.contains(char::is_control)) {
+        if self
+            .title
+            .as_ref()
+            .is_some_and(|title| title.chars().count() > MOST_TITLE || title.contains(char::is_control))
+        {
             return Err(format!("a step's title has at most {MOST_TITLE} characters, on one line"));
         }
         let limit = self.limit.as_deref().map(limit).transpose()?.unwrap_or(STEP_LIMIT);
@@ -133,7 +139,8 @@ impl StepTable {
             return Err("beside wake stand broadcast, interface, title and limit".to_owned());
         }
         // netdevice(7): IFNAMSIZ is 16, its NUL included.
-        let is_name = |name: &str| (1..16).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+        let is_name =
+            |name: &str| (1..16).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
         if self.interface.as_deref().is_some_and(|name| !is_name(name)) {
             return Err("interface is a name as `ip link` shows it".to_owned());
         }
@@ -143,7 +150,9 @@ impl StepTable {
 
     fn hook(&self, url: &str) -> Result<Hook, String> {
         if self.has_wake_keys() {
-            return Err("beside http stand method, status, headers, headers-from, body, verify, title and limit".to_owned());
+            return Err(
+                "beside http stand method, status, headers, headers-from, body, verify, title and limit".to_owned()
+            );
         }
         let method = self.method.as_deref().unwrap_or("POST");
         let is_word = method.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -230,7 +239,9 @@ fn address(url: &str, verify: Option<&str>) -> Result<Address, String> {
         Target::Http(crate::target::Place::Network { host, port }) if verify.is_none() => {
             Ok(Address { verify: None, host, port, path })
         }
-        Target::Https { host, port, .. } => Ok(Address { verify: Some(verify.unwrap_or(Verify::System)), host, port, path }),
+        Target::Https { host, port, .. } => {
+            Ok(Address { verify: Some(verify.unwrap_or(Verify::System)), host, port, path })
+        }
         Target::Http(_) if verify.is_some() => Err("verify is for https:// addresses".to_owned()),
         Target::Http(_) | Target::H2c(_) | Target::H2 { .. } | Target::Tcp(_) | Target::Udp { .. } => Err(refuse()),
     }

@@ -145,7 +145,10 @@ fn read_service(row: &SqliteRow, hosts: &[SqliteRow], ports: &[SqliteRow]) -> Re
         standing: read_standing(row)?,
         policy: Arc::new(policy),
         web: Arc::new(read_web(&path, row.try_get("offered_web")?)?),
-        prepare: row.try_get::<Option<&str>, _>("offered_prepare")?.map(|text| read_prepare(&path, text)).transpose()?,
+        prepare: row
+            .try_get::<Option<&str>, _>("offered_prepare")?
+            .map(|text| read_prepare(&path, text))
+            .transpose()?,
     };
     Ok(ServiceRecord {
         service: Arc::new(service),

@@ -198,7 +198,8 @@ pub(super) fn about_services(services: &[Service], devices: &[Device], now: Time
         let is_online = devices.iter().any(|d| d.name == service.device && matches!(d.link, Link::Online { .. }));
         let preparing = service.preparation.as_ref().filter(|preparation| preparation.error.is_some() && is_online);
         if let Some(words) = preparing.and_then(|preparation| preparation.words(now)) {
-            let remedy = format!("mend that step of agent.toml on {}, and try it with `doorward doctor` there", service.device);
+            let remedy =
+                format!("mend that step of agent.toml on {}, and try it with `doorward doctor` there", service.device);
             findings.push(Finding::wrong("service", format!("{}: {words}", service.path()), remedy));
             continue;
         }

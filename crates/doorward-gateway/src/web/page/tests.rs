@@ -1,6 +1,6 @@
 use super::*;
-use doorward_core::access::Policy;
 use doorward_control::Preparation;
+use doorward_core::access::Policy;
 use doorward_core::names::Label;
 use doorward_core::prepare::Phase;
 use doorward_core::service::{ServiceKind, Standing};
@@ -135,7 +135,10 @@ async fn who_waits_sees_the_step_and_since_when_and_never_the_owners_error() {
     };
     let page = show(&HeaderMap::new(), &Method::GET, Phase::Preparing, "wake <b>{steps}</b>");
     assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((&page.headers()[REFRESH], &page.headers()[RETRY_AFTER]), (&"3".parse().unwrap(), &"5".parse().unwrap()));
+    assert_eq!(
+        (&page.headers()[REFRESH], &page.headers()[RETRY_AFTER]),
+        (&"3".parse().unwrap(), &"5".parse().unwrap())
+    );
     assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], OURS);
     let said = text(page).await;
     assert!(said.contains("PC &amp; &lt;more&gt;: Step 2 of 3: wake &lt;b&gt;{steps}&lt;/b&gt;."), "{said}");
