@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, Shared};
 use crate::network::watch_network;
+use crate::prepare::Preparing;
 use crate::proxy::ProxyRule;
 use crate::settings::Settings;
 use crate::state::{Membership, StateDir, StateError};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 /// Keeps a link to every joined gateway, and delivers what comes over it.
@@ -84,6 +86,12 @@ impl Agent {
         let (network_changes, network) = watch::channel(0);
         let mut watching = JoinSet::new();
         watching.spawn(watch_network(network_changes));
+        let preparing = Arc::<Preparing>::default();
+        let keeping = {
+            let (preparing, settings) = (preparing.clone(), self.settings.clone());
+            let (state, again) = (self.state.clone(), self.tempo.prepare_again);
+            AbortOnDropHandle::new(tokio::spawn(async move { preparing.run(settings, state, again).await }))
+        };
         let shared = Arc::new(Shared::new(
             &self.state,
             &self.software,
@@ -91,11 +99,12 @@ impl Agent {
             self.proxy.clone(),
             self.memory.clone(),
             network,
+            preparing.clone(),
         ));
         let mut tasks = JoinSet::new();
         let mut running = HashMap::new();
         self.warn_of_strangers(&memberships);
-        self.reconcile(memberships, &shared, &mut tasks, &mut running);
+        self.reconcile(memberships, (&shared, &preparing), &mut tasks, &mut running);
         let mut look = Instant::now() + self.tempo.rescan;
         let mut told = None;
         while !stop.is_cancelled() {
@@ -105,7 +114,7 @@ impl Agent {
                 () = sleep_until(look) => {
                     look = Instant::now() + self.tempo.rescan;
                     match self.memberships() {
-                        Ok(memberships) => self.reconcile(memberships, &shared, &mut tasks, &mut running),
+                        Ok(memberships) => self.reconcile(memberships, (&shared, &preparing), &mut tasks, &mut running),
                         Err(error) if told.as_ref() == Some(&error.to_string()) => {}
                         Err(error) => {
                             warn!("{error}");
@@ -115,6 +124,8 @@ impl Agent {
                 }
             }
         }
+        // Stopping is no reason to let anything go.
+        drop(keeping);
         running.values().for_each(|connection: &Running| connection.stop.cancel());
         let ending = async { while tasks.join_next().await.is_some() {} };
         let _ = timeout(self.tempo.drain + STOP_LIMIT, ending).await;
@@ -141,13 +152,14 @@ impl Agent {
     fn reconcile(
         &mut self,
         memberships: Vec<Membership>,
-        shared: &Arc<Shared>,
+        (shared, preparing): (&Arc<Shared>, &Preparing),
         tasks: &mut JoinSet<()>,
         running: &mut HashMap<Label, Running>,
     ) {
         for (gateway, connection) in running.iter() {
             if !memberships.iter().any(|m| m.gateway == *gateway && m.key.public() == connection.key) {
                 connection.stop.cancel();
+                preparing.forget(gateway);
             }
         }
         for membership in memberships {

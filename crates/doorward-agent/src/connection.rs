@@ -6,6 +6,7 @@ mod visits;
 
 use crate::deliver::MAX_VISITS;
 use crate::join::read_site;
+use crate::prepare::{Board, Preparing};
 use crate::proxy::ProxyRule;
 use crate::settings::Settings;
 use crate::state::{KnownSite, Membership, StateDir, StateError};
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     epoch: AtomicU64,
     revision: AtomicU64,
     slots: Arc<Semaphore>,
+    preparing: Arc<Preparing>,
 }
 
 impl Shared {
@@ -54,6 +56,7 @@ impl Shared {
         proxy: Option<ProxyRule>,
         memory: Option<MemoryDialer>,
         network: watch::Receiver<u64>,
+        preparing: Arc<Preparing>,
     ) -> Self {
         Self {
             state: state.clone(),
@@ -66,6 +69,7 @@ impl Shared {
             epoch: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(MAX_VISITS)),
+            preparing,
         }
     }
 
@@ -84,6 +88,7 @@ pub(crate) struct Connection {
     is_stored: bool,
     settings: watch::Receiver<Arc<Settings>>,
     network: watch::Receiver<u64>,
+    board: watch::Receiver<Board>,
     status: Entry,
     stop: CancellationToken,
     visits: Visits,
@@ -113,7 +118,7 @@ impl Connection {
     ) -> Self {
         let Membership { gateway, key, site } = membership;
         let visits = Visits::new(gateway.clone(), settings.clone(), shared.slots.clone());
-        let network = shared.network.clone();
+        let (network, board) = (shared.network.clone(), shared.preparing.board());
         Self {
             shared,
             gateway,
@@ -122,6 +127,7 @@ impl Connection {
             is_stored: true,
             settings,
             network,
+            board,
             status,
             stop,
             visits,

@@ -1,8 +1,8 @@
 //! From a visit to its target: the service is looked up in the agent's own list, the target is connected, and bytes
 //! pass until one side ends, the time is up, or the service is not offered any more.
 
-mod https;
-mod tcp;
+pub(crate) mod https;
+pub(crate) mod tcp;
 mod udp;
 mod unix;
 
@@ -45,10 +45,10 @@ pub(crate) struct Deliverer {
 }
 
 /// Why a target was not connected.
-struct Failure {
+pub(crate) struct Failure {
     hop: HopFailure,
     /// For the device's owner. It names no address: those are the agent's own.
-    detail: String,
+    pub(crate) detail: String,
 }
 
 impl Failure {

@@ -62,8 +62,9 @@ impl Service {
             entrances: Vec::new(),
             access,
             web: WebOffer { protocol: target.protocol(), ..WebOffer::default() },
+            prepare: None,
         };
-        Self { offer, target, mounts: Vec::new(), page_files: PageFiles::default() }
+        Self { offer, target, mounts: Vec::new(), page_files: PageFiles::default(), plan: None }
     }
 }
 

@@ -26,11 +26,13 @@ mod entrances;
 mod file;
 mod pages;
 mod place;
+mod prepare;
 mod web;
 
 pub use pages::PageFiles;
 pub(crate) use web::offer as web_offer;
 
+use crate::prepare::Plan;
 use crate::proxy::ProxyRule;
 use crate::target::Target;
 use doorward_core::names::{Label, PathPrefix};
@@ -67,6 +69,8 @@ pub struct Service {
     pub mounts: Vec<(PathPrefix, Target)>,
     /// Where the pages of the offer come from.
     pub page_files: PageFiles,
+    /// How it is made ready, if it is not there by itself.
+    pub plan: Option<Plan>,
 }
 
 #[derive(Debug, Error)]

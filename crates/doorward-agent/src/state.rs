@@ -5,6 +5,7 @@
 //! <root>/<gateway>/device.key    PKCS#8, mode 0600: the device's identity there
 //! <root>/<gateway>/joining.key   the same, while a gateway is being joined anew
 //! <root>/<gateway>/site.json     addresses, pinned keys; there if and only if the gateway was joined
+//! <root>/prepared.json           the services that were made ready and not let go yet
 //! ```
 //!
 //! Every file is written beside its place, synced and renamed, so a power cut leaves the old one or the new one. A
@@ -17,6 +18,7 @@ use doorward_core::names::Label;
 use doorward_core::site::{Address, Carrier, Fingerprint};
 use doorward_tunnel::identity::DeviceKey;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub enum StateError {
 const KEY: &str = "device.key";
 const JOINING: &str = "joining.key";
 const SITE: &str = "site.json";
+const PREPARED: &str = "prepared.json";
 
 impl StateDir {
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -114,6 +117,18 @@ impl StateDir {
         let missing = || StateError::Damaged { file: folder.join(KEY), why: "it is missing".into() };
         let key = read_key(&folder.join(KEY))?.ok_or_else(missing)?;
         Ok(Some(Membership { gateway: gateway.clone(), key: Arc::new(key), site }))
+    }
+
+    pub(crate) fn prepared(&self) -> Result<BTreeSet<Label>, StateError> {
+        let file = self.root.join(PREPARED);
+        let Some(text) = files::read(&file)? else { return Ok(BTreeSet::new()) };
+        serde_json::from_slice(&text).map_err(|error| StateError::Unreadable { path: file, source: error.into() })
+    }
+
+    pub(crate) fn keep_prepared(&self, services: &BTreeSet<Label>) -> Result<(), StateError> {
+        let path = self.root.join(PREPARED);
+        let text = serde_json::to_vec(services).map_err(io::Error::other);
+        text.and_then(|text| files::write(&path, &text)).map_err(|source| StateError::Unwritable { path, source })
     }
 
     /// Whether the folder of this gateway can be written; makes it if need be.

@@ -19,6 +19,8 @@ pub struct Tempo {
     pub drain: Duration,
     /// How often the state directory is looked at for gateways that were joined meanwhile.
     pub rescan: Duration,
+    /// After a step that failed to make a service ready or to let it go; longer each time.
+    pub prepare_again: Duration,
 }
 
 impl Default for Tempo {
@@ -32,6 +34,7 @@ impl Default for Tempo {
             retire: Duration::from_secs(600),
             drain: Duration::from_secs(5),
             rescan: Duration::from_secs(10),
+            prepare_again: Duration::from_secs(30),
         }
     }
 }

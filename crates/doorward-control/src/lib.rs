@@ -49,14 +49,15 @@ pub use invites::{InviteRequest, InviteSummary};
 pub use logins::{LoginRequest, LoginSummary, NewLogin};
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
-    Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Presence, Reachability, ServiceFailure,
+    Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability,
+    ServiceFailure,
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{SessionError, SessionRequest, SessionSummary};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use sign_in::{
-    CredentialError, NameAndPassword, NewTotp, PasskeyQuestion, PasskeySummary, Proven, RecoveryCodes,
-    SecondFactors, Step, TotpStanding,
+    CredentialError, NameAndPassword, NewTotp, PasskeyQuestion, PasskeySummary, Proven, RecoveryCodes, SecondFactors,
+    Step, TotpStanding,
 };
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{

@@ -82,7 +82,14 @@ impl Control {
         now: Timestamp,
     ) -> Result<NewLogin, EditError> {
         let title = title.to_owned();
-        let request = LoginRequest { account, kind: LoginKind::Browser, factors: Factors::NONE, title, source, length: USUAL_LOGIN };
+        let request = LoginRequest {
+            account,
+            kind: LoginKind::Browser,
+            factors: Factors::NONE,
+            title,
+            source,
+            length: USUAL_LOGIN,
+        };
         self.begin_login_as(request, now).await
     }
 

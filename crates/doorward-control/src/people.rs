@@ -172,16 +172,25 @@ async fn remove(work: &mut Work, id: AccountId, version: Option<i64>, now: Times
 /// Who came by an invitation or a list, and whose account ended before: they go, unless something is theirs. Until then they can be given
 /// more time, and the list of people says that they ended.
 pub(crate) async fn remove_who_ended(work: &mut Work, before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-    const ENDED: &str = "SELECT id FROM accounts WHERE came_by IS NOT NULL AND ends_at < $1 AND role <> 'owner' LIMIT 100";
-    let ended: Vec<i64> =
-        sqlx::query_scalar(ENDED).bind(words::time(before)).fetch_all(work.connection()).await?;
+    const ENDED: &str =
+        "SELECT id FROM accounts WHERE came_by IS NOT NULL AND ends_at < $1 AND role <> 'owner' LIMIT 100";
+    let ended: Vec<i64> = sqlx::query_scalar(ENDED).bind(words::time(before)).fetch_all(work.connection()).await?;
     for id in ended {
         match remove(work, AccountId(id), None, now).await {
             Ok(()) => {}
             Err(EditError::Store(error)) => return Err(error),
             // They own something: looked at once, and left to the owner.
-            Err(EditError::Unknown(_) | EditError::Stale { .. } | EditError::Taken(_) | EditError::Invalid(_) | EditError::TooEarly(_)) => {
-                sqlx::query("UPDATE accounts SET came_by = NULL WHERE id = $1").bind(id).execute(work.connection()).await?;
+            Err(
+                EditError::Unknown(_)
+                | EditError::Stale { .. }
+                | EditError::Taken(_)
+                | EditError::Invalid(_)
+                | EditError::TooEarly(_),
+            ) => {
+                sqlx::query("UPDATE accounts SET came_by = NULL WHERE id = $1")
+                    .bind(id)
+                    .execute(work.connection())
+                    .await?;
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::snapshot::Protocol;
 use doorward_core::hop::HopFailure;
+use doorward_core::prepare::Phase;
 use doorward_core::site::{Carrier, Fingerprint};
 use doorward_core::{DeviceId, ServiceId};
 use jiff::Timestamp;
@@ -83,6 +84,21 @@ pub struct ServiceFailure {
     pub since: Timestamp,
 }
 
+/// How far a service is that must be made ready for its visitors, as its device tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preparation {
+    pub phase: Phase,
+    /// The step that runs, or failed; from 1.
+    pub step: u16,
+    pub steps: u16,
+    /// What that step is, for people.
+    pub what: String,
+    pub since: Timestamp,
+    /// Why the step failed, for the owner.
+    pub error: Option<String>,
+    pub retry_at: Option<Timestamp>,
+}
+
 #[derive(Debug, Default)]
 pub struct Presence {
     world: Mutex<World>,
@@ -97,6 +113,7 @@ struct World {
     ports: BTreeMap<(Protocol, u16), PortState>,
     reachability: BTreeMap<(Protocol, u16), Reachability>,
     failures: HashMap<ServiceId, ServiceFailure>,
+    preparations: HashMap<ServiceId, Preparation>,
     /// The successor of the site key that a device said it has on its disk.
     successors: HashMap<DeviceId, Fingerprint>,
 }
@@ -223,6 +240,23 @@ impl Presence {
 
     pub fn service_failure(&self, service: ServiceId) -> Option<ServiceFailure> {
         self.world().failures.get(&service).cloned()
+    }
+
+    pub fn prepares(&self, service: ServiceId, preparation: Preparation) {
+        if self.preparation(service).as_ref() != Some(&preparation) {
+            self.update(|world| world.preparations.insert(service, preparation));
+        }
+    }
+
+    /// Nobody tells of it any more.
+    pub fn prepares_no_more(&self, service: ServiceId) {
+        if self.preparation(service).is_some() {
+            self.update(|world| world.preparations.remove(&service));
+        }
+    }
+
+    pub fn preparation(&self, service: ServiceId) -> Option<Preparation> {
+        self.world().preparations.get(&service).cloned()
     }
 
     /// Devices say so again with every link, so that nothing need be kept over a restart.

@@ -15,7 +15,7 @@ use crate::enrol::title;
 use crate::snapshot::{AccessHome, Device, HostEntrance, ServiceRecord};
 use crate::store::{ChangeError, StoreError};
 use crate::work::Work;
-use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::access::{How, PolicyDocument, WhoDocument};
 use doorward_core::audit::Deed;
 use doorward_core::names::Label;
 use doorward_core::service::{MAX_SERVICES, Offer, Standing};
@@ -206,10 +206,11 @@ async fn write_service(
     };
     sqlx::query(
         "INSERT INTO services (id, device, account, name, title, kind, virtual_port, is_main, standing, offered_access, offered_web, \
-         version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'offered', $9, $10, 1) \
+         offered_prepare, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'offered', $9, $10, $11, 1) \
          ON CONFLICT (id) DO UPDATE SET title = excluded.title, kind = excluded.kind, \
          virtual_port = excluded.virtual_port, is_main = excluded.is_main, standing = 'offered', \
-         offered_access = excluded.offered_access, offered_web = excluded.offered_web, version = services.version + 1",
+         offered_access = excluded.offered_access, offered_web = excluded.offered_web, \
+         offered_prepare = excluded.offered_prepare, version = services.version + 1",
     )
     .bind(id.0)
     .bind(device.id.0)
@@ -221,6 +222,7 @@ async fn write_service(
     .bind(i64::from(offer.main))
     .bind(serde_json::to_string(&offer.access).expect("a policy document can be written as JSON"))
     .bind(serde_json::to_string(&offer.web).expect("a web offer can be written as JSON"))
+    .bind(offer.prepare.map(|prepare| serde_json::to_string(&prepare).expect("numbers can be written as JSON")))
     .execute(work.connection())
     .await?;
     work.refresh_service(id).await?;
@@ -239,6 +241,7 @@ fn is_unchanged(old: &ServiceRecord, offer: &Offer, title: &str) -> bool {
         && old.is_main == offer.main
         && old.offered_access == offer.access
         && *old.service.web == offer.web
+        && old.service.prepare == offer.prepare
 }
 
 /// Services on one host share one origin: pages of one read the other with the visitor's login. If they disagree on
@@ -299,6 +302,11 @@ fn notes(record: &Arc<ServiceRecord>) -> Vec<String> {
             notes.push(format!("{path}: TLS that is passed through asks for no password, so nobody is admitted there"));
         }
         WhoDocument::Password | WhoDocument::Public | WhoDocument::People => {}
+    }
+    if record.service.prepare.is_some_and(|prepare| !prepare.on_visit) && record.service.policy.how == How::SignedIn {
+        notes.push(format!(
+            "{path}: nothing ever makes it ready: its policy needs no session, and wake-on-visit is not set in agent.toml"
+        ));
     }
     notes
 }

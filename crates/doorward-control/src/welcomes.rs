@@ -144,16 +144,17 @@ impl Control {
     }
 
     /// Nobody comes by it from now on; who came by it stays.
-    pub async fn revoke_invitation(&self, id: WelcomeId, version: Option<i64>, now: Timestamp) -> Result<(), EditError> {
+    pub async fn revoke_invitation(
+        &self,
+        id: WelcomeId,
+        version: Option<i64>,
+        now: Timestamp,
+    ) -> Result<(), EditError> {
         self.write(move |work| Box::pin(revoke(work, id, version, now))).await
     }
 }
 
-async fn make_first(
-    work: &mut Work,
-    length: SignedDuration,
-    now: Timestamp,
-) -> Result<Option<MadeWelcome>, EditError> {
+async fn make_first(work: &mut Work, length: SignedDuration, now: Timestamp) -> Result<Option<MadeWelcome>, EditError> {
     if rows::is_set_up(work.connection()).await? {
         return Ok(None);
     }
@@ -169,7 +170,8 @@ fn owner_named(work: &Work, name: Option<Label>, now: Timestamp) -> Result<Accou
         Some(name) => work.draft.person_by_name(name).cloned(),
         None => work.draft.shared_person(OWNER),
     };
-    let person = person.ok_or_else(|| EditError::Unknown(format!("person \"{}\"", name.as_ref().map_or("owner", Label::as_str))))?;
+    let person = person
+        .ok_or_else(|| EditError::Unknown(format!("person \"{}\"", name.as_ref().map_or("owner", Label::as_str))))?;
     if person.role == Role::Owner && person.standing(now) == PersonStanding::Good {
         return Ok(person.id);
     }
@@ -182,9 +184,11 @@ pub(crate) async fn make_own(
     length: SignedDuration,
     now: Timestamp,
 ) -> Result<MadeWelcome, EditError> {
-    let person = work.draft.shared_person(account).ok_or_else(|| EditError::Unknown(format!("person number {account}")))?;
+    let person =
+        work.draft.shared_person(account).ok_or_else(|| EditError::Unknown(format!("person number {account}")))?;
     rows::forget_own(work.connection(), account).await?;
-    let wish = rows::New { title: &person.title, role: person.role, ..rows::New::of(WelcomeKind::Own(account), length) };
+    let wish =
+        rows::New { title: &person.title, role: person.role, ..rows::New::of(WelcomeKind::Own(account), length) };
     let made = rows::insert(work, wish, now).await?;
     let detail = format!("a link for a new password until {}", made.expires_at);
     work.write_down(Deed::WelcomeMade, person.name.as_str(), &detail, now).await?;
@@ -235,7 +239,9 @@ fn check(request: &InvitationRequest, now: Timestamp) -> Result<(), EditError> {
 
 fn check_length(length: SignedDuration) -> Result<(), EditError> {
     if length <= SignedDuration::ZERO || length > LONGEST {
-        return Err(EditError::Invalid("a link is good for some time, a year at most: say how long, as 12h or 7d".into()));
+        return Err(EditError::Invalid(
+            "a link is good for some time, a year at most: say how long, as 12h or 7d".into(),
+        ));
     }
     Ok(())
 }

@@ -21,10 +21,12 @@ pub enum HopFailure {
     TargetUnreachable,
     /// The agent or the gateway is at one of its limits.
     Busy,
+    /// It needs preparing, and that failed or took too long (`prepare`).
+    NotReady,
 }
 
 impl HopFailure {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DeviceOffline,
         Self::AgentSilent,
         Self::AgentRefused,
@@ -32,6 +34,7 @@ impl HopFailure {
         Self::TargetTimedOut,
         Self::TargetUnreachable,
         Self::Busy,
+        Self::NotReady,
     ];
 
     /// A stable word for logs, metrics and JSON.
@@ -44,6 +47,7 @@ impl HopFailure {
             Self::TargetTimedOut => "target-timed-out",
             Self::TargetUnreachable => "target-unreachable",
             Self::Busy => "busy",
+            Self::NotReady => "not-ready",
         }
     }
 }
@@ -58,6 +62,7 @@ impl fmt::Display for HopFailure {
             Self::TargetTimedOut => "the device is online, but the service did not answer in time",
             Self::TargetUnreachable => "the device is online, but it cannot reach the service's address",
             Self::Busy => "too many connections at once; try again in a moment",
+            Self::NotReady => "the device could not make the service ready",
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod login;
 pub mod names;
 pub mod person;
 pub mod pinhole;
+pub mod prepare;
 pub mod secret;
 pub mod service;
 pub mod session;

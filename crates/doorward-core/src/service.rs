@@ -3,6 +3,7 @@
 
 use crate::access::{Policy, PolicyDocument};
 use crate::names::{HostName, Label, PathPrefix};
+use crate::prepare::PrepareOffer;
 use crate::web::WebOffer;
 use crate::{AccountId, DeviceId, ServiceId};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub struct Service {
     pub policy: Arc<Policy>,
     /// What is done with the requests of a web service.
     pub web: Arc<WebOffer>,
+    /// `None`: it is there by itself.
+    pub prepare: Option<PrepareOffer>,
 }
 
 impl Service {
@@ -92,6 +95,9 @@ pub struct Offer {
     /// What a web service wants done with its requests.
     #[serde(default, skip_serializing_if = "WebOffer::is_usual")]
     pub web: WebOffer,
+    /// Whether it must be made ready for its visitors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<PrepareOffer>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]

@@ -204,6 +204,7 @@ fn service(policy: Policy, standing: Standing) -> Service {
         standing,
         policy: Arc::new(policy),
         web: Arc::default(),
+        prepare: None,
     }
 }
 

@@ -61,6 +61,7 @@ fn service(policy: &str) -> Service {
         standing: Standing::Offered,
         policy: Arc::new(policy),
         web: Arc::default(),
+        prepare: None,
     }
 }
 

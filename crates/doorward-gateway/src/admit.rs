@@ -3,11 +3,13 @@
 
 use crate::links::Links;
 use crate::live::{Live, Presence, Way};
+use crate::preparing::Preparing;
 use crate::settings::FlowSettings;
 use arc_swap::ArcSwap;
 use doorward_control::{Control, Snapshot};
 use doorward_core::access::{Denied, Facts, How, Permit, Proof, Visitor, decide};
 use doorward_core::audit::Deed;
+use doorward_core::hop::HopFailure;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
 use doorward_tunnel::{Flow, OpenError, OpenRequest, Stream};
@@ -22,6 +24,7 @@ pub(crate) struct Admission {
     pub(crate) live: Arc<Live>,
     pub(crate) links: Arc<Links>,
     pub(crate) flows: Arc<ArcSwap<FlowSettings>>,
+    pub(crate) preparing: Arc<Preparing>,
 }
 
 /// Somebody who may come in, entered in the index of what is open: from here on a change finds them.
@@ -62,8 +65,10 @@ impl Admission {
         matches!(decide(service, visitor, &*snapshot, Timestamp::now()), Err(Denied::PasswordNeeded))
     }
 
-    /// A stream to the service or one of its mounts, acknowledged by the device.
+    /// A stream to the service or one of its mounts, acknowledged by the device. Where the service is made ready first, it
+    /// is waited for.
     pub(crate) async fn open(&self, admitted: &Admitted, mount: Option<PathPrefix>) -> Result<Stream, OpenError> {
+        self.until_ready(admitted).await?;
         let opened = self.links.open(&admitted.permit, &request(admitted, mount)).await;
         self.note(admitted, opened.as_ref().err());
         opened
@@ -71,9 +76,24 @@ impl Admission {
 
     /// The same for a UDP flow.
     pub(crate) async fn open_flow(&self, admitted: &Admitted) -> Result<Flow, OpenError> {
+        self.until_ready(admitted).await?;
         let opened = self.links.open_flow(&admitted.permit, &request(admitted, None)).await;
         self.note(admitted, opened.as_ref().err());
         opened
+    }
+
+    /// Whoever is cut while they wait is not let in when it is ready.
+    async fn until_ready(&self, admitted: &Admitted) -> Result<(), OpenError> {
+        if admitted.service.prepare.is_none() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = admitted.presence.cut() => Err(OpenError::new(HopFailure::NotReady)),
+            ready = self.preparing.until_ready(&admitted.service) => {
+                ready.inspect_err(|failure| self.note(admitted, Some(failure)))
+            }
+        }
     }
 
     fn note(&self, admitted: &Admitted, failure: Option<&OpenError>) {

@@ -13,6 +13,7 @@ mod links;
 mod listen;
 mod live;
 mod passwords;
+mod preparing;
 mod reload;
 mod settings;
 mod site;
@@ -52,6 +53,7 @@ use listen::strangers::Strangers;
 use listen::web::WebEntrance;
 use listen::{ports, quic};
 use live::Live;
+use preparing::Preparing;
 use reload::Changeable;
 use site::SiteVoice;
 use std::io;
@@ -132,7 +134,14 @@ impl Gateway {
         let addresses = bound.fill_ports(&settings.addresses);
         let voice = Arc::new(SiteVoice::new(control.clone(), addresses, web_ports));
         let flows = Arc::new(ArcSwap::from_pointee(settings.flows));
-        let admission = Admission { control: control.clone(), live: live.clone(), links: links.clone(), flows };
+        let preparing = Preparing::new(control.clone(), live.clone());
+        let admission = Admission {
+            control: control.clone(),
+            live: live.clone(),
+            links: links.clone(),
+            flows,
+            preparing: preparing.clone(),
+        };
         let (herald, port_news) = ports::news();
         let reception = Reception {
             control: control.clone(),
@@ -140,6 +149,7 @@ impl Gateway {
             live: live.clone(),
             voice: voice.clone(),
             ports: port_news,
+            preparing: preparing.clone(),
         };
         let strangers = Strangers::new(settings.limits);
         let (visits, graceful) = (Tasks::default(), Arc::<Mutex<GracefulShutdown>>::default());
@@ -223,6 +233,7 @@ impl Gateway {
             }
         }
         keepers.spawn(clock::watch(control.clone(), live.clone()));
+        keepers.spawn(preparing.keep());
         keepers.spawn(usage::watch(control.clone(), live.clone(), ssh.clone()));
         let changeable = Changeable { certificates, strangers, web, voice: voice.clone() };
         listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));

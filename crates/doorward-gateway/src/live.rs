@@ -167,6 +167,10 @@ impl Live {
         self.table().services.values().map(|seats| seats.taken.values().filter(ends).count()).sum()
     }
 
+    pub(crate) fn is_visited(&self, service: ServiceId) -> bool {
+        self.table().services.contains_key(&service)
+    }
+
     /// How many streams stand open at each service.
     pub(crate) fn counts(&self) -> HashMap<ServiceId, u32> {
         let table = self.table();

@@ -139,6 +139,7 @@ mod tests {
             kind: ServiceKind::Http,
             standing: Standing::Offered,
             web: Default::default(),
+            prepare: None,
             policy: Arc::new(Policy { who, ..usual }),
         }
     }

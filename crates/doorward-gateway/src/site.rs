@@ -88,7 +88,12 @@ impl SiteVoice {
         let is_open = |port: &u16| states.get(&(Protocol::Tcp, *port)) == Some(&PortState::Bound);
         let snapshot = self.control.snapshot();
         let web_ports = self.web_ports.load();
-        let services = snapshot.tcp_ports().filter(is_open).filter(|port| !web_ports.contains(port));
+        // Whoever looks at a port comes as a visitor, and would wake what sleeps behind it.
+        let is_woken = |port: &u16| {
+            let prepare = snapshot.tcp(*port).and_then(|service| service.prepare);
+            prepare.is_some_and(|prepare| prepare.on_visit)
+        };
+        let services = snapshot.tcp_ports().filter(is_open).filter(|port| !web_ports.contains(port) && !is_woken(port));
         let ports: Vec<_> = web_ports.iter().copied().chain(services).take(MAX_CHECKED).map(u32::from).collect();
         if ports.is_empty() {
             return None;

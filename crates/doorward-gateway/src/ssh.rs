@@ -18,6 +18,7 @@ mod pipe;
 mod places;
 mod proving;
 mod queue;
+mod readying;
 mod refusing;
 mod session;
 mod terminal;

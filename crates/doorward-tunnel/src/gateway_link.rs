@@ -2,7 +2,7 @@
 
 use crate::lane_pool::LanePool;
 use crate::link::{LinkId, Speaker, Vitals};
-use crate::messages::{Goodbye, KNOWS_MOUNTS, Leaving, Message, Open};
+use crate::messages::{Goodbye, KNOWS_MOUNTS, KNOWS_WISHES, Leaving, Message, Open};
 use crate::pulse::Rhythm;
 use crate::splice::Traffic;
 use crate::stream::{QuicStream, Stream};
@@ -129,6 +129,16 @@ impl GatewayLink {
     /// `false`: the link is gone.
     pub async fn say(&self, message: Message) -> bool {
         self.speaker.say(message).await
+    }
+
+    /// Says it if there is room now. `false`: there was none, or the link is gone.
+    pub fn mention(&self, message: Message) -> bool {
+        self.speaker.mention(message)
+    }
+
+    /// Whether the agent prepares services as it is told.
+    pub fn takes_wishes(&self) -> bool {
+        self.capability >= KNOWS_WISHES
     }
 
     /// Tells the agent why, as far as it hears it, and ends the link with all its streams.

@@ -5,8 +5,9 @@
 mod bodies;
 
 pub use bodies::{
-    CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Open, OpenFailed, PortChecked,
-    PortsChecked, Refusal, Refused, ServiceReport, Services, ServicesReport, Site, SiteStored, Unsupported, Welcome,
+    CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Open, OpenFailed, Phase, PortChecked,
+    PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, Services, ServicesReport, Site,
+    SiteStored, Unsupported, Welcome, Wish, Wishes,
 };
 
 use crate::wire::{Frame, WireError, frame};
@@ -16,9 +17,12 @@ use prost::Message as _;
 /// What this build can do, as one number with a history:
 /// 1 (2026-11): the first.
 /// 2 (2026-11): an open may name a mount of a service.
-pub const CAPABILITY: u32 = 2;
+/// 3 (2026-11): a gateway wishes services ready, and an agent tells how far they are.
+pub const CAPABILITY: u32 = 3;
 /// From here on an agent knows mounts. An older one would take the visitor to the service itself.
 pub(crate) const KNOWS_MOUNTS: u32 = 2;
+/// From here on gateways take offers that say they need preparing, and agents take wishes.
+pub const KNOWS_WISHES: u32 = 3;
 
 /// The application protocol (ALPN, RFC 7301) of a link.
 pub const ALPN: &[u8] = b"doorward/1";
@@ -91,6 +95,8 @@ messages! {
     16 PortsChecked: PortsChecked,
     17 Goodbye: Goodbye,
     18 Unsupported: Unsupported,
+    19 Wishes: Wishes,
+    20 Preparations: Preparations,
 }
 
 /// An empty part is two bytes on the wire and a hundred in memory. A report on all services of a device has fewer than
@@ -111,6 +117,8 @@ impl Message {
             Self::Welcome(welcome) => welcome.site.as_ref().map_or(0, of_site),
             Self::CheckPorts(check) => check.hosts.len() + check.tcp.len(),
             Self::PortsChecked(checked) => checked.results.len(),
+            Self::Wishes(wishes) => wishes.services.len(),
+            Self::Preparations(preparations) => preparations.services.len(),
             Self::Hello(_)
             | Self::Refused(_)
             | Self::Ping

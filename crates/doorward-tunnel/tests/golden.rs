@@ -8,15 +8,16 @@
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use doorward_tunnel::messages::{
-    CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Message, Open, OpenFailed, PortChecked,
-    PortsChecked, Refusal, Refused, ServiceReport, Services, ServicesReport, Site, SiteStored, Unsupported, Welcome,
+    CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Message, Open, OpenFailed, Phase,
+    PortChecked, PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, Services, ServicesReport,
+    Site, SiteStored, Unsupported, Welcome, Wish, Wishes,
 };
 use doorward_tunnel::wire::{CONTROL_LIMIT, Frame, WireError, read_frame};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-const KINDS: std::ops::RangeInclusive<u8> = 1..=18;
+const KINDS: std::ops::RangeInclusive<u8> = 1..=20;
 
 fn site() -> Site {
     Site {
@@ -105,6 +106,22 @@ fn populated() -> Vec<(&'static str, Message)> {
         ),
         ("Goodbye", Message::Goodbye(Goodbye { reason: Leaving::Revoked.into() })),
         ("Unsupported", Message::Unsupported(Unsupported { kind: 99 })),
+        ("Wishes", Message::Wishes(Wishes { services: vec![Wish { service: "tree".into(), remaining_ms: 90_000 }] })),
+        (
+            "Preparations",
+            Message::Preparations(Preparations {
+                services: vec![Preparation {
+                    service: "tree".into(),
+                    phase: Phase::Failed.into(),
+                    step: 2,
+                    steps: 3,
+                    what: "Wake-on-LAN".into(),
+                    for_ms: 1500,
+                    error: Some("no route to host".into()),
+                    retry_ms: Some(30_000),
+                }],
+            }),
+        ),
     ]
 }
 
@@ -195,7 +212,7 @@ fn fields_of_a_newer_peer_are_skipped() {
         let frame = Frame { kind: message.kind(), payload: payload.into() };
         assert_eq!(Message::decode(&frame).unwrap(), message, "{name}");
     }
-    assert_eq!(with_body, 15);
+    assert_eq!(with_body, 17);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod firewall;
 mod gateway;
 mod names;
 mod orders;
+mod steps;
 mod targets;
 
 #[cfg(test)]

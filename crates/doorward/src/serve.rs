@@ -147,9 +147,12 @@ pub(crate) async fn first_owner(running: &Running, is_terminal: bool) -> anyhow:
         return Ok(String::new());
     }
     let Some(portal) = portal::url(running).filter(|_| is_terminal) else {
-        return Ok("\nNobody can sign in yet. `doorward people owner-link` makes a link for the first owner.\n".to_owned());
+        return Ok(
+            "\nNobody can sign in yet. `doorward people owner-link` makes a link for the first owner.\n".to_owned()
+        );
     };
-    let made = control.make_first_welcome(Timestamp::now()).await.context("no link for the first owner could be made")?;
+    let made =
+        control.make_first_welcome(Timestamp::now()).await.context("no link for the first owner could be made")?;
     let Some(made) = made else { return Ok(String::new()) };
     let url = Secret::new(format!("{portal}welcome#{}", made.secret.expose()));
     let code = invite::qr_code(url.expose()).map(|code| format!("{code}\n")).unwrap_or_default();

@@ -34,10 +34,12 @@ const GATEWAY: [(&str, &str); 14] = [
 ];
 const SERVICE: &str = "[[service]]\nname = \"a\"\ntarget = \"http://a\"\n";
 /// The same, with what must stand before it.
-const AGENT: [(&str, &str, &str); 11] = [
+const AGENT: [(&str, &str, &str); 13] = [
     ("agent.toml: the top", "", "zz = 1"),
     ("agent.toml: [[gateway]]", "", "[[gateway]]\nzz = 1"),
     ("agent.toml: [[service]]", "", "[[service]]\nzz = 1"),
+    ("agent.toml: prepare", SERVICE, "prepare = [{ zz = 1 }]"),
+    ("agent.toml: ready", SERVICE, "ready = { zz = 1 }"),
     ("agent.toml: mounts", SERVICE, "mounts = { \"/a/\" = { zz = 1 } }"),
     ("agent.toml: [service.pages]", SERVICE, "[service.pages]\nzz = 1"),
     ("agent.toml: entrances", SERVICE, "entrances = [{ zz = 1 }]"),
@@ -146,9 +148,15 @@ fn files_and_tests_that_the_documents_name_exist() {
         for_each_source(&root().join(folder), &mut |_, text| sources.push_str(text));
     }
     let (mut files, mut tests, mut missing) = (0, 0, Vec::new());
-    for page in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/configuration.md", "docs/where.md"]
-    {
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/configuration.md",
+        "docs/where.md",
+        "docs/prepare.md",
+    ] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         for name in text.lines().flat_map(quoted) {
             let is_missing = if let Some(places) = places(&name) {
@@ -232,7 +240,7 @@ fn documented(page: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 /// Each TOML block, with the file that it says in its first line to be of.
 fn examples() -> Vec<(String, String)> {
-    let pages = ["README.md", "docs/configuration.md", "docs/where.md"];
+    let pages = ["README.md", "docs/configuration.md", "docs/where.md", "docs/prepare.md"];
     let texts = pages.map(|page| fs::read_to_string(root().join(page)).unwrap());
     let blocks = texts.iter().flat_map(|text| text.split("```toml\n").skip(1));
     let blocks = blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned());

@@ -38,8 +38,12 @@ impl LabDevice {
     pub fn start(state: PathBuf, services: Vec<Service>) -> Self {
         let whole = Settings { services, ..Settings::default() };
         let settings = watch::Sender::new(Arc::new(whole));
-        let tempo =
-            Tempo { climb: vec![Duration::from_millis(300)], drain: Duration::from_millis(100), ..Tempo::default() };
+        let tempo = Tempo {
+            climb: vec![Duration::from_millis(300)],
+            drain: Duration::from_millis(100),
+            prepare_again: Duration::from_secs(1),
+            ..Tempo::default()
+        };
         let agent = Agent::new(StateDir::new(&state), SOFTWARE, settings.subscribe()).with_tempo(tempo);
         let (status, stop) = (agent.status(), CancellationToken::new());
         let running = tokio::spawn({

@@ -71,6 +71,7 @@ pub fn policy(data: &[u8]) {
         standing: Standing::Offered,
         policy: Arc::new(policy),
         web: Arc::default(),
+        prepare: None,
     };
     for source in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"] {
         let mut visitor = Visitor::new(source.parse::<IpAddr>().expect("an address"), Entrance::Web);

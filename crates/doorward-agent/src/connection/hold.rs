@@ -2,10 +2,14 @@
 
 use super::Connection;
 use crate::ports;
-use crate::settings::check_size;
+use crate::prepare::report;
+use crate::settings::{Service, check_size};
 use crate::status::{LinkState, ServiceStatus};
 use doorward_core::names::Label;
-use doorward_tunnel::messages::{CheckPorts, Goodbye, Leaving, Message, Services, ServicesReport, SiteStored};
+use doorward_core::service::Offer;
+use doorward_tunnel::messages::{
+    CheckPorts, Goodbye, KNOWS_WISHES, Leaving, Message, Services, ServicesReport, SiteStored,
+};
 use doorward_tunnel::{AgentLink, AgentStanding, HANDSHAKE_LIMIT, LinkEnd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +40,8 @@ struct Held {
     /// Of the last `Services`.
     revision: u64,
     checks: JoinSet<()>,
+    /// Whether the gateway knows of services that are made ready.
+    knows_wishes: bool,
 }
 
 impl Connection {
@@ -43,8 +49,10 @@ impl Connection {
         let AgentStanding { link, welcome, visits, mut events, driver } = standing;
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver));
         self.visits.take(visits);
-        let mut held = Held { link: link.clone(), revision: 0, checks: JoinSet::new() };
+        let knows_wishes = welcome.capability >= KNOWS_WISHES;
+        let mut held = Held { link: link.clone(), revision: 0, checks: JoinSet::new(), knows_wishes };
         self.tell_services(&mut held).await;
+        self.tell_preparations(&held).await;
         self.enter(&link, &welcome.device_name).await;
         if let Some(site) = welcome.site {
             self.hear(Message::Site(site), &mut held).await;
@@ -84,7 +92,12 @@ impl Connection {
                     }
                     return self.leave(end.ok(), stood);
                 }
-                Ok(()) = self.settings.changed() => self.tell_services(&mut held).await,
+                Ok(()) = self.settings.changed() => {
+                    self.tell_services(&mut held).await;
+                    // The gateway knew nothing of a service that it was told of before.
+                    self.tell_preparations(&held).await;
+                }
+                Ok(()) = self.board.changed() => self.tell_preparations(&held).await,
                 Ok(()) = self.network.changed() => link.doubt(),
                 Some(_) = held.checks.join_next() => {}
             }
@@ -118,10 +131,21 @@ impl Connection {
             warn!(gateway = %self.gateway, "the services stay as they were: {error}");
             return;
         }
-        let offers = services.iter().map(|service| serde_json::to_string(&service.offer));
+        if !held.knows_wishes && services.iter().any(|service| service.plan.is_some()) {
+            // To its gateway such a service is one like any other; the key would have it refuse the service.
+            warn!(gateway = %self.gateway, "this gateway is of a release that has no service made ready; update it");
+        }
+        let offers = services.iter().map(|service| written(service, held.knows_wishes));
         let offers = offers.filter_map(|offer| offer.inspect_err(|error| warn!(%error, "a service is lost")).ok());
         let services = Services { revision: held.revision, offers: offers.collect() };
         held.link.say(Message::Services(services)).await;
+    }
+
+    async fn tell_preparations(&mut self, held: &Held) {
+        let preparations = report(&self.board.borrow_and_update(), &self.settings.borrow(), &self.gateway);
+        if held.knows_wishes && !preparations.services.is_empty() {
+            held.link.say(Message::Preparations(preparations)).await;
+        }
     }
 
     /// `Some`: the link is to be left.
@@ -134,6 +158,7 @@ impl Connection {
                 }
             }
             Message::CheckPorts(wanted) => self.check_ports(wanted, held),
+            Message::Wishes(wishes) => self.shared.preparing.hear(&self.gateway, &wishes),
             Message::Goodbye(goodbye) => return self.hear_goodbye(goodbye.reason()),
             other => debug!(kind = other.kind(), "the gateway said something that is not for an agent"),
         }
@@ -199,5 +224,30 @@ impl Connection {
                 info!(gateway = %self.gateway, "{name}: {note}");
             }
         }
+    }
+}
+
+/// An offer as it travels: to gateways that know nothing of services made ready, without a word of that.
+fn written(service: &Service, knows_wishes: bool) -> serde_json::Result<String> {
+    let prepare = service.offer.prepare.filter(|_| knows_wishes);
+    serde_json::to_string(&Offer { prepare, ..service.offer.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use std::path::Path;
+
+    #[test]
+    fn an_older_gateway_takes_a_service_that_is_made_ready_as_one_like_any_other() {
+        let text = "[[service]]\nname = \"pc\"\ntarget = \"tcp://a:1\"\n";
+        let services = |more: &str| {
+            let text = format!("{text}{more}");
+            Settings::parse(&text, Path::new("agent.toml")).unwrap().services.remove(0)
+        };
+        let (plain, sleeper) = (services(""), services("prepare = [{ command = [\"/x\"] }]\n"));
+        assert_eq!(written(&sleeper, false).unwrap(), written(&plain, true).unwrap());
+        assert!(written(&sleeper, true).unwrap().contains(r#""prepare":{"limit":30}"#));
     }
 }

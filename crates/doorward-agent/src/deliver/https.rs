@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 /// What is spoken inside, by its ALPN name (RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(crate) enum Spoken {
     Http1,
     Http2,
 }
@@ -32,7 +32,7 @@ impl Spoken {
     }
 }
 
-pub(super) async fn connect(
+pub(crate) async fn connect(
     host: &Host,
     port: u16,
     verify: Verify,

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-pub(super) async fn connect(host: &Host, port: u16) -> Result<TcpStream, Failure> {
+pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, Failure> {
     let addresses = resolve(host, port).await?;
     // One silent address must not use up the time of the next.
     let share = CONNECT_LIMIT / u32::try_from(addresses.len().max(1)).unwrap_or(1);

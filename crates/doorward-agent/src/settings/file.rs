@@ -2,8 +2,10 @@
 
 use super::entrances::Entrance;
 use super::pages::PageFiles;
+use super::prepare::{PrepareKeys, ReadyTable, StepTable};
 use super::web::{MountsTable, Web, WebKeys};
 use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings, TooMuch, check_size};
+use crate::prepare::Plan;
 use crate::proxy::ProxyRule;
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::Label;
@@ -64,6 +66,11 @@ struct ServiceTable {
     #[serde(default)]
     pages: Option<Spanned<PageFiles>>,
     access: Option<Spanned<PolicyDocument>>,
+    prepare: Option<Spanned<Vec<Spanned<StepTable>>>>,
+    release: Option<Spanned<Vec<Spanned<StepTable>>>>,
+    ready: Option<Spanned<ReadyTable>>,
+    wake_on_visit: Option<Spanned<bool>>,
+    linger: Option<Spanned<String>>,
 }
 
 pub(super) fn parse(text: &str) -> Result<Settings, Fault> {
@@ -130,6 +137,14 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         Some(port) => Some(*port.get_ref()),
         None => [ssh, target.port()].into_iter().flatten().find(|&port| ports.insert(port)),
     };
+    let plan = PrepareKeys {
+        prepare: table.prepare.as_ref(),
+        release: table.release.as_ref(),
+        ready: table.ready.as_ref(),
+        wake_on_visit: table.wake_on_visit.as_ref(),
+        linger: table.linger.as_ref(),
+    };
+    let plan = plan.read()?;
     let offer = Offer {
         name: table.name.get_ref().clone(),
         title: table.title.clone(),
@@ -139,9 +154,10 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         entrances: table.entrances.iter().map(|entrance| entrance.wish(strips)).collect(),
         access: table.access.as_ref().map(|access| access.get_ref().clone()).unwrap_or_default(),
         web,
+        prepare: plan.as_ref().map(Plan::offer),
     };
     let page_files = table.pages.as_ref().map(|pages| pages.get_ref().clone()).unwrap_or_default();
-    Ok(Service { offer, target, mounts, page_files })
+    Ok(Service { offer, target, mounts, page_files, plan })
 }
 
 fn gateways(tables: Vec<Gateway>, services: &[Service]) -> Result<Vec<GatewaySettings>, Fault> {

@@ -1,6 +1,8 @@
 use super::*;
+use crate::prepare::Step;
 use doorward_core::names::HostName;
 use doorward_core::service::EntranceWish;
+use std::time::Duration;
 
 fn parse(text: &str) -> Result<Settings, String> {
     Settings::parse(text, Path::new("agent.toml")).map_err(|error| error.to_string())
@@ -231,4 +233,61 @@ fn more_than_a_gateway_takes_is_refused_where_it_becomes_too_much() {
 fn a_missing_file_is_told_from_an_unreadable_one() {
     assert!(matches!(Settings::load(Path::new("/nonexistent/agent.toml")), Err(SettingsError::Missing { .. })));
     assert!(matches!(Settings::load(Path::new("/")), Err(SettingsError::Unreadable { .. })));
+}
+
+const SLEEPER: &str = "[[service]]\nname = \"pc\"\ntarget = \"tcp://192.0.2.7:3389\"\n";
+
+#[test]
+fn steps_are_read_and_the_gateway_is_told_of_none() {
+    let text = format!(
+        "{SLEEPER}wake-on-visit = true\nlinger = \"0s\"\nready = {{ tcp = \"192.0.2.7:3389\", limit = \"10m\" }}\n\
+         prepare = [{{ wake = \"00-11-22-33-44-55\", interface = \"eth0\" }},\n\
+         {{ http = \"https://plug.lan/on?x=1\", status = 204, verify = \"off\", limit = \"5s\" }},\n\
+         {{ command = [\"/usr/bin/true\", \"a b\"], title = \"Strom an\" }}]\n"
+    );
+    let service = parse(&text).unwrap().services.remove(0);
+    let plan = service.plan.as_ref().unwrap();
+    let words: Vec<_> = plan.prepare.iter().map(Step::words).collect();
+    assert_eq!(words, ["Wake-on-LAN", "an HTTP request", "Strom an"]);
+    assert_eq!(plan.linger, Duration::ZERO);
+    let told = serde_json::to_string(&service.offer).unwrap();
+    assert!(told.contains(r#""prepare":{"on-visit":true,"limit":665}"#), "{told}");
+    assert!(!["plug", "00", "bin", "Strom"].iter().any(|secret| told.contains(secret)), "{told}");
+    let usual = parse(&format!("{SLEEPER}prepare = [{{ command = [\"/x\"] }}]\nready = {{ http = \"http://a/\" }}\n"));
+    let plan = usual.unwrap().services.remove(0).plan.unwrap();
+    assert_eq!((plan.linger.as_secs(), plan.prepare[0].limit.as_secs()), (300, 30));
+    assert_eq!(plan.ready.map(|ready| (ready.every.as_secs(), ready.limit.as_secs())), Some((2, 180)));
+}
+
+#[test]
+fn a_step_that_is_none_is_refused_with_its_place() {
+    let table = [
+        ("prepare = []", "1 to 16 steps"),
+        ("prepare = [{}]", "one of wake, http and command"),
+        ("prepare = [{ wake = \"00:11:22:33:44:55\", command = [\"/x\"] }]", "one of wake, http and command"),
+        ("prepare = [{ wake = \"pc\" }]", "00:11:22:33:44:55"),
+        ("prepare = [{ wake = \"00:11:22:33:44:55\", method = \"GET\" }]", "beside wake stand"),
+        ("prepare = [{ wake = \"00:11:22:33:44:55\", interface = \"a/../b\" }]", "ip link"),
+        ("prepare = [{ http = \"ftp://x\" }]", "http://host:port/path"),
+        ("prepare = [{ http = \"http://x/a b\" }]", "%20"),
+        ("prepare = [{ http = \"http://x/\", verify = \"off\" }]", "verify is for https"),
+        ("prepare = [{ http = \"http://x/\", method = \"get\" }]", "as GET, POST or PUT"),
+        ("prepare = [{ http = \"http://x/\", headers-from = \"secret\" }]", "whole path"),
+        ("prepare = [{ http = \"http://x/\", headers = { a = \"b\\nc\" } }]", "not a header"),
+        ("prepare = [{ http = \"http://x/\", status = 42 }]", "100 to 599"),
+        ("prepare = [{ command = [] }]", "names a program"),
+        ("prepare = [{ command = [\"reboot\"] }]", "whole path"),
+        ("prepare = [{ command = [\"/usr/../tmp/x\"] }]", "whole path"),
+        ("prepare = [{ command = \"/bin/sh -c x\" }]", "invalid type"),
+        ("prepare = [{ command = [\"/x\"], limit = \"2h\" }]", "not from 1 to 3600 s"),
+        ("prepare = [{ command = [\"/x\"], interface = \"eth0\" }]", "beside command stand"),
+        ("prepare = [{ command = [\"/x\"] }]\nready = {}", "tcp = \"host:port\""),
+        ("prepare = [{ command = [\"/x\"] }]\nready = { tcp = \"a:1\", status = 200 }", "tcp = \"host:port\""),
+        ("release = [{ command = [\"/x\"] }]", "say with `prepare`"),
+        ("wake-on-visit = true", "say with `prepare`"),
+    ];
+    for (text, why) in table {
+        let error = parse(&format!("{SLEEPER}{text}\n")).unwrap_err();
+        assert!(error.contains(why) && error.starts_with("agent.toml:4:"), "{text}: {error}");
+    }
 }

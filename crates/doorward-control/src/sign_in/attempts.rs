@@ -68,7 +68,13 @@ const LONGEST_NAME: usize = 64;
 
 impl Attempts {
     /// `Err`: for so long no further one is looked at.
-    pub(crate) fn begin(&self, guessed: Guessed, source: IpAddr, name: &str, now: Instant) -> Result<Attempt, Duration> {
+    pub(crate) fn begin(
+        &self,
+        guessed: Guessed,
+        source: IpAddr,
+        name: &str,
+        now: Instant,
+    ) -> Result<Attempt, Duration> {
         let (source, name) = (neighbourhood(source), short(name));
         let account = (guessed, name.clone());
         let mut counts = self.counts();

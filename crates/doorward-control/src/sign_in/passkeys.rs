@@ -106,7 +106,8 @@ impl Control {
         }
         let known = known.iter().map(|(_, passkey)| passkey.cred_id().clone()).collect();
         let webauthn = self.webauthn()?;
-        let begun = webauthn.start_passkey_registration(handle(account), person.name.as_str(), &person.title, Some(known));
+        let begun =
+            webauthn.start_passkey_registration(handle(account), person.name.as_str(), &person.title, Some(known));
         let (question, asked) = begun.map_err(refused)?;
         let mut options = options(&question)?;
         // Found by the browser without a name being typed, where it can.
@@ -128,7 +129,9 @@ impl Control {
         let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
         let asked = match self.0.sign_in.questions.take(ticket, Instant::now()) {
             Some(Asked::NewOf(of, asked)) if of == account => asked,
-            Some(Asked::NewOf(..) | Asked::Anybody(_) | Asked::SecondOf(..)) | None => return Err(CredentialError::Stale),
+            Some(Asked::NewOf(..) | Asked::Anybody(_) | Asked::SecondOf(..)) | None => {
+                return Err(CredentialError::Stale);
+            }
         };
         let answer: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(unreadable)?;
         let passkey = self.webauthn()?.finish_passkey_registration(&answer, &asked).map_err(refused)?;
@@ -160,7 +163,8 @@ impl Control {
         let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
         self.write(move |work| {
             Box::pin(async move {
-                let removed = sqlx::query("DELETE FROM passkeys WHERE id = $1 AND account = $2").bind(id.0).bind(account.0);
+                let removed =
+                    sqlx::query("DELETE FROM passkeys WHERE id = $1 AND account = $2").bind(id.0).bind(account.0);
                 let removed = removed.execute(work.connection()).await.map_err(StoreError::from)?;
                 if removed.rows_affected() > 0 {
                     let name = person.name.as_str();
@@ -255,8 +259,10 @@ impl Control {
             Asked::SecondOf(..) | Asked::NewOf(..) => return Err(CredentialError::Wrong),
         };
         let person = self.person_in_good_standing(of, now).ok_or(CredentialError::Wrong)?;
-        self.write(move |work| Box::pin(async move { Ok::<_, CredentialError>(used(work, id, passkey, &result, now).await?) }))
-            .await?;
+        self.write(move |work| {
+            Box::pin(async move { Ok::<_, CredentialError>(used(work, id, passkey, &result, now).await?) })
+        })
+        .await?;
         Ok(Proven { account: person.id, factors: Factors::from(Factor::Passkey) })
     }
 
@@ -291,7 +297,8 @@ async fn insert(
     title: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    const INSERT: &str = "INSERT INTO passkeys (id, account, credential, passkey, title, since) VALUES ($1, $2, $3, $4, $5, $6)";
+    const INSERT: &str =
+        "INSERT INTO passkeys (id, account, credential, passkey, title, since) VALUES ($1, $2, $3, $4, $5, $6)";
     let id = work.next_id("passkey").await?;
     sqlx::query(INSERT)
         .bind(id)

@@ -25,7 +25,8 @@ impl Control {
         length: SignedDuration,
     ) -> Secret<String> {
         let until = now.checked_add(length).unwrap_or(now);
-        let text = Secret::new(serde_json::to_vec(&Ticket { until, what }).expect("tickets hold nothing but plain values"));
+        let text =
+            Secret::new(serde_json::to_vec(&Ticket { until, what }).expect("tickets hold nothing but plain values"));
         Secret::new(self.0.seal.seal(purpose, text.expose()))
     }
 

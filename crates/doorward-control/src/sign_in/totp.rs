@@ -1,7 +1,7 @@
 //! Codes of an app (RFC 6238: SHA-1, six digits, 30 s, which all apps know), and recovery codes for when the phone is gone.
 
-use super::attempts::Guessed;
 use super::CredentialError;
+use super::attempts::Guessed;
 use crate::Control;
 use crate::store::{StoreError, words};
 use crate::work::Work;
@@ -129,7 +129,8 @@ impl Control {
                     .await
                     .map_err(StoreError::from)?;
                 put_codes(work, account, &digests).await?;
-                work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app set up", source, now).await?;
+                work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app set up", source, now)
+                    .await?;
                 Ok::<_, CredentialError>(())
             })
         })
@@ -155,8 +156,14 @@ impl Control {
             Box::pin(async move {
                 forget_codes(work, account).await?;
                 put_codes(work, account, &digests).await?;
-                work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "new recovery codes", source, now)
-                    .await?;
+                work.write_down_from(
+                    Deed::SecondFactorChanged,
+                    person.name.as_str(),
+                    "new recovery codes",
+                    source,
+                    now,
+                )
+                .await?;
                 Ok::<_, CredentialError>(())
             })
         })
@@ -171,7 +178,8 @@ impl Control {
             Box::pin(async move {
                 forget_app(work, account).await?;
                 forget_idle_codes(work, account).await?;
-                work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app given up", source, now).await?;
+                work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app given up", source, now)
+                    .await?;
                 Ok(())
             })
         })
@@ -218,7 +226,12 @@ impl Control {
 }
 
 /// In the writer's seat, so that of two who use the same code at once one comes in.
-async fn use_app_code(work: &mut Work, account: AccountId, code: &str, now: Timestamp) -> Result<bool, CredentialError> {
+async fn use_app_code(
+    work: &mut Work,
+    account: AccountId,
+    code: &str,
+    now: Timestamp,
+) -> Result<bool, CredentialError> {
     const SECRET: &str = "SELECT secret, last_step FROM person_totp WHERE account = $1";
     let row = sqlx::query(SECRET).bind(account.0).fetch_optional(work.connection()).await.map_err(StoreError::from)?;
     let Some(row) = row else { return Ok(false) };

@@ -8,7 +8,7 @@ use doorward_core::names::Label;
 use doorward_core::person::Person;
 use doorward_core::session::Session;
 use doorward_core::{AccountId, LoginId, ServiceId, SessionId};
-use rpds::HashTrieMapSync;
+use rpds::{HashTrieMapSync, HashTrieSetSync};
 use std::sync::Arc;
 
 #[derive(Clone, Default)]
@@ -19,6 +19,7 @@ pub(super) struct People {
     sessions: HashTrieMapSync<SessionId, Arc<Session>>,
     /// Open ones. A person has few, of each service one.
     sessions_of: HashTrieMapSync<AccountId, Arc<Vec<SessionId>>>,
+    sessions_at: HashTrieMapSync<ServiceId, HashTrieSetSync<SessionId>>,
 }
 
 impl Facts for Snapshot {
@@ -62,6 +63,12 @@ impl Snapshot {
         theirs.iter().filter_map(|id| self.people.sessions.get(id))
     }
 
+    /// Of whomever.
+    pub fn sessions_at(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Session>> {
+        let there = self.people.sessions_at.get(&service);
+        there.into_iter().flatten().filter_map(|id| self.people.sessions.get(id))
+    }
+
     /// What this person opened of this service.
     pub fn session_for(&self, account: AccountId, service: ServiceId) -> Option<&Arc<Session>> {
         self.sessions_of(account).find(|session| session.service == service)
@@ -101,6 +108,9 @@ impl Snapshot {
             let mut theirs = self.people.sessions_of.get(&account).map(|list| list.to_vec()).unwrap_or_default();
             theirs.push(id);
             self.people.sessions_of.insert_mut(account, Arc::new(theirs));
+            let there = self.people.sessions_at.get(&session.service).cloned();
+            let there = there.unwrap_or_else(HashTrieSetSync::new_sync).insert(id);
+            self.people.sessions_at.insert_mut(session.service, there);
         }
         self.people.sessions.insert_mut(id, Arc::new(session));
     }
@@ -113,6 +123,13 @@ impl Snapshot {
             self.people.sessions_of.remove_mut(&session.account);
         } else {
             self.people.sessions_of.insert_mut(session.account, Arc::new(theirs));
+        }
+        if let Some(there) = self.people.sessions_at.get(&session.service).map(|there| there.remove(&id)) {
+            if there.is_empty() {
+                self.people.sessions_at.remove_mut(&session.service);
+            } else {
+                self.people.sessions_at.insert_mut(session.service, there);
+            }
         }
         self.people.sessions.remove_mut(&id);
     }

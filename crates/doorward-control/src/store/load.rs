@@ -9,6 +9,7 @@ use crate::snapshot::{
 use crate::{accounts, groups, logins, people, sessions, site, ssh};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
+use doorward_core::prepare::PrepareOffer;
 use doorward_core::service::{Service, Standing};
 use doorward_core::web::WebOffer;
 use doorward_core::{AccountId, DeviceId, ServiceId};
@@ -29,7 +30,7 @@ macro_rules! services {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.device, s.account, d.name AS device_name, d.revoked_at, s.name, s.title, s.kind, \
-             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.version \
+             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.offered_prepare, s.version \
              FROM services s JOIN devices d ON d.id = s.device",
             $condition
         )
@@ -145,6 +146,10 @@ fn read_service(row: &SqliteRow, hosts: &[SqliteRow], ports: &[SqliteRow]) -> Re
         standing: read_standing(row)?,
         policy: Arc::new(policy),
         web: Arc::new(read_web(&path, row.try_get("offered_web")?)?),
+        prepare: row
+            .try_get::<Option<&str>, _>("offered_prepare")?
+            .map(|text| read_prepare(&path, text))
+            .transpose()?,
     };
     Ok(ServiceRecord {
         service: Arc::new(service),
@@ -175,6 +180,10 @@ fn read_access(path: &str, text: &str) -> Result<PolicyDocument, StoreError> {
 
 fn read_web(path: &str, text: &str) -> Result<WebOffer, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Strange(format!("what {path} wants done with requests: {e}")))
+}
+
+fn read_prepare(path: &str, text: &str) -> Result<PrepareOffer, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Strange(format!("how {path} is made ready: {e}")))
 }
 
 fn read_host(row: &SqliteRow) -> Result<HostReservation, StoreError> {

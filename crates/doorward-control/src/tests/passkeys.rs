@@ -151,10 +151,7 @@ async fn a_password_with_a_passkey_beside_it_is_not_enough_and_the_passkey_compl
     let RecoveryCodes(codes) = codes.unwrap();
     let recovered = site.control.give_code(&half_way, codes[0].expose(), here(), noon()).await.unwrap();
     assert!(recovered.factors.has(Factor::Recovery));
-    assert!(matches!(
-        site.control.ask_for_second_passkey(&secret("00"), noon()).await,
-        Err(CredentialError::Stale)
-    ));
+    assert!(matches!(site.control.ask_for_second_passkey(&secret("00"), noon()).await, Err(CredentialError::Stale)));
 }
 
 #[tokio::test]

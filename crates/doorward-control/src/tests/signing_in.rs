@@ -1,9 +1,7 @@
 use super::people::{add, new};
 use super::support::*;
 use crate::accounts::OWNER;
-use crate::{
-    CredentialError, NameAndPassword, PersonEdit, RecoveryCodes, Proven, Step, TotpStanding, passwords,
-};
+use crate::{CredentialError, NameAndPassword, PersonEdit, Proven, RecoveryCodes, Step, TotpStanding, passwords};
 use doorward_core::person::factors::{Factor, Factors};
 use doorward_core::person::{Person, Role};
 use doorward_core::{AccountId, Secret};
@@ -103,10 +101,20 @@ async fn a_name_and_its_password_sign_in_and_nothing_else_does() {
     let anna = somebody(&site, "anna").await;
     add(&site, "ben").await;
     assert_eq!(signs_in(&site, "anna", PASSWORD).await, Some(anna.id));
-    assert_eq!(signs_in(&site, " Anna ", "drei mu\u{308}de Ziegen").await, Some(anna.id), "as another keyboard writes it");
-    for (name, password) in
-        [("anna", "drei müde ziegen"), ("anna", ""), ("ben", PASSWORD), ("ben", ""), ("carl", PASSWORD), ("", ""), ("é", "x")]
-    {
+    assert_eq!(
+        signs_in(&site, " Anna ", "drei mu\u{308}de Ziegen").await,
+        Some(anna.id),
+        "as another keyboard writes it"
+    );
+    for (name, password) in [
+        ("anna", "drei müde ziegen"),
+        ("anna", ""),
+        ("ben", PASSWORD),
+        ("ben", ""),
+        ("carl", PASSWORD),
+        ("", ""),
+        ("é", "x"),
+    ] {
         assert_eq!(signs_in(&site, name, password).await, None, "{name}");
     }
     let disable = |is| PersonEdit { is_disabled: Some(is), ..PersonEdit::default() };
@@ -187,12 +195,12 @@ async fn with_an_app_set_up_a_password_alone_is_not_enough_and_each_code_counts_
     let early = code(&app, in_seconds(90));
     assert!(try_code(&early, in_seconds(60)).await.is_ok(), "a phone whose clock is ahead");
     let late = in_seconds(6 * 60);
-    assert!(matches!(try_code(&code(&app, late), late).await, Err(CredentialError::Stale)), "the page was open too long");
+    assert!(
+        matches!(try_code(&code(&app, late), late).await, Err(CredentialError::Stale)),
+        "the page was open too long"
+    );
     let foreign = secret(&ticket.expose().replace('0', "1"));
-    assert!(matches!(
-        site.control.give_code(&foreign, &next, here(), noon()).await,
-        Err(CredentialError::Stale)
-    ));
+    assert!(matches!(site.control.give_code(&foreign, &next, here(), noon()).await, Err(CredentialError::Stale)));
 }
 
 #[tokio::test]
@@ -242,7 +250,8 @@ async fn an_app_is_set_up_only_by_its_first_code_and_for_whom_it_was_offered() {
     assert!(offer.url.expose().starts_with("otpauth://totp/example.org:anna?secret="), "{}", offer.url.expose());
     let right = code(&app(offer.text.expose()), noon());
     let wrong = if right == "123456" { "654321" } else { "123456" };
-    let set_up = async |account, code: &str, at| site.control.set_up_totp(account, &offer.ticket, code, here(), at).await;
+    let set_up =
+        async |account, code: &str, at| site.control.set_up_totp(account, &offer.ticket, code, here(), at).await;
     assert!(matches!(set_up(anna.id, wrong, noon()).await, Err(CredentialError::Wrong)));
     assert!(matches!(set_up(ben.id, &right, noon()).await, Err(CredentialError::Stale)));
     let late = noon().checked_add(1.hour()).unwrap();
@@ -343,7 +352,10 @@ async fn a_wrong_name_and_a_wrong_password_take_the_same_time() {
         hashing.push(started.elapsed());
     }
     let hash = hashing.iter().min().unwrap();
-    println!("wrong password {:?}, no password {:?}, no such name {:?}; a hash {hash:?}", medians[0], medians[1], medians[2]);
+    println!(
+        "wrong password {:?}, no password {:?}, no such name {:?}; a hash {hash:?}",
+        medians[0], medians[1], medians[2]
+    );
     assert!(medians.iter().all(|median| *median * 2 > *hash), "{medians:?} {hash:?}");
     assert_eq!(signs_in(&site, "owner", PASSWORD).await, None);
     assert_ne!(anna.id, OWNER);

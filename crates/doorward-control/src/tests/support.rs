@@ -115,6 +115,7 @@ pub(crate) fn offer(name: &str, kind: ServiceKind) -> Offer {
         entrances: Vec::new(),
         access: PolicyDocument::public(),
         web: WebOffer::default(),
+        prepare: None,
     }
 }
 

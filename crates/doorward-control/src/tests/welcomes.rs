@@ -81,7 +81,8 @@ async fn of_many_who_become_the_first_owner_at_once_one_does() {
     let mut trying = tokio::task::JoinSet::new();
     for n in 0..12 {
         let (control, secret) = (site.control.clone(), made.secret.clone());
-        trying.spawn(async move { control.accept_welcome(&secret, answer(&format!("owner-{n}")), noon()).await.is_ok() });
+        trying
+            .spawn(async move { control.accept_welcome(&secret, answer(&format!("owner-{n}")), noon()).await.is_ok() });
     }
     assert_eq!(trying.join_all().await.into_iter().filter(|is| *is).count(), 1);
     assert_eq!(site.control.snapshot().people().count(), 1);
@@ -97,7 +98,10 @@ async fn the_first_owner_keeps_a_name_that_policies_say() {
     let renamed = accept(&site, &made.secret, "anna").await;
     assert!(matches!(&renamed, Err(WelcomeError::Edit(EditError::Invalid(why))) if why.contains("keep that name")));
     let taken = site.control.add_person(super::people::new("ben", Role::Member), noon()).await.unwrap();
-    assert!(matches!(accept(&site, &made.secret, taken.name.as_str()).await, Err(WelcomeError::Edit(EditError::Taken(_)))));
+    assert!(matches!(
+        accept(&site, &made.secret, taken.name.as_str()).await,
+        Err(WelcomeError::Edit(EditError::Taken(_)))
+    ));
     assert!(!site.control.is_set_up().await.unwrap(), "nothing is half done");
     accept(&site, &made.secret, "owner").await.unwrap();
     assert!(signs_in(&site, "owner", noon()).await);
@@ -263,7 +267,10 @@ fn a_list_is_read_as_spreadsheets_save_it_and_every_wrong_line_is_named() {
     assert_eq!((list[0].name.as_str(), list[0].title.as_deref()), ("boehm-anna", Some("Böhm; Anna")));
     assert_eq!((list[0].groups.clone(), list[0].line), (vec![label("robotics"), label("lab")], 2));
     assert_eq!(list[0].ends_at.unwrap().to_string(), "2027-02-01T00:00:00Z");
-    assert_eq!((list[1].name.as_str(), list[1].ends_at, list[1].role, list[1].line), ("ben-2", Some(later(1)), Role::Guest, 4));
+    assert_eq!(
+        (list[1].name.as_str(), list[1].ends_at, list[1].role, list[1].line),
+        ("ben-2", Some(later(1)), Role::Guest, 4)
+    );
 
     let wrong = "name,title,role,until\nanna,Anna,member,\nanna,Other,,\nb b,,,\n,,,soon\nben,,chief,\ncarl,,,soon\ndora,,,,,\n,???,,\n";
     let errors = read_list(wrong, &members()).unwrap_err();

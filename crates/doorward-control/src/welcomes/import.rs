@@ -142,7 +142,10 @@ pub fn read_list(text: &str, usual: &Usual) -> Result<Vec<Newcomer>, Vec<LineErr
         }
     }
     if newcomers.len() > MOST {
-        errors.push(refuse(0, format!("the list names {} people: {MOST} at once are as many as can be", newcomers.len())));
+        errors.push(refuse(
+            0,
+            format!("the list names {} people: {MOST} at once are as many as can be", newcomers.len()),
+        ));
     }
     if newcomers.is_empty() && errors.is_empty() {
         errors.push(refuse(1, "the list names nobody".to_owned()));

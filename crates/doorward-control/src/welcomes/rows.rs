@@ -91,7 +91,8 @@ async fn whole(row: Option<SqliteRow>, connection: &mut SqliteConnection) -> Res
 }
 
 pub(super) async fn invitations(connection: &mut SqliteConnection) -> Result<Vec<Welcome>, StoreError> {
-    const GROUPS: &str = "SELECT w.welcome, g.name FROM welcome_groups w JOIN person_groups g ON g.id = w.person_group ORDER BY g.name";
+    const GROUPS: &str =
+        "SELECT w.welcome, g.name FROM welcome_groups w JOIN person_groups g ON g.id = w.person_group ORDER BY g.name";
     let query = sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE kind = 'invitation' ORDER BY id DESC LIMIT 1000"));
     let rows = sqlx::query(query).fetch_all(&mut *connection).await?;
     let mut welcomes = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -106,7 +107,9 @@ pub(super) async fn invitations(connection: &mut SqliteConnection) -> Result<Vec
 
 /// Whether there was one left to take.
 pub(super) async fn take_one(connection: &mut SqliteConnection, id: WelcomeId) -> Result<bool, StoreError> {
-    let taken = sqlx::query("UPDATE welcomes SET uses_left = uses_left - 1, version = version + 1 WHERE id = $1 AND uses_left > 0");
+    let taken = sqlx::query(
+        "UPDATE welcomes SET uses_left = uses_left - 1, version = version + 1 WHERE id = $1 AND uses_left > 0",
+    );
     Ok(taken.bind(id.0).execute(connection).await?.rows_affected() > 0)
 }
 

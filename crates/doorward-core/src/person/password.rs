@@ -36,7 +36,9 @@ pub enum Weak {
     Short,
     #[error("a password has {LONGEST} bytes at most")]
     Long,
-    #[error("this password is among the first that anybody tries: a few words that have nothing to do with each other are better")]
+    #[error(
+        "this password is among the first that anybody tries: a few words that have nothing to do with each other are better"
+    )]
     Common,
     #[error("this password is made of the name: it is among the first that anybody tries")]
     Name,
@@ -101,14 +103,20 @@ fn is_repeated(text: &str) -> bool {
 /// Little is left of it besides a piece of a keyboard's row or of the alphabet, forwards or backwards.
 fn is_run(text: &str) -> bool {
     let backwards: String = text.chars().rev().collect();
-    RUNS.iter().any(|run| [text, backwards.as_str()].iter().any(|text| longest_shared(text, run) + LEFT_OVER > text.chars().count()))
+    RUNS.iter().any(|run| {
+        [text, backwards.as_str()].iter().any(|text| longest_shared(text, run) + LEFT_OVER > text.chars().count())
+    })
 }
 
 /// The length of the longest piece that both have.
 fn longest_shared(text: &str, run: &str) -> usize {
     let (text, run): (Vec<_>, Vec<_>) = (text.chars().collect(), run.chars().collect());
     let shared = |from: usize, at: usize| text[from..].iter().zip(&run[at..]).take_while(|(a, b)| a == b).count();
-    (0..text.len()).flat_map(|from| (0..run.len()).map(move |at| (from, at))).map(|(from, at)| shared(from, at)).max().unwrap_or(0)
+    (0..text.len())
+        .flat_map(|from| (0..run.len()).map(move |at| (from, at)))
+        .map(|(from, at)| shared(from, at))
+        .max()
+        .unwrap_or(0)
 }
 
 /// The word, perhaps several times, with too few other characters around it.

@@ -5,6 +5,7 @@ use super::registration::Registered;
 use super::takeover::{Claimant, Verdict, judge};
 use super::{Held, Links};
 use crate::listen::ports::PortNews;
+use crate::preparing::Preparing;
 use crate::site::SiteVoice;
 use doorward_control::{
     Arrival as Seen, Control, Device, EnrolError, Enrolment, KeyStanding, LinkId, LinkReport, Protocol, Reachability,
@@ -28,6 +29,7 @@ pub(crate) struct Reception {
     pub(crate) live: Arc<crate::live::Live>,
     pub(crate) voice: Arc<SiteVoice>,
     pub(crate) ports: PortNews,
+    pub(crate) preparing: Arc<Preparing>,
 }
 
 /// How long the old holder of a link has to show that it lives.
@@ -196,6 +198,7 @@ impl Reception {
             }
         };
         self.links.release(id, number);
+        self.preparing.left(id, &link);
         if self.control.presence().left(id, link_id, Timestamp::now()) {
             info!(device = %device.name, reason = %end, "the device is offline");
         }
@@ -229,12 +232,14 @@ impl Reception {
                 let new = Registered::register(&self.control, id, services).await;
                 self.ports.settled(self.control.snapshot().generation()).await;
                 *registered = Some(new);
+                self.preparing.attend(id, link);
                 self.tell(link, registered).await;
                 if let Some(check) = self.voice.ports_to_check() {
                     link.say(Message::CheckPorts(check)).await;
                 }
             }
             Message::SiteStored(stored) => self.voice.stored(id, stored.revision),
+            Message::Preparations(preparations) => self.preparing.hear(id, preparations),
             Message::PortsChecked(checked) => self.ports_checked(&checked),
             other => debug!(kind = other.kind(), "an agent said something out of place"),
         }

@@ -106,7 +106,8 @@ impl Failed {
                 | HopFailure::AgentSilent
                 | HopFailure::TargetRefused
                 | HopFailure::TargetTimedOut
-                | HopFailure::TargetUnreachable => true,
+                | HopFailure::TargetUnreachable
+                | HopFailure::NotReady => true,
                 HopFailure::Busy | HopFailure::AgentRefused => false,
             },
             Self::Cut | Self::Denied(..) => false,
@@ -149,7 +150,8 @@ fn failure(hop: HopFailure) -> ChannelOpenFailure {
         | HopFailure::AgentRefused
         | HopFailure::TargetRefused
         | HopFailure::TargetTimedOut
-        | HopFailure::TargetUnreachable => ChannelOpenFailure::Other { code: 2, reason: hop.to_string() },
+        | HopFailure::TargetUnreachable
+        | HopFailure::NotReady => ChannelOpenFailure::Other { code: 2, reason: hop.to_string() },
     }
 }
 

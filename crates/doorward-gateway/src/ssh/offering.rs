@@ -142,6 +142,7 @@ fn offer(wanted: &Wanted, domain: Option<&HostName>) -> Offer {
         entrances: Vec::new(),
         access: doorward_core::access::PolicyDocument::default(),
         web: doorward_core::web::WebOffer::default(),
+        prepare: None,
     };
     match wanted.shape {
         Shape::MainWeb => {

@@ -18,9 +18,10 @@ use russh::server::Session;
 use russh::{ChannelId, ChannelOpenFailure};
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 impl SshSession {
-    pub(super) fn heed(&self, wish: SessionWish, session: &Session, id: ChannelId, terminal: Terminal) {
+    pub(super) fn heed(&self, wish: SessionWish, session: &Session, id: ChannelId, mut terminal: Terminal) {
         let (handle, room, source) = (session.handle(), self.room.clone(), self.peer.ip());
         let account = match &self.who {
             Who::Person(account) => Some(*account),
@@ -33,21 +34,34 @@ impl SshSession {
                 None => Err("sessions are people's".to_owned()),
             };
             match done {
-                Ok(text) => terminal.end(&text, 0, &handle, id).await,
+                Ok(Done { text, readied: None }) => terminal.end(&text, 0, &handle, id).await,
+                Ok(Done { text, readied: Some(service) }) => {
+                    terminal.say(&format!("{text}\n")).await;
+                    let (last, is_well) = room.tell_progress(&service, &mut terminal).await;
+                    terminal.end(&last, u32::from(!is_well), &handle, id).await;
+                }
                 Err(why) => terminal.end(&format!("{why}\n"), 1, &handle, id).await,
             }
         });
     }
 }
 
+/// What was done, in words.
+struct Done {
+    text: String,
+    /// A service that is made ready for them now.
+    readied: Option<Arc<Service>>,
+}
+
 impl Room {
-    async fn heed(&self, wish: SessionWish, account: AccountId, source: IpAddr) -> Result<String, String> {
+    async fn heed(&self, wish: SessionWish, account: AccountId, source: IpAddr) -> Result<Done, String> {
+        let said = |text| Done { text, readied: None };
         match wish {
             SessionWish::Open { device, service, length } => {
                 self.open_session(account, &device, &service, length, source).await
             }
-            SessionWish::List => Ok(self.list_sessions(account)),
-            SessionWish::End(id) => self.end_session(account, id).await,
+            SessionWish::List => Ok(said(self.list_sessions(account))),
+            SessionWish::End(id) => self.end_session(account, id).await.map(said),
         }
     }
 
@@ -58,7 +72,7 @@ impl Room {
         service: &Label,
         length: SignedDuration,
         source: IpAddr,
-    ) -> Result<String, String> {
+    ) -> Result<Done, String> {
         // Whether there is such a thing is told to nobody who may not use it.
         let nothing = || format!("there is no {device}/{service} that you may open");
         let snapshot = self.admission.control.snapshot();
@@ -72,7 +86,8 @@ impl Room {
             let _ = write!(text, "\n  {way}\n");
         }
         let _ = write!(text, "\nTo end it before:\n\n  {} end {}\n", self.command(""), opened.id);
-        Ok(text)
+        let readied = Some(record.service.clone()).filter(|service| service.prepare.is_some());
+        Ok(Done { text, readied })
     }
 
     fn list_sessions(&self, account: AccountId) -> String {

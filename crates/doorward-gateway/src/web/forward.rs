@@ -156,7 +156,10 @@ impl Web {
             Ok(admitted) if !self.rates.has_room(admitted.presence.crowd) => {
                 Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
             }
-            Ok(admitted) => self.forward(connection, request, admitted, &route).await,
+            Ok(admitted) => match self.admission.preparing.arrive(&admitted.service) {
+                None => self.forward(connection, request, admitted, &route).await,
+                Some(seen) => Ok(page::preparing(headers, request.method(), &seen, &admitted.service)),
+            },
             Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers, &service)),
             Err(Denied::SessionNeeded | Denied::SessionOver) if is_signed_in => {
                 let to_portal = self.to_portal(&request, &asked);

@@ -1,6 +1,10 @@
 //! The gateway's own answers. Small, readable on a phone, nothing from elsewhere; JSON for those who ask for it.
 //! Whoever may know of a service gets the service's own pages, where it has any.
 
+mod preparing;
+
+pub(crate) use preparing::preparing;
+
 use super::framing::Refusal;
 use super::grpc;
 use super::language::Language;
@@ -103,7 +107,7 @@ pub(crate) fn password_needed(headers: &HeaderMap, service: &Service) -> Respons
 /// For those who are admitted: which hop failed.
 pub(crate) fn hop_failed(headers: &HeaderMap, failure: HopFailure, service: &Service) -> Response<Body> {
     let status = match failure {
-        HopFailure::DeviceOffline | HopFailure::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        HopFailure::DeviceOffline | HopFailure::Busy | HopFailure::NotReady => StatusCode::SERVICE_UNAVAILABLE,
         HopFailure::AgentSilent | HopFailure::TargetTimedOut => StatusCode::GATEWAY_TIMEOUT,
         HopFailure::AgentRefused | HopFailure::TargetRefused | HopFailure::TargetUnreachable => StatusCode::BAD_GATEWAY,
     };
@@ -134,6 +138,7 @@ fn remedy(failure: HopFailure) -> &'static str {
             "Is the machine with the service switched on? On the device, \u{201c}doorward doctor\u{201d} says more."
         }
         HopFailure::Busy => "Reload the page in a moment.",
+        HopFailure::NotReady => "It is tried again. Ask whoever runs the device if it goes on.",
     }
 }
 
@@ -145,6 +150,7 @@ fn page_about(failure: HopFailure, service: &Service) -> Option<&Page> {
         | HopFailure::TargetRefused
         | HopFailure::TargetTimedOut
         | HopFailure::TargetUnreachable
+        | HopFailure::NotReady
         | HopFailure::Busy => pages.unreachable.as_ref(),
     }
 }

@@ -3,10 +3,11 @@ use crate::PortalState;
 use crate::answer::{Asked, At, Body, Problem, Seen, Versioned};
 use axum::Json;
 use axum::extract::State;
-use doorward_control::{AccessHome, Device, Protocol, Reservation, ServiceRecord};
+use doorward_control::{AccessHome, Device, Preparation, Protocol, Reservation, ServiceRecord};
 use doorward_core::access::{HowDocument, PolicyDocument, ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::{HostName, Label, PathPrefix};
+use doorward_core::prepare::Phase;
 use doorward_core::service::{ServiceKind, Standing};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -29,6 +30,8 @@ pub(crate) struct ServiceBody {
     hosts: Vec<HostBody>,
     ports: Vec<PortBody>,
     failure: Option<FailureBody>,
+    /// Of a service that is made ready for its visitors.
+    preparation: Option<PreparationBody>,
     version: i64,
 }
 
@@ -82,6 +85,34 @@ struct FailureBody {
     hop: HopFailure,
     what: String,
     since: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct PreparationBody {
+    /// `null`: its device tells nothing now.
+    phase: Option<Phase>,
+    /// From 1; 0 where no step runs.
+    step: u16,
+    steps: u16,
+    what: String,
+    since: Option<Timestamp>,
+    error: Option<String>,
+    retry_at: Option<Timestamp>,
+}
+
+impl PreparationBody {
+    fn of(seen: Option<Preparation>) -> Self {
+        match seen {
+            None => {
+                let (step, steps, what) = (0, 0, String::new());
+                Self { phase: None, step, steps, what, since: None, error: None, retry_at: None }
+            }
+            Some(Preparation { phase, step, steps, what, since, error, retry_at }) => {
+                Self { phase: Some(phase), step, steps, what, since: Some(since), error, retry_at }
+            }
+        }
+    }
 }
 
 pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<ServiceBody>> {
@@ -203,6 +234,7 @@ fn body(state: &PortalState, record: &ServiceRecord) -> ServiceBody {
             .map(|p| PortBody { protocol: p.protocol, port: p.port, routed: record.routes_port(p) })
             .collect(),
         failure: failure.map(|f| FailureBody { hop: f.failure, what: f.failure.to_string(), since: f.since }),
+        preparation: service.prepare.map(|_| PreparationBody::of(state.control.presence().preparation(service.id))),
         version: record.version,
     }
 }

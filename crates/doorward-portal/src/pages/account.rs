@@ -138,7 +138,9 @@ async fn set_up_totp(
         Err(error @ CredentialError::Wrong) => {
             let (status, told) = tell(&frame, error)?;
             match state.control.offered_totp(account, &ticket, now) {
-                Some(offer) => Ok(page_with(status, &TotpPage { frame, picture: picture(&offer), offer, error: Some(told) })),
+                Some(offer) => {
+                    Ok(page_with(status, &TotpPage { frame, picture: picture(&offer), offer, error: Some(told) }))
+                }
                 None => AccountPage::of(&state, frame, &signed_in).await?.refuse(CredentialError::Stale),
             }
         }

@@ -109,8 +109,7 @@ async fn ask_for_new(
     Sent(given): Sent<Confirmed>,
 ) -> Result<Question, Problem> {
     let (account, now) = (signed_in.person.id, (state.clock)());
-    let confirmed =
-        state.control.confirm_password(account, &Secret::new(given.password), place_of(source), now).await;
+    let confirmed = state.control.confirm_password(account, &Secret::new(given.password), place_of(source), now).await;
     confirmed.map_err(problem)?;
     state.control.ask_for_new_passkey(account, now).await.map(Question).map_err(problem)
 }

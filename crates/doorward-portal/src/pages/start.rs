@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Html;
 use doorward_control::{Device, LinkState, PortState, Protocol, Reach, Reachability, ServiceRecord};
 use doorward_core::access::WhoDocument;
+use doorward_core::prepare::Phase;
 use doorward_core::service::{ServiceKind, Standing};
 use jiff::Timestamp;
 
@@ -78,6 +79,9 @@ fn service_row(state: &PortalState, device: &Device, record: &ServiceRecord, now
     let failure = failure
         .map(|f| format!(" <span class=\"bad\">{}, since {}</span>", escape(f.failure), span(f.since, now)))
         .unwrap_or_default();
+    let preparation = state.control.presence().preparation(record.service.id).filter(|p| p.phase != Phase::Resting);
+    let preparation = preparation.map(|p| format!(" <small>{}, {}</small>", p.phase, span(p.since, now)));
+    let failure = preparation.unwrap_or_default() + &failure;
     format!(
         "<li><b>{}</b> <small>{} · {who}{from}{when}</small><br>{}{failure}{}</li>",
         escape(&record.service.title),

@@ -9,9 +9,8 @@ use http::StatusCode;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What each may say; a test asks for all of them in every language.
-pub(crate) const SENTENCES: [&str; 14] = [
-    WRONG, TOO_MANY, BUSY, STALE, SHORT, LONG, COMMON, NAME_LIKE, DIFFER, NO_SUCH_LINK, USED, EXPIRED, REVOKED, TAKEN,
-];
+pub(crate) const SENTENCES: [&str; 14] =
+    [WRONG, TOO_MANY, BUSY, STALE, SHORT, LONG, COMMON, NAME_LIKE, DIFFER, NO_SUCH_LINK, USED, EXPIRED, REVOKED, TAKEN];
 const WRONG: &str = "That does not fit. Check it, and try again.";
 const TOO_MANY: &str = "There were too many wrong attempts. Try again in {} s.";
 const BUSY: &str = "Too many people do this at once. Try again in a moment.";

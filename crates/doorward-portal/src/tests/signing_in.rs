@@ -71,7 +71,11 @@ impl<'p> Browser<'p> {
 
     /// What a hidden field of the page holds.
     pub(super) fn field(&self, name: &str) -> String {
-        let (_, rest) = self.page.text.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{}", self.page.text));
+        let (_, rest) = self
+            .page
+            .text
+            .split_once(&format!("name=\"{name}\" value=\""))
+            .unwrap_or_else(|| panic!("{}", self.page.text));
         rest.split('"').next().unwrap().to_owned()
     }
 
@@ -145,7 +149,9 @@ async fn nobody_is_signed_in_by_another_sites_form() {
     let browser = Browser::open(&portal, "/sign-in").await;
     let token = browser.field("form-token");
     let cookie = format!("__Host-doorward-form={}", browser.cookies["__Host-doorward-form"]);
-    let form = |token: &str| serde_urlencoded::to_string([("form-token", token), ("name", "mallory"), ("password", PASSWORD)]).unwrap();
+    let form = |token: &str| {
+        serde_urlencoded::to_string([("form-token", token), ("name", "mallory"), ("password", PASSWORD)]).unwrap()
+    };
     let other = Browser::open(&portal, "/sign-in").await.field("form-token");
     let own = ("sec-fetch-site", "same-origin");
     let table: [(&[(&str, &str)], &str); 5] = [
@@ -197,7 +203,11 @@ async fn an_app_is_set_up_on_ones_own_page_and_asked_for_from_then_on() {
     assert_eq!(login.factors.to_string(), "password recovery-code");
 
     assert_eq!(other.get("/account").await, 200);
-    assert!(other.page.text.contains("Recovery codes left: 9") || other.page.text.contains("left:"), "{}", other.page.text);
+    assert!(
+        other.page.text.contains("Recovery codes left: 9") || other.page.text.contains("left:"),
+        "{}",
+        other.page.text
+    );
     assert_eq!(other.send("/account/recovery-codes", &[("password", PASSWORD)]).await, 200);
     assert!(!other.page.text.contains(&codes[1]));
     other.get("/account").await;
@@ -239,9 +249,15 @@ async fn every_page_about_signing_in_is_strict_and_says_all_in_german_and_spanis
             assert!(script.starts_with(" src=\"/assets/") && script.contains("></script>"), "{script}");
         }
         let german = ask(&portal, "GET", path, &[("accept-language", "de")], "").await;
-        assert!(german.text.contains("<html lang=\"de\">") && german.text.contains("Link") | german.text.contains("Anmelden"));
+        assert!(
+            german.text.contains("<html lang=\"de\">")
+                && german.text.contains("Link") | german.text.contains("Anmelden")
+        );
     }
-    let table = crate::pages::telling::SENTENCES.iter().chain(&crate::pages::account::DONE).chain(&["owner", "member", "guest"]);
+    let table = crate::pages::telling::SENTENCES
+        .iter()
+        .chain(&crate::pages::account::DONE)
+        .chain(&["owner", "member", "guest"]);
     let mut seen = 0;
     for sentence in table {
         for language in [crate::words::Language::German, crate::words::Language::Spanish] {

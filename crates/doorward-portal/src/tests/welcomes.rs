@@ -54,9 +54,24 @@ async fn the_first_owner_chooses_name_and_password_once_and_no_path_leads_back()
 
     let mut tried = 0;
     for path in [
-        "/welcome", "/welcome/", "//welcome", "/welcome%2f", "/welcome;x", "/WELCOME", "/./welcome", "/welcome/accept",
-        "/welcome/accept/", "//welcome/accept", "/welcome%2faccept", "/welcome/accept;x", "/Welcome/Accept",
-        "/a/../welcome/accept", "/welcome/./accept", "/setup", "/api/v1/owner-link", "/api/v1/invitations",
+        "/welcome",
+        "/welcome/",
+        "//welcome",
+        "/welcome%2f",
+        "/welcome;x",
+        "/WELCOME",
+        "/./welcome",
+        "/welcome/accept",
+        "/welcome/accept/",
+        "//welcome/accept",
+        "/welcome%2faccept",
+        "/welcome/accept;x",
+        "/Welcome/Accept",
+        "/a/../welcome/accept",
+        "/welcome/./accept",
+        "/setup",
+        "/api/v1/owner-link",
+        "/api/v1/invitations",
     ] {
         let mut again = Browser::open(&portal, "/welcome").await;
         let status = again.send(path, &answer(&code, "eve")).await;
@@ -76,7 +91,9 @@ async fn previews_and_scanners_use_no_link_up() {
     let link = made(&portal, "/api/v1/invitations", r#"{"title": "Robotics <9b>"}"#).await;
     let code = secret(&link);
     for method in ["GET", "HEAD"] {
-        for path in ["/welcome", "/welcome/accept", &format!("/welcome?code={code}"), &format!("/welcome/accept?code={code}")] {
+        for path in
+            ["/welcome", "/welcome/accept", &format!("/welcome?code={code}"), &format!("/welcome/accept?code={code}")]
+        {
             for headers in [&[][..], &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]] {
                 let answer = ask(&portal, method, path, headers, "").await;
                 assert!(matches!(answer.status.as_u16(), 200 | 405), "{method} {path}: {}", answer.status);
@@ -113,7 +130,10 @@ async fn invitations_are_made_listed_and_taken_back_and_bring_people_into_groups
     let mut browser = shown(&portal, &link).await;
     assert_eq!(browser.send("/welcome/accept", &answer(&code, "anna")).await, 200);
     let people = portal.ask("GET", "/api/v1/people", "").await.json();
-    assert_eq!((&people[0]["name"], &people[0]["role"], &people[0]["groups"][0]), (&"anna".into(), &"guest".into(), &"robotics".into()));
+    assert_eq!(
+        (&people[0]["name"], &people[0]["role"], &people[0]["groups"][0]),
+        (&"anna".into(), &"guest".into(), &"robotics".into())
+    );
     assert_eq!(people[0]["ends-at"], "2027-02-01T00:00:00Z");
     let mut taken = shown(&portal, &link).await;
     assert_eq!(taken.send("/welcome/accept", &answer(&code, "anna")).await, 422);
@@ -142,11 +162,17 @@ async fn a_list_is_imported_as_a_whole_and_each_gets_a_link() {
     let made = import("title\nAnna Böhm\nBen\n").await;
     assert_eq!(made.status.as_u16(), 201);
     let made = made.json();
-    assert_eq!((&made[0]["name"], &made[1]["name"], &made[1]["line"]), (&"anna-boehm".into(), &"ben".into(), &3.into()));
+    assert_eq!(
+        (&made[0]["name"], &made[1]["name"], &made[1]["line"]),
+        (&"anna-boehm".into(), &"ben".into(), &3.into())
+    );
     let mut browser = shown(&portal, &made[0]).await;
     assert!(browser.page.text.contains("value=\"anna-boehm\"") && browser.page.text.contains("Choose a new password"));
     let code = secret(&made[0]);
-    assert_eq!(browser.send("/welcome/accept", &[("code", &code), ("password", PASSWORD), ("again", PASSWORD)]).await, 200);
+    assert_eq!(
+        browser.send("/welcome/accept", &[("code", &code), ("password", PASSWORD), ("again", PASSWORD)]).await,
+        200
+    );
     assert_eq!(browser.get("/account").await, 200);
     assert!(browser.page.text.contains("anna-boehm"));
 }

@@ -1,6 +1,7 @@
 //! What the messages hold. Tags are never used again for another meaning.
 
 use doorward_core::hop::HopFailure;
+use doorward_core::prepare::Phase as PreparePhase;
 
 /// Agent → gateway, first of all: who is there, and the proof of it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -180,7 +181,7 @@ impl From<HopFailure> for Hop {
             HopFailure::TargetTimedOut => Self::TargetTimedOut,
             HopFailure::TargetUnreachable => Self::TargetUnreachable,
             HopFailure::Busy => Self::Busy,
-            HopFailure::DeviceOffline | HopFailure::AgentSilent => Self::Unspecified,
+            HopFailure::DeviceOffline | HopFailure::AgentSilent | HopFailure::NotReady => Self::Unspecified,
         }
     }
 }
@@ -282,4 +283,89 @@ pub enum Leaving {
 pub struct Unsupported {
     #[prost(uint32, tag = "1")]
     pub kind: u32,
+}
+
+/// Gateway → agent: all services that shall be ready now, of those that need preparing. Whichever is not in it shall not.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Wishes {
+    #[prost(message, repeated, tag = "1")]
+    pub services: Vec<Wish>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Wish {
+    #[prost(string, tag = "1")]
+    pub service: String,
+    /// For how long, should the agent hear nothing more.
+    #[prost(uint64, tag = "2")]
+    pub remaining_ms: u64,
+}
+
+/// Agent → gateway: how far all services are that need preparing.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Preparations {
+    #[prost(message, repeated, tag = "1")]
+    pub services: Vec<Preparation>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Preparation {
+    #[prost(string, tag = "1")]
+    pub service: String,
+    #[prost(enumeration = "Phase", tag = "2")]
+    pub phase: i32,
+    /// The step that runs, or failed; from 1.
+    #[prost(uint32, tag = "3")]
+    pub step: u32,
+    #[prost(uint32, tag = "4")]
+    pub steps: u32,
+    /// What that step is, for people.
+    #[prost(string, tag = "5")]
+    pub what: String,
+    /// How long the phase has lasted.
+    #[prost(uint64, tag = "6")]
+    pub for_ms: u64,
+    /// Why the step failed, for the owner.
+    #[prost(string, optional, tag = "7")]
+    pub error: Option<String>,
+    /// When it is tried again.
+    #[prost(uint64, optional, tag = "8")]
+    pub retry_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub enum Phase {
+    Unspecified = 0,
+    Resting = 1,
+    Preparing = 2,
+    Ready = 3,
+    Releasing = 4,
+    Failed = 5,
+}
+
+impl From<PreparePhase> for Phase {
+    fn from(phase: PreparePhase) -> Self {
+        match phase {
+            PreparePhase::Resting => Self::Resting,
+            PreparePhase::Preparing => Self::Preparing,
+            PreparePhase::Ready => Self::Ready,
+            PreparePhase::Releasing => Self::Releasing,
+            PreparePhase::Failed => Self::Failed,
+        }
+    }
+}
+
+impl Phase {
+    /// `None`: a newer agent's.
+    pub fn known(self) -> Option<PreparePhase> {
+        match self {
+            Self::Unspecified => None,
+            Self::Resting => Some(PreparePhase::Resting),
+            Self::Preparing => Some(PreparePhase::Preparing),
+            Self::Ready => Some(PreparePhase::Ready),
+            Self::Releasing => Some(PreparePhase::Releasing),
+            Self::Failed => Some(PreparePhase::Failed),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::when::span;
 use super::{AskError, Form, Owner, ServicePath, Table};
 use doorward_core::access::{HowDocument, ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
+use doorward_core::prepare::Phase;
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub struct Service {
     pub hosts: Vec<Host>,
     pub ports: Vec<Port>,
     pub failure: Option<Failure>,
+    #[serde(default)]
+    pub preparation: Option<Preparation>,
 }
 
 /// A policy without its passwords.
@@ -63,6 +66,19 @@ pub struct Failure {
     pub hop: HopFailure,
     pub what: String,
     pub since: Timestamp,
+}
+
+/// How far a service is that is made ready for its visitors.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Preparation {
+    pub phase: Option<Phase>,
+    pub step: u16,
+    pub steps: u16,
+    pub what: String,
+    pub since: Option<Timestamp>,
+    pub error: Option<String>,
+    pub retry_at: Option<Timestamp>,
 }
 
 pub async fn all(owner: &Owner) -> Result<Vec<Service>, AskError> {
@@ -120,6 +136,9 @@ impl Service {
         if !unused.is_empty() {
             table.below(&format!("reserved: {}", unused.join(", ")));
         }
+        if let Some(words) = self.preparation.as_ref().and_then(|preparation| preparation.words(now)) {
+            table.below(&words);
+        }
         if let Some(failure) = &self.failure {
             table.below(&format!("failing for {}: {}", span(failure.since.duration_until(now)), failure.what));
         }
@@ -130,6 +149,28 @@ impl Service {
         let hosts = self.hosts.iter().filter(|host| !host.routed).map(Host::text);
         let ports = self.ports.iter().filter(|port| !port.routed).map(Port::text);
         hosts.chain(ports).collect()
+    }
+}
+
+impl Preparation {
+    /// `None`: its device tells nothing.
+    pub fn words(&self, now: Timestamp) -> Option<String> {
+        let Self { step, steps, what, .. } = self;
+        let phase = self.phase?;
+        let mut words = phase.to_string();
+        if let Some(since) = self.since.filter(|_| phase != Phase::Resting) {
+            words += &format!(" for {}", span(since.duration_until(now)));
+        }
+        if *step > 0 {
+            words += &format!(", step {step} of {steps}: {what}");
+        }
+        if let Some(error) = &self.error {
+            words += &format!(" failed: {error}");
+        }
+        if let Some(at) = self.retry_at.filter(|at| now < *at) {
+            words += &format!("; again in {}", span(now.duration_until(at)));
+        }
+        Some(words)
     }
 }
 

@@ -71,8 +71,7 @@ async fn the_commands_of_the_page_about_people_do_what_it_says() {
     assert_eq!(line(&listed, "4 "), "4 usable 29 of 30 in 14 days guest in 120 days robotics Robotics 9b", "{listed}");
     let people = people::list(owner, Form::Table, now).await.unwrap();
     assert!(line(&people, "ben").starts_with("ben guest in 120 days"), "{people}");
-    let json: serde_json::Value =
-        serde_json::from_str(&welcomes::list(owner, Form::Json, now).await.unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&welcomes::list(owner, Form::Json, now).await.unwrap()).unwrap();
     let id = json[0]["id"].as_i64().unwrap();
     assert!(welcomes::revoke(owner, id).await.unwrap().contains("Nobody comes by invitation"));
     assert!(accept(&bed, class.url.expose(), Some("carl")).await.unwrap_err().contains("taken back"));
@@ -82,7 +81,8 @@ async fn the_commands_of_the_page_about_people_do_what_it_says() {
     groups::create(owner, "lab", &[]).await.unwrap();
     let list = |text: &str| text.to_owned();
     let wish = Wish { role: Some(Role::Guest), ..Wish::default() };
-    let error = welcomes::import(owner, list("title,groups\nEva,chess\nben,\n"), wish.clone()).await.unwrap_err().to_string();
+    let error =
+        welcomes::import(owner, list("title,groups\nEva,chess\nben,\n"), wish.clone()).await.unwrap_err().to_string();
     assert!(error.contains("line 2: there is no group \"chess\"\nline 3: there is a person \"ben\""), "{error}");
     let letters = welcomes::import(owner, list("title,groups\n\"Böhm, Eva\",robotics lab\n"), wish).await.unwrap();
     let rows: Vec<_> = letters.expose().lines().collect();

@@ -84,12 +84,15 @@ impl WelcomeCommand {
         Ok(match self {
             Self::Invite { wish, uses, title, code } => {
                 let made = welcomes::invite(owner, Wish { uses, title, ..wish.wish() }).await?;
-                let people = terminal::counted(usize::try_from(uses.unwrap_or(1))?, "person").replace("persons", "people");
+                let people =
+                    terminal::counted(usize::try_from(uses.unwrap_or(1))?, "person").replace("persons", "people");
                 show(code, &made, &format!("{people} may come in by it"))?
             }
             Self::Invitations => welcomes::list(owner, form, now).await?,
             Self::Uninvite { id } => welcomes::revoke(owner, id).await?,
-            Self::Import { file, wish } => welcomes::import(owner, read_list(&file)?, wish.wish()).await?.expose().clone(),
+            Self::Import { file, wish } => {
+                welcomes::import(owner, read_list(&file)?, wish.wish()).await?.expose().clone()
+            }
             Self::Link { name, expires, code } => {
                 let made = welcomes::own_link(owner, &name, expires).await?;
                 show(code, &made, &format!("{name} sets a new password by it, once"))?

@@ -2,7 +2,7 @@
 
 use super::carriers::{self, Outcome, Tried};
 use super::names::{self, Resolved};
-use super::{Finding, LOOK, files, targets};
+use super::{Finding, LOOK, files, steps, targets};
 use crate::agent::local::{self, Standing as Told};
 use crate::agent::{Places, SOFTWARE, environment_proxy, read_settings};
 use crate::terminal::story;
@@ -49,6 +49,7 @@ pub(super) async fn examine(places: &Places) -> Vec<Finding> {
         tokio::join!(futures_util::future::join_all(looks), targets::examine(&settings.services));
     findings.extend(gateways.into_iter().flatten());
     findings.extend(services);
+    findings.extend(steps::examine(&settings.services));
     findings
 }
 

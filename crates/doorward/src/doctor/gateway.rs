@@ -196,6 +196,13 @@ pub(super) fn about_services(services: &[Service], devices: &[Device], now: Time
     let mut findings = Vec::new();
     for service in services.iter().filter(|service| service.standing == "offered") {
         let is_online = devices.iter().any(|d| d.name == service.device && matches!(d.link, Link::Online { .. }));
+        let preparing = service.preparation.as_ref().filter(|preparation| preparation.error.is_some() && is_online);
+        if let Some(words) = preparing.and_then(|preparation| preparation.words(now)) {
+            let remedy =
+                format!("mend that step of agent.toml on {}, and try it with `doorward doctor` there", service.device);
+            findings.push(Finding::wrong("service", format!("{}: {words}", service.path()), remedy));
+            continue;
+        }
         let Some(failure) = service.failure.as_ref().filter(|_| is_online) else { continue };
         let what =
             format!("{} fails for {}: {}", service.path(), span(failure.since.duration_until(now)), failure.what);
@@ -222,6 +229,7 @@ fn after(failure: HopFailure, device: &str) -> String {
         HopFailure::TargetUnreachable => {
             format!("correct its target in agent.toml on {device}, or look at the network there")
         }
+        HopFailure::NotReady => format!("look at what the agent's log on {device} says of its steps"),
         HopFailure::Busy => "wait, or raise the limits in gateway.toml".to_owned(),
     }
 }

@@ -27,6 +27,11 @@ async fn look(service: &Service) -> Finding {
             format!("{name}: {target} is UDP, which does not say whether anybody is there"),
             "try it with its own program",
         ),
+        (Err(error), _) if service.plan.is_some() => Finding::note(
+            "service",
+            format!("{name}: {target} is not there now: {error}"),
+            "that is as it should be while nobody wants it: it is made ready first",
+        ),
         (Err(error), _) => {
             let remedy = match error.kind() {
                 io::ErrorKind::ConnectionRefused => {

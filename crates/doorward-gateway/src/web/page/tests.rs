@@ -1,11 +1,15 @@
 use super::*;
+use doorward_control::Preparation;
 use doorward_core::access::Policy;
 use doorward_core::names::Label;
+use doorward_core::prepare::Phase;
 use doorward_core::service::{ServiceKind, Standing};
 use doorward_core::web::WebOffer;
 use doorward_core::{AccountId, DeviceId, ServiceId};
+use http::Method;
 use http::header::ACCEPT_LANGUAGE;
 use http_body_util::BodyExt;
+use jiff::{SignedDuration, Timestamp};
 
 fn service(title: &str, web: &str) -> Service {
     Service {
@@ -19,6 +23,20 @@ fn service(title: &str, web: &str) -> Service {
         standing: Standing::Offered,
         policy: Policy::default().into(),
         web: serde_json::from_str::<WebOffer>(web).unwrap().into(),
+        prepare: None,
+    }
+}
+
+fn seen(phase: Phase, what: &str) -> Preparation {
+    let now = Timestamp::now();
+    Preparation {
+        phase,
+        step: 2,
+        steps: 3,
+        what: what.to_owned(),
+        since: now - SignedDuration::from_secs(12),
+        error: Some("10.0.0.7 says no".to_owned()),
+        retry_at: Some(now + SignedDuration::from_secs(40)),
     }
 }
 
@@ -32,6 +50,7 @@ fn pages(headers: &HeaderMap) -> Vec<Response<Body>> {
         password_needed(headers, &friends),
     ];
     pages.extend(HopFailure::ALL.map(|failure| hop_failed(headers, failure, &friends)));
+    pages.extend(Phase::ALL.map(|phase| preparing(headers, &Method::GET, &seen(phase, "a command"), &friends)));
     pages
 }
 
@@ -106,4 +125,36 @@ async fn a_services_own_pages_are_shown_in_place_of_ours_and_only_there() {
     let offline = hop_failed(&json, HopFailure::DeviceOffline, &own);
     assert_eq!(offline.headers()[CONTENT_TYPE], "application/json");
     assert!(text(offline).await.starts_with("{\"error\":"));
+}
+
+#[tokio::test]
+async fn who_waits_sees_the_step_and_since_when_and_never_the_owners_error() {
+    let service = service("PC & <more>", "{}");
+    let show = |headers: &HeaderMap, method: &Method, phase, what: &str| {
+        preparing(headers, method, &seen(phase, what), &service)
+    };
+    let page = show(&HeaderMap::new(), &Method::GET, Phase::Preparing, "wake <b>{steps}</b>");
+    assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        (&page.headers()[REFRESH], &page.headers()[RETRY_AFTER]),
+        (&"3".parse().unwrap(), &"5".parse().unwrap())
+    );
+    assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], OURS);
+    let said = text(page).await;
+    assert!(said.contains("PC &amp; &lt;more&gt;: Step 2 of 3: wake &lt;b&gt;{steps}&lt;/b&gt;."), "{said}");
+    assert!(said.contains("For 12 s so far"), "{said}");
+    assert!(!said.contains("10.0.0.7") && !said.contains("http"), "{said}");
+    let failed = show(&HeaderMap::new(), &Method::GET, Phase::Failed, "a command");
+    let retry: u64 = failed.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((39..=40).contains(&retry) && failed.headers().contains_key(REFRESH));
+    let said = text(failed).await;
+    assert!(said.contains("Step 2 of 3 failed: a command.") && !said.contains("10.0.0.7"), "{said}");
+
+    let posted = show(&HeaderMap::new(), &Method::POST, Phase::Preparing, "a command");
+    assert!(!posted.headers().contains_key(REFRESH) && posted.headers().contains_key(RETRY_AFTER));
+    let json = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+    let answer = show(&json, &Method::GET, Phase::Preparing, "a command");
+    assert!(!answer.headers().contains_key(REFRESH) && answer.headers()[RETRY_AFTER] == "5");
+    let json: serde_json::Value = serde_json::from_str(&text(answer).await).unwrap();
+    assert_eq!(json["error"]["detail"], "PC & <more>: Step 2 of 3: a command.");
 }
