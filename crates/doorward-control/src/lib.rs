@@ -32,7 +32,9 @@ mod work;
 mod tests;
 
 pub use access::Reservation;
-pub use audit::AuditEntry;
+pub use audit::{
+    Actor, Anchor, Attendance, AuditChoice, AuditSettings, Broken, ChainedLine, LineHash, Soundness, Verifier,
+};
 pub use authority::OwnAuthority;
 pub use certificates::{
     AuthorityReport, Certificate, CertificateReport, CertificateState, PendingOrder, Reports, SetReport, Shelf,
@@ -70,9 +72,9 @@ use thiserror::Error;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
-/// The handle on the state; cheap to clone.
+/// The handle on the state; cheap to clone. It may act on somebody's behalf ([`Control::acting_as`]).
 #[derive(Clone)]
-pub struct Control(Arc<Shared>);
+pub struct Control(Arc<Shared>, Option<Arc<Actor>>);
 
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
@@ -83,7 +85,7 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
-    pub(crate) refusals: audit::Refusals,
+    pub(crate) audit: audit::Audit,
     pub(crate) uses: sessions::Uses,
     pub(crate) trouble: work::Trouble,
     /// The changes under way. They end by themselves; [`Control::close`] waits for them.
@@ -133,7 +135,7 @@ impl Control {
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
             (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
         };
-        let control = Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             directory: directory.clone(),
             store,
             seal,
@@ -142,11 +144,13 @@ impl Control {
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,
-            refusals: audit::Refusals::default(),
+            audit: audit::Audit::default(),
             uses,
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
-        }));
+        });
+        let control = Self(shared, None);
+        control.write(|work| Box::pin(audit::chain_old_lines(work))).await.map_err(unreadable)?;
         control.settle(None, now).await.map_err(unreadable)?;
         Ok(control)
     }

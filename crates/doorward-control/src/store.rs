@@ -128,6 +128,7 @@ fn migrator() -> Migrator {
     let ssh_certificates = include_str!("../migrations/0008_ssh_certificates.sql").into_sql_str();
     let ssh_passwords = include_str!("../migrations/0007_ssh_passwords.sql").into_sql_str();
     let people = include_str!("../migrations/0009_people.sql").into_sql_str();
+    let audit = include_str!("../migrations/0013_audit.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
@@ -138,6 +139,7 @@ fn migrator() -> Migrator {
         Migration::new(7, "ssh passwords".into(), MigrationType::Simple, ssh_passwords, false),
         Migration::new(8, "ssh certificates".into(), MigrationType::Simple, ssh_certificates, false),
         Migration::new(9, "people".into(), MigrationType::Simple, people, false),
+        Migration::new(13, "audit".into(), MigrationType::Simple, audit, false),
     ])
 }
 

@@ -39,6 +39,7 @@ impl Admission {
                 metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => "admitted")
                     .increment(1);
                 let presence = self.live.enter(&permit, way, || self.control.snapshot());
+                presence.attended(self.control.attend(&permit, now));
                 Ok(Admitted { permit, service, presence })
             }
             Err(denied) => {
@@ -80,6 +81,7 @@ impl Admission {
         match failure {
             None => presence.service_worked(admitted.service.id),
             Some(error) => {
+                admitted.presence.ends(error.hop.word());
                 metrics::counter!("doorward_opens_failed_total", "hop" => error.hop.word()).increment(1);
                 debug!(service = admitted.service.path(), %error, "a visit failed behind admission");
                 presence.service_failed(admitted.service.id, error.hop, Timestamp::now());
