@@ -30,6 +30,9 @@ impl Control {
                     if let Err(error) = self.write_audit(audit::Due::Ripe, Timestamp::now()).await {
                         tracing::debug!(%error, "what was counted for the audit is kept for the next time");
                     }
+                    if let Err(error) = self.tell_absences(Timestamp::now()).await {
+                        tracing::debug!(%error, "who is away could not be written down");
+                    }
                     if let Err(error) = self.end_lapsed_sessions(Timestamp::now()).await {
                         tracing::debug!(%error, "sessions that are over could not be written down");
                     }

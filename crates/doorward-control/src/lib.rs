@@ -6,6 +6,7 @@
 
 mod access;
 pub mod accounts;
+mod alerts;
 mod audit;
 mod authority;
 mod certificates;
@@ -32,6 +33,7 @@ mod work;
 mod tests;
 
 pub use access::Reservation;
+pub use alerts::{Alert, AlertDestination, Tested, USUAL_GRACE};
 pub use audit::{
     Actor, Anchor, Attendance, AuditChoice, AuditSettings, Broken, ChainedLine, LineHash, Soundness, Verifier,
 };
@@ -85,6 +87,7 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
+    pub(crate) alerts: alerts::Alerts,
     pub(crate) audit: audit::Audit,
     pub(crate) uses: sessions::Uses,
     pub(crate) trouble: work::Trouble,
@@ -128,12 +131,13 @@ impl Control {
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let seal = store.take_seal(&directory).await?;
         let (presence, uses) = (Presence::default(), sessions::Uses::default());
-        let (first, certificates) = {
+        let (first, certificates, told) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
             uses.remember(sessions::uses(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
-            (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
+            let told = alerts::told_offline(&mut connection).await.map_err(unreadable)?;
+            (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates, told)
         };
         let shared = Arc::new(Shared {
             directory: directory.clone(),
@@ -144,12 +148,14 @@ impl Control {
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,
+            alerts: alerts::Alerts::default(),
             audit: audit::Audit::default(),
             uses,
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
         });
         let control = Self(shared, None);
+        control.remember_absences(told);
         control.write(|work| Box::pin(audit::chain_old_lines(work))).await.map_err(unreadable)?;
         control.settle(None, now).await.map_err(unreadable)?;
         Ok(control)

@@ -10,6 +10,7 @@ pub mod hop;
 pub mod ids;
 pub mod invite;
 pub mod names;
+pub mod notice;
 pub mod person;
 pub mod pinhole;
 pub mod secret;

@@ -48,6 +48,8 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/reservations/ports/{protocol}/{port}", delete(services::release_port))
         .route("/reservations/services/{device}/{service}", delete(services::release_service))
         .route("/audit", get(audit::list))
+        .route("/audit/part", get(audit::part))
+        .route("/audit/verify", get(audit::verify))
         .route("/site-key/successor", post(site::prepare_successor))
         .route("/site-key/activate", post(site::activate_successor))
         .route("/ssh-keys", get(ssh::list).post(ssh::add))

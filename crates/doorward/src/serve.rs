@@ -11,6 +11,7 @@ use crate::{invite, open_files, operations, shutdown, terminal};
 use anyhow::Context;
 use doorward_control::{Control, ControlSettings, InviteRequest, accounts};
 use doorward_core::Secret;
+use doorward_core::audit::Deed;
 use doorward_core::invite::Invite;
 use doorward_core::site::Address;
 use doorward_gateway::{CertificateSource, Gateway};
@@ -40,10 +41,14 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, gateway, operations, built_in, drain, fixed, notes: _, needed: _ } = settings;
+    let ServeSettings { directory, site, gateway, operations, built_in, drain, audit, fixed, notes: _, needed: _ } =
+        settings;
     let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
+    control.keep_audit(audit);
     let gateway = Gateway::start(gateway, control.clone()).await?;
+    let release = env!("CARGO_PKG_VERSION").to_owned();
+    control.record(Deed::GatewayStarted, String::new(), release, None, Timestamp::now()).await?;
     let addresses = gateway.addresses().to_vec();
     let operations = operations::start(&control, &addresses, operations).await?;
     let stop = CancellationToken::new();
@@ -85,6 +90,8 @@ impl Running {
             let _ = built_in.ended.await;
         }
         let _ = self.house.await;
+        // What was written last; without it, what follows began with a crash.
+        let _ = self.control.record(Deed::GatewayStopped, String::new(), String::new(), None, Timestamp::now()).await;
         self.control.close().await;
     }
 }

@@ -24,14 +24,22 @@ async fn tamper(directory: &Path, sql: &str) {
 
 /// Makes the audit what it was before it was a chain.
 pub(super) async fn undo(data: &Path) {
-    for index in ["audit_by_time", "audit_by_person", "audit_by_subject"] {
-        super::resting::change(data, &format!("DROP INDEX {index}")).await;
+    for statement in [
+        "DROP INDEX audit_by_time",
+        "DROP INDEX audit_by_person",
+        "DROP INDEX audit_by_subject",
+        "ALTER TABLE audit DROP COLUMN until",
+        "ALTER TABLE audit DROP COLUMN person",
+        "ALTER TABLE audit DROP COLUMN grounds",
+        "ALTER TABLE audit DROP COLUMN up",
+        "ALTER TABLE audit DROP COLUMN down",
+        "ALTER TABLE audit DROP COLUMN ending",
+        "ALTER TABLE audit DROP COLUMN hash",
+        "DROP TABLE audit_anchor",
+        "DROP TABLE told_offline",
+    ] {
+        super::resting::change(data, statement).await;
     }
-    for column in ["until", "person", "grounds", "up", "down", "ending", "hash"] {
-        super::resting::change(data, &format!("ALTER TABLE audit DROP COLUMN {column}")).await;
-    }
-    super::resting::change(data, "DROP TABLE audit_anchor").await;
-    super::resting::change(data, "DROP TABLE told_offline").await;
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use std::fmt;
 /// Who did what to what, from where, on what grounds, and what came of it. Nothing here is secret: of a credential it
 /// holds whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Line {
     /// One more than the line before.
     pub id: i64,

@@ -6,7 +6,7 @@ pub mod certificates;
 use crate::paths;
 use anyhow::anyhow;
 use certificates::{CertificatesFile, Surroundings};
-use doorward_control::{SiteSettings, WebFace};
+use doorward_control::{AuditSettings, SiteSettings, WebFace};
 use doorward_core::access::Networks;
 use doorward_core::certificates::Scope;
 use doorward_core::invite::MAX_ADDRESSES;
@@ -21,12 +21,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
+mod audit;
 mod behind;
 mod fixed;
 mod limits;
 mod listening;
 mod place;
 
+pub use audit::AuditFile;
 pub use behind::Behind;
 pub use fixed::Fixed;
 use fixed::Written;
@@ -63,6 +65,8 @@ pub struct File {
     pub drain_seconds: Option<u64>,
     #[serde(default)]
     pub limits: LimitsFile,
+    #[serde(default)]
+    pub audit: AuditFile,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -127,6 +131,7 @@ pub struct ServeSettings {
     pub operations: SocketAddr,
     pub built_in: Option<BuiltIn>,
     pub drain: Duration,
+    pub audit: AuditSettings,
     /// The records that DNS needs for the domain.
     pub needed: Vec<DnsRecord>,
     /// What a running gateway cannot change.
@@ -293,6 +298,7 @@ impl File {
             },
             operations,
             built_in: self.built_in,
+            audit: self.audit.settings().map_err(|why| wrong("audit.keep-for", why))?,
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
             needed,
             fixed,
