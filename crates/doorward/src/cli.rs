@@ -1,6 +1,7 @@
 //! The command line, with examples.
 
 mod access;
+mod alerts;
 mod audit;
 mod certify;
 mod device;

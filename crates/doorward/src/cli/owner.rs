@@ -1,6 +1,7 @@
 //! The owner's commands, on the gateway's machine.
 
 use super::access::AccessArgs;
+use super::alerts::AlertsArgs;
 use super::audit::AuditArgs;
 use super::people::{GroupsArgs, PeopleArgs, SessionsArgs};
 use super::ssh::{AddKeyArgs, SenderKeyArgs, SshKeysArgs};
@@ -61,6 +62,9 @@ pub(super) enum OwnerCommand {
     /// Shows who did what, the newest first.
     #[command(after_help = super::audit::EXAMPLES)]
     Audit(AuditArgs),
+    /// Shows who is told when something happens, and tests it.
+    #[command(after_help = super::alerts::EXAMPLES)]
+    Alerts(AlertsArgs),
     /// Shows the key that devices trust, and rotates it in two steps.
     #[command(
         after_help = "Examples:\n  doorward site-key rotate        announces the next key; devices store it\n  doorward site-key               who has not stored it yet\n  doorward site-key activate      puts it in use"
@@ -298,6 +302,7 @@ impl OwnerCommand {
             Self::Access(args) => args.run().await?,
             Self::Release(args) => release::release(&args.data.owner(), args.what).await?,
             Self::Audit(args) => return args.run(now).await,
+            Self::Alerts(args) => args.run(now).await?,
             Self::SiteKey(args) => args.run().await?,
             Self::SshKeys(args) => args.run(now).await?,
             Self::SenderKey(args) => args.run().await?,
