@@ -84,7 +84,9 @@ impl Alerts {
 async fn collect(control: Control, mut raised: Receiver<Arc<Alert>>, destination: Arc<Destination>, queue: Arc<Queue>) {
     loop {
         match raised.recv().await {
-            Ok(alert) if destination.wants(alert.notice.kind()) => deliver::enqueue(&control, &destination, &queue, alert),
+            Ok(alert) if destination.wants(alert.notice.kind()) => {
+                deliver::enqueue(&control, &destination, &queue, alert)
+            }
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {
                 warn!(missed, to = destination.name, "more happened at once than can be told");

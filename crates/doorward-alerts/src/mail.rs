@@ -124,9 +124,7 @@ impl Mail {
             .tls(tls)
             .timeout(Some(LIMIT));
         let transport = match &self.login {
-            Some((user, password)) => {
-                transport.credentials(Credentials::new(user.clone(), password.expose().clone()))
-            }
+            Some((user, password)) => transport.credentials(Credentials::new(user.clone(), password.expose().clone())),
             None => transport,
         };
         Ok(transport.build())
@@ -181,7 +179,10 @@ mod tests {
             Mail::new(("localhost".into(), 25), Encryption::Local, None, from, &to, Trust::System)
         };
         assert_eq!(new("nobody", &["a@b.org"]).unwrap_err(), MailError::Address("nobody".into()));
-        assert_eq!(new("a@b.org", &["a@b.org\r\nBcc: c@d.org"]).unwrap_err(), MailError::Address("a@b.org\r\nBcc: c@d.org".into()));
+        assert_eq!(
+            new("a@b.org", &["a@b.org\r\nBcc: c@d.org"]).unwrap_err(),
+            MailError::Address("a@b.org\r\nBcc: c@d.org".into())
+        );
         assert_eq!(new("a@b.org", &[]).unwrap_err(), MailError::Nobody);
     }
 }

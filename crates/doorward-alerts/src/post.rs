@@ -133,7 +133,8 @@ pub(crate) async fn post(
     body: Vec<u8>,
 ) -> Result<(), AttemptError> {
     let sent = timeout(LIMIT, exchange(url, trust, headers, body)).await;
-    let (status, location) = sent.map_err(|_| AttemptError::later(format!("no answer within {} s", LIMIT.as_secs())))??;
+    let (status, location) =
+        sent.map_err(|_| AttemptError::later(format!("no answer within {} s", LIMIT.as_secs())))??;
     judge(status, location)
 }
 

@@ -58,8 +58,19 @@ pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
     let operations = operations::start(&control, &addresses, operations).await?;
     let stop = CancellationToken::new();
     let house = AbortOnDropHandle::new(tokio::spawn(control.clone().keep_house(stop.clone())));
-    let mut running =
-        Running { control, gateway, addresses, operations, telling, house, built_in: None, stop, drain, fixed, certificate };
+    let mut running = Running {
+        control,
+        gateway,
+        addresses,
+        operations,
+        telling,
+        house,
+        built_in: None,
+        stop,
+        drain,
+        fixed,
+        certificate,
+    };
     if let Some(built_in) = built_in {
         running.built_in = Some(running.start_built_in(built_in).await.context("built-in")?);
     }

@@ -94,12 +94,17 @@ fn a_gateway_that_is_killed_while_it_writes_leaves_a_chain_that_verifies_here_an
     let starts = doorward(place, &["audit", "--deed", "gateway", "--json"]);
     let starts: Vec<serde_json::Value> = serde_json::from_slice(&starts.stdout).unwrap();
     assert_eq!(starts.len(), 11, "each start, and no end");
-    let head = serde_json::from_slice::<Vec<serde_json::Value>>(&doorward(place, &["audit", "--json", "--limit", "1"]).stdout);
+    let head =
+        serde_json::from_slice::<Vec<serde_json::Value>>(&doorward(place, &["audit", "--json", "--limit", "1"]).stdout);
     let head = head.unwrap()[0]["hash"].as_str().unwrap().to_owned();
     let expected = doorward(place, &["audit", "verify", "--expect", &head]);
     assert!(expected.status.success(), "{}", said(&expected));
     let strange = doorward(place, &["audit", "verify", "--expect", &"0a".repeat(32)]);
-    assert!(!strange.status.success() && said(&strange).contains("there is no line with the hash"), "{}", said(&strange));
+    assert!(
+        !strange.status.success() && said(&strange).contains("there is no line with the hash"),
+        "{}",
+        said(&strange)
+    );
     let exported = doorward(place, &["audit", "export", "--to", "copy.jsonl"]);
     assert!(exported.status.success(), "{}", said(&exported));
     gateway.kill();

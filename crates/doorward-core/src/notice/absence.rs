@@ -75,7 +75,11 @@ mod tests {
     }
 
     /// What is told of a device that is looked at each 5 s, as (second, gone).
-    fn told(absences: &mut Absences, seconds: std::ops::Range<i64>, is_online: impl Fn(i64) -> bool) -> Vec<(i64, bool)> {
+    fn told(
+        absences: &mut Absences,
+        seconds: std::ops::Range<i64>,
+        is_online: impl Fn(i64) -> bool,
+    ) -> Vec<(i64, bool)> {
         let mut told = Vec::new();
         for second in seconds.step_by(5) {
             for (device, what) in absences.look([(PI, is_online(second))], GRACE, at(second)) {

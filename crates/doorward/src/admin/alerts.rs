@@ -23,7 +23,9 @@ pub async fn list(owner: &Owner, form: Form, now: Timestamp) -> Result<String, A
         Form::Table => answer.read()?,
     };
     if known.is_empty() {
-        return Ok("Nobody is told anything. [[alert]] in gateway.toml says who: docs/audit-and-alerts.md.\n".to_owned());
+        return Ok(
+            "Nobody is told anything. [[alert]] in gateway.toml says who: docs/audit-and-alerts.md.\n".to_owned()
+        );
     }
     let mut table = Table::new(&["TO", "BY", "SENT", "LAST", "FAILED", "WAITING", "TROUBLE"]);
     for (name, known) in known {

@@ -111,12 +111,8 @@ pub(super) fn sound(lines: u64, after: Anchor, head: Anchor) -> String {
 
 impl Choice {
     fn query(&self) -> String {
-        let names = [
-            ("person", &self.person),
-            ("service", &self.service),
-            ("device", &self.device),
-            ("deed", &self.deed),
-        ];
+        let names =
+            [("person", &self.person), ("service", &self.service), ("device", &self.device), ("deed", &self.deed)];
         let names = names.into_iter().filter_map(|(key, value)| Some((key, super::client::segment(value.as_deref()?))));
         let times = [("since", self.since), ("until", self.until)];
         let times = times.into_iter().filter_map(|(key, at)| Some((key, at?.to_string())));

@@ -185,14 +185,23 @@ mod tests {
         for (text, why) in [
             ("[[alert]]\nname = \"a\"", "one of webhook, ntfy and mail"),
             ("[[alert]]\nwebhook = { url = \"http://a\" }\nntfy = { url = \"http://a\" }", "one of webhook, ntfy"),
-            ("[[alert]]\nwebhook = { url = \"http://a\" }\n[[alert]]\nwebhook = { url = \"http://b\" }", "two are called"),
+            (
+                "[[alert]]\nwebhook = { url = \"http://a\" }\n[[alert]]\nwebhook = { url = \"http://b\" }",
+                "two are called",
+            ),
             ("[[alert]]\nwebhook = { url = \"https://u:hush@a/\" }", "name a file"),
             ("[[alert]]\nwebhook = { url = \"http://a\", secret = \"x\" }", "unknown field"),
             ("[[alert]]\nwebhook = { url = \"http://a\", secret-file = \"/none\" }", "/none cannot be read"),
             ("[[alert]]\nnotices = [\"zz\"]\nwebhook = { url = \"http://a\" }", "unknown variant"),
             ("[[alert]]\nmail = { server = \"a:x\", from = \"a@b.c\", to = [\"a@b.c\"] }", "neither a host"),
-            ("[[alert]]\nmail = { server = \"a\", user = \"u\", from = \"a@b.c\", to = [\"a@b.c\"] }", "belong together"),
-            ("[[alert]]\nmail = { server = \"a.org\", encryption = \"none\", from = \"a@b.c\", to = [\"a@b.c\"] }", "without TLS"),
+            (
+                "[[alert]]\nmail = { server = \"a\", user = \"u\", from = \"a@b.c\", to = [\"a@b.c\"] }",
+                "belong together",
+            ),
+            (
+                "[[alert]]\nmail = { server = \"a.org\", encryption = \"none\", from = \"a@b.c\", to = [\"a@b.c\"] }",
+                "without TLS",
+            ),
         ] {
             let refused = read(text).unwrap_err();
             assert!(refused.contains(why) && !refused.contains("hush"), "{text}: {refused}");
