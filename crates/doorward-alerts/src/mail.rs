@@ -6,7 +6,7 @@ use crate::texts::Message;
 use doorward_control::Alert;
 use doorward_core::Secret;
 use lettre::message::header::ContentType;
-use lettre::message::{Mailbox, Mailboxes};
+use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Letter, Tokio1Executor};
@@ -86,15 +86,13 @@ impl Mail {
     }
 
     fn letter(&self, alert: &Alert, message: &Message) -> Result<Letter, lettre::error::Error> {
-        let to: Mailboxes = self.to.iter().cloned().collect();
         let text = match &message.link {
             Some(link) => format!("{}\n\n{link}\n", message.text),
             None => format!("{}\n", message.text),
         };
-        let to: lettre::message::header::To = to.into();
-        Letter::builder()
+        let addressed = self.to.iter().fold(Letter::builder(), |letter, to| letter.to(to.clone()));
+        addressed
             .from(self.from.clone())
-            .mailbox(to)
             .message_id(Some(format!("<{}@{}>", alert.id, self.from.email.domain())))
             .subject(&message.title)
             // What answers by itself stays silent (RFC 3834).

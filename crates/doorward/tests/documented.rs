@@ -177,7 +177,7 @@ fn files_and_tests_that_the_documents_name_exist() {
 /// Where a path lies that starts with one of our folders, or with a crate's name without `doorward-`. `a/{b,c}` is two.
 fn places(name: &str) -> Option<Vec<PathBuf>> {
     let folders = ["crates", "tests", "xtask", "docs", "bench", "fuzz"];
-    let rooms = ["core", "tunnel", "control", "gateway", "portal", "agent"];
+    let rooms = ["core", "tunnel", "control", "gateway", "portal", "agent", "alerts"];
     let (first, rest) = name.split_once('/')?;
     let is_path = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '{')
         && rest.chars().all(|c| c.is_ascii_alphanumeric() || "_-./{,}".contains(c));
