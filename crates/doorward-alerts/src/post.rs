@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(Url::parse("http://[::1]:8080/x").unwrap().host(), "::1");
         for (text, error) in [
             ("ftp://example.org/", UrlError::Scheme),
-            ("file:///etc/passwd", UrlError::Scheme),
+            ("file:///etc/passwd", UrlError::Malformed),
             ("example.org/hook", UrlError::Malformed),
             ("/hook", UrlError::Scheme),
             ("https://user:secret@example.org/", UrlError::Credentials),
