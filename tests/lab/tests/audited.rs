@@ -25,8 +25,11 @@ async fn every_kind_of_visit_is_in_the_audit_while_it_lasts_and_with_its_bytes_w
         let held = Held::open(&lab, kind).await;
         lab.control().flush_audit().await.unwrap();
         let lines = visits(&lab, &format!("pi/{}", kind.word())).await;
-        let begun = lines.iter().find(|line| line.deed == "visit-begun").unwrap_or_else(|| panic!("{kind:?}: {lines:?}"));
-        assert_eq!((begun.source.as_str(), begun.person.as_str(), begun.count), ("127.0.0.1", "", 1), "{kind:?}");
+        let begun =
+            lines.iter().find(|line| line.deed == "visit-begun").unwrap_or_else(|| panic!("{kind:?}: {lines:?}"));
+        assert_eq!((begun.source.as_str(), begun.person.as_str()), ("127.0.0.1", ""), "{kind:?}");
+        // The port is tried once before.
+        assert!((1..=2).contains(&begun.count), "{kind:?}: {begun:?}");
         lab.set_access("pi", kind.word(), PolicyDocument::default()).await;
         held.must_be_cut(Instant::now(), Cut::Service).await;
         until("nobody is in any more", async || lab.gateway.gateway.open_streams() == 0).await;
@@ -35,7 +38,8 @@ async fn every_kind_of_visit_is_in_the_audit_while_it_lasts_and_with_its_bytes_w
         over.cancel();
         lab.control().clone().keep_house(over).await;
         let lines = visits(&lab, &format!("pi/{}", kind.word())).await;
-        let ended = lines.iter().find(|line| line.deed == "visit-ended").unwrap_or_else(|| panic!("{kind:?}: {lines:?}"));
+        let ended =
+            lines.iter().find(|line| line.deed == "visit-ended").unwrap_or_else(|| panic!("{kind:?}: {lines:?}"));
         assert!(ended.ending.contains("cut"), "{kind:?}: {lines:?}");
         let sum = |of: fn(&Line) -> u64| lines.iter().filter(|line| line.deed != "visit-refused").map(of).sum::<u64>();
         let (up, down) = (sum(|line| line.up), sum(|line| line.down));

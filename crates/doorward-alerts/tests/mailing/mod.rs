@@ -81,7 +81,6 @@ async fn a_wrong_password_an_unknown_certificate_and_no_starttls_send_nothing() 
     ] {
         let _alerts = site.serve(vec![to(name, way)]);
         site.raise(Notice::Test);
-        println!("{name}");
         let state = site.until(name, |state| state.tested.is_some()).await;
         let why = state.tested.unwrap().trouble.expect("it does not arrive");
         assert!(!why.contains("wrong") && state.sent == 0, "{name}: {why}");

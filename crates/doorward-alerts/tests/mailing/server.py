@@ -26,16 +26,17 @@ class Handler:
 
 def authenticate(server, session, envelope, mechanism, data):
     is_right = (data.login, data.password) == (b"doorward", b"right")
-    return AuthResult(success=is_right)
+    return AuthResult(success=is_right, handled=False)
 
 
 async def main():
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(sys.argv[1], sys.argv[2])
+
     def session():
         return SMTP(Handler(), tls_context=context, require_starttls=True, auth_required=True,
                     authenticator=authenticate, enable_SMTPUTF8=True)
-    # The name may stand for IPv6 first.
+
     server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
