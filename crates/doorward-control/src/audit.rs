@@ -1,62 +1,77 @@
-//! What is written down. Deeds are stored with the change they belong to; refusals are counted first, by source
-//! prefix, service, reason and minute, so that a flood fills neither the disk nor the memory (promise 12).
+//! What is written down. Deeds are stored with the change they belong to. Refusals and visits are counted first and stored
+//! within seconds, so that nothing waits for the disk and a flood fills neither it nor the memory (promise 12); what a
+//! crash takes is those seconds. All lines are one chain (`chain.rs`).
 
-use crate::Control;
+mod allowance;
+mod chain;
+mod keeping;
+mod reading;
+mod refusals;
+mod visits;
+
+pub use chain::{Anchor, Broken, ChainedLine, LineHash, Verifier};
+pub use keeping::AuditSettings;
+pub use reading::{AuditChoice, Soundness};
+#[cfg(test)]
+pub(crate) use refusals::MAX_REFUSALS;
+pub use visits::Attendance;
+#[cfg(test)]
+pub(crate) use visits::MAX_VISITS;
+
 use crate::accounts::OWNER;
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use doorward_core::ServiceId;
-use doorward_core::audit::Deed;
-use ipnet::IpNet;
-use jiff::Timestamp;
-use sqlx::Row;
-use std::collections::HashMap;
+use crate::{Control, Shared};
+use arc_swap::ArcSwap;
+use doorward_core::audit::{Deed, Line};
+use doorward_core::{AccountId, ServiceId};
+use jiff::{SignedDuration, Timestamp};
+use refusals::{Refusal, Refusals, Tally};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
+use visits::{Passage, Visits};
 
-/// One line of the audit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEntry {
-    pub id: i64,
-    /// For coalesced refusals: the first of them.
-    pub at: Timestamp,
-    /// A [`Deed`]'s word.
-    pub deed: String,
-    pub subject: String,
-    pub detail: String,
-    /// An address or prefix; empty where the owner acted on the gateway itself.
-    pub source: String,
-    pub count: u64,
-}
-
-/// Refusals not yet stored.
+/// The room's own state.
 #[derive(Default)]
-pub(crate) struct Refusals(Mutex<HashMap<Refusal, Tally>>);
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Refusal {
-    deed: Deed,
-    /// `None`: of no address, or of one too many.
-    source: Option<IpNet>,
-    service: Option<ServiceId>,
-    reason: &'static str,
-    /// Since 1970.
-    minute: i64,
+pub(crate) struct Audit {
+    refusals: Refusals,
+    visits: Visits,
+    settings: ArcSwap<AuditSettings>,
 }
 
-#[derive(Clone, Copy)]
-struct Tally {
-    first: Timestamp,
-    count: u64,
+/// On whose behalf a handle of [`Control`] acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Whoever may open the gateway's own socket.
+    Owner,
+    Person {
+        account: AccountId,
+        /// By which login, key or token; nothing secret.
+        grounds: String,
+        source: Option<IpAddr>,
+    },
 }
 
-/// How many different refusals are told apart before the rest is counted together.
-pub(crate) const MAX_REFUSALS: usize = 1024;
-/// How many lines the audit keeps.
-pub(crate) const MAX_ENTRIES: i64 = 200_000;
-const TOO_MANY: &str = "many-sources";
+/// How much of what was counted is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Refusals of minutes that are over, and visits whose time it is.
+    Ripe,
+    /// All refusals: somebody looks.
+    Now,
+    /// The gateway stops, and with it every visit.
+    Last,
+}
+
+/// What lasts, and what was lumped together, is written down this often.
+const IS_TOLD_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 impl Control {
+    /// The same state; what is done by this handle is written down as this one's deed.
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self(self.0.clone(), Some(Arc::new(actor)))
+    }
+
     /// Counts a refused attempt. Never waits; [`Control::flush_audit`] stores it.
     pub fn refused(
         &self,
@@ -66,7 +81,8 @@ impl Control {
         reason: &'static str,
         now: Timestamp,
     ) {
-        self.0.refusals.count(deed, source.map(prefix), service, reason, now);
+        metrics::counter!("doorward_refused_total", "deed" => deed.word(), "reason" => reason).increment(1);
+        self.0.audit.refusals.count(deed, source, service, reason, now);
     }
 
     /// Writes down a deed that no other function here does (a parked clone, a refused device).
@@ -78,118 +94,124 @@ impl Control {
         source: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let source = source.map(|ip| ip.to_string()).unwrap_or_default();
         self.write(move |work| {
-            Box::pin(async move { work.insert_entry(deed, &subject, &detail, &source, 1, now).await })
+            Box::pin(async move {
+                let source = source.map(|ip| ip.to_string()).unwrap_or_default();
+                let line = work.line(deed, subject, detail, now);
+                work.insert_line(Line { source: or(source, line.source.clone()), ..line }).await
+            })
         })
         .await
     }
 
-    /// Stores the refusals counted so far.
+    /// Stores what was counted so far.
     pub async fn flush_audit(&self) -> Result<(), StoreError> {
+        self.write_audit(Due::Now, Timestamp::now()).await
+    }
+
+    pub(crate) async fn write_audit(&self, due: Due, now: Timestamp) -> Result<(), StoreError> {
         // Taken in the writer's seat: whoever flushes at the same time finds them stored when its turn is over.
         let taken = Arc::new(OnceLock::new());
         let told = taken.clone();
         let stored = self
             .write(move |work| {
                 Box::pin(async move {
-                    let refusals = told.get_or_init(|| Arc::new(work.shared.refusals.take()));
-                    store_refusals(work, refusals.clone()).await
+                    let audit = &work.shared.audit;
+                    let settings = **audit.settings.load();
+                    let counted = told.get_or_init(|| {
+                        let refusals = audit.refusals.take(settings, due, now);
+                        Arc::new((refusals, audit.visits.take(settings, due, now)))
+                    });
+                    store_counted(work, counted.clone()).await
                 })
             })
             .await;
-        if let (Err(_), Some(refusals)) = (&stored, taken.get()) {
-            self.0.refusals.put_back(refusals);
+        if let (Err(_), Some(counted)) = (&stored, taken.get()) {
+            metrics::counter!("doorward_audit_failures_total").increment(1);
+            self.0.audit.refusals.put_back(&counted.0);
+            self.0.audit.visits.put_back(&counted.1);
         }
+        self.0.audit.measure();
         stored
     }
+}
 
-    /// The newest first.
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
-        let rows =
-            sqlx::query("SELECT id, at, deed, subject, detail, source, count FROM audit ORDER BY id DESC LIMIT $1")
-                .bind(i64::from(limit))
-                .fetch_all(self.0.store.readers())
-                .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(AuditEntry {
-                id: row.try_get("id")?,
-                at: words::read_time(row.try_get("at")?)?,
-                deed: row.try_get("deed")?,
-                subject: row.try_get("subject")?,
-                detail: row.try_get("detail")?,
-                source: row.try_get("source")?,
-                count: row.try_get::<i64, _>("count")?.unsigned_abs(),
-            })
+impl Audit {
+    fn measure(&self) {
+        metrics::gauge!("doorward_audit_waiting", "what" => "refusals").set(self.refusals.waiting() as f64);
+        metrics::gauge!("doorward_audit_waiting", "what" => "visits").set(self.visits.waiting() as f64);
+    }
+}
+
+async fn store_counted(work: &mut Work, counted: Arc<(Vec<(Refusal, Tally)>, Vec<Passage>)>) -> Result<(), StoreError> {
+    for (refusal, tally) in &counted.0 {
+        let line = Line {
+            subject: refusal.service.map(|id| path_of(work, id)).unwrap_or_default(),
+            detail: refusal.reason.to_owned(),
+            source: refusal.source.map(|net| net.to_string()).unwrap_or_default(),
+            count: tally.count,
+            ..blank(refusal.deed, tally.first)
         };
-        rows.iter().map(read).collect()
+        work.insert_line(line).await?;
     }
-}
-
-/// Neighbours share a prefix: a provider hands out whole ones.
-fn prefix(ip: IpAddr) -> IpNet {
-    let ip = ip.to_canonical();
-    let length = if ip.is_ipv4() { 24 } else { 64 };
-    IpNet::new(ip, length).expect("24 and 64 are lengths of their families").trunc()
-}
-
-impl Refusals {
-    fn count(
-        &self,
-        deed: Deed,
-        source: Option<IpNet>,
-        service: Option<ServiceId>,
-        reason: &'static str,
-        now: Timestamp,
-    ) {
-        let refusal = Refusal { deed, source, service, reason, minute: now.as_second().div_euclid(60) };
-        self.add(refusal, Tally { first: now, count: 1 });
-    }
-
-    fn add(&self, mut refusal: Refusal, tally: Tally) {
-        let mut table = self.0.lock().expect("nothing panics while it holds this lock");
-        if table.len() >= MAX_REFUSALS && !table.contains_key(&refusal) {
-            refusal = Refusal { source: None, service: None, reason: TOO_MANY, minute: 0, ..refusal };
-        }
-        table.entry(refusal).or_insert(Tally { count: 0, ..tally }).count += tally.count;
-    }
-
-    /// They could not be stored; the next time, then.
-    fn put_back(&self, refusals: &[(Refusal, Tally)]) {
-        for (refusal, tally) in refusals {
-            self.add(refusal.clone(), *tally);
-        }
-    }
-
-    fn take(&self) -> Vec<(Refusal, Tally)> {
-        let table = std::mem::take(&mut *self.0.lock().expect("nothing panics while it holds this lock"));
-        let mut refusals: Vec<_> = table.into_iter().collect();
-        refusals.sort_by_key(|(_, tally)| tally.first);
-        refusals
-    }
-}
-
-async fn store_refusals(work: &mut Work, refusals: Arc<Vec<(Refusal, Tally)>>) -> Result<(), StoreError> {
-    for (refusal, tally) in refusals.iter() {
-        let service = refusal.service.map(|id| work.draft.service(id).map_or_else(|| id.to_string(), |s| s.path()));
-        let source = refusal.source.map(|net| net.to_string()).unwrap_or_default();
-        let subject = service.unwrap_or_default();
-        work.insert_entry(refusal.deed, &subject, refusal.reason, &source, tally.count, tally.first).await?;
+    for Passage { deed, visit, part } in &counted.1 {
+        let line = Line {
+            until: part.until,
+            count: part.count,
+            up: part.up,
+            down: part.down,
+            ending: part.ending(),
+            ..blank(*deed, part.from.or(part.until).unwrap_or_default())
+        };
+        let line = match visit {
+            None => Line { detail: "many-visitors".to_owned(), ..line },
+            Some(visit) => Line {
+                person: visit.person.map(|id| name_of(work, id)).unwrap_or_default(),
+                subject: path_of(work, visit.service),
+                detail: visit.entrance.to_owned(),
+                source: visit.source.to_string(),
+                grounds: visit.grounds.clone(),
+                ..line
+            },
+        };
+        work.insert_line(line).await?;
     }
     Ok(())
 }
 
-/// Forgets the oldest lines beyond what is kept.
-pub(crate) async fn prune(work: &mut Work, keep: i64) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM audit WHERE id <= (SELECT MAX(id) FROM audit) - $1")
-        .bind(keep)
-        .execute(work.connection())
-        .await?;
-    Ok(())
+fn path_of(work: &Work, service: ServiceId) -> String {
+    work.draft.service(service).map_or_else(|| format!("service {service}"), |service| service.path())
+}
+
+fn name_of(work: &Work, account: AccountId) -> String {
+    work.draft.shared_person(account).map_or_else(|| format!("account {account}"), |person| person.name.to_string())
+}
+
+/// Nothing but a deed.
+fn blank(deed: Deed, at: Timestamp) -> Line {
+    Line {
+        id: 0,
+        at,
+        until: None,
+        deed: deed.word().to_owned(),
+        person: String::new(),
+        subject: String::new(),
+        detail: String::new(),
+        source: String::new(),
+        grounds: String::new(),
+        count: 1,
+        up: 0,
+        down: 0,
+        ending: String::new(),
+    }
+}
+
+fn or(said: String, otherwise: String) -> String {
+    if said.is_empty() { otherwise } else { said }
 }
 
 impl Work {
-    /// A deed of the owner, in the same transaction as what was done.
+    /// A deed of whoever acts, in the same transaction as what was done.
     pub(crate) async fn write_down(
         &mut self,
         deed: Deed,
@@ -197,7 +219,8 @@ impl Work {
         detail: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.insert_entry(deed, subject, detail, "", 1, now).await
+        let line = self.line(deed, subject.to_owned(), detail.to_owned(), now);
+        self.insert_line(line).await
     }
 
     pub(crate) async fn write_down_from(
@@ -208,33 +231,77 @@ impl Work {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.insert_entry(deed, subject, detail, &source.to_canonical().to_string(), 1, now).await
+        let line = self.line(deed, subject.to_owned(), detail.to_owned(), now);
+        self.insert_line(Line { source: source.to_canonical().to_string(), ..line }).await
     }
 
-    async fn insert_entry(
-        &mut self,
-        deed: Deed,
-        subject: &str,
-        detail: &str,
-        source: &str,
-        count: u64,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let id = self.next_id("audit").await?;
+    fn line(&self, deed: Deed, subject: String, detail: String, now: Timestamp) -> Line {
+        let line = Line { subject, detail, ..blank(deed, now) };
+        match self.actor.as_deref() {
+            None => line,
+            Some(Actor::Owner) => {
+                Line { person: name_of(self, OWNER), grounds: "the gateway's socket".to_owned(), ..line }
+            }
+            Some(Actor::Person { account, grounds, source }) => Line {
+                person: name_of(self, *account),
+                grounds: grounds.clone(),
+                source: source.map(|ip| ip.to_canonical().to_string()).unwrap_or_default(),
+                ..line
+            },
+        }
+    }
+
+    /// The next of the chain. Its id is given here.
+    async fn insert_line(&mut self, mut line: Line) -> Result<(), StoreError> {
+        line.id = self.next_id("audit").await?;
+        line.at = words::read_time(words::time(line.at))?;
+        line.until = words::read_optional_time(line.until.map(words::time))?;
+        let before = chain_end(self, line.id).await?;
+        let hash = LineHash::of(before, &line);
         sqlx::query(
-            "INSERT INTO audit (id, at, account, deed, subject, detail, source, count) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO audit (id, at, until, account, deed, person, subject, detail, source, grounds, count, up, down, ending, hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
-        .bind(id)
-        .bind(words::time(at))
+        .bind(line.id)
+        .bind(words::time(line.at))
+        .bind(line.until.map(words::time))
         .bind(OWNER.0)
-        .bind(deed.word())
-        .bind(subject)
-        .bind(detail)
-        .bind(source)
-        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .bind(line.deed)
+        .bind(line.person)
+        .bind(line.subject)
+        .bind(line.detail)
+        .bind(line.source)
+        .bind(line.grounds)
+        .bind(number(line.count))
+        .bind(number(line.up))
+        .bind(number(line.down))
+        .bind(line.ending)
+        .bind(hash.to_string())
         .execute(self.connection())
         .await?;
+        metrics::counter!("doorward_audit_lines_total").increment(1);
         Ok(())
+    }
+}
+
+/// The hash on which line `next` rests.
+async fn chain_end(work: &mut Work, next: i64) -> Result<LineHash, StoreError> {
+    let before = sqlx::query_scalar("SELECT hash FROM audit WHERE id = $1").bind(next - 1);
+    let before: Option<String> = before.fetch_optional(work.connection()).await?;
+    match before {
+        Some(hash) => LineHash::read(&hash),
+        None => Ok(reading::anchor(work.connection()).await?.hash),
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(crate) use keeping::{chain_old_lines, forget_old_lines};
+
+impl Shared {
+    pub(crate) fn audit_settings(&self) -> AuditSettings {
+        **self.audit.settings.load()
     }
 }

@@ -13,6 +13,7 @@ use crate::{Control, Shared};
 use doorward_core::Secret;
 use doorward_core::audit::Deed;
 use doorward_core::certificates::{Attempt, Held, Names, Outcome};
+use doorward_core::notice::Notice;
 use forget::{forget_order, prune};
 use jiff::Timestamp;
 use sqlx::Row;
@@ -146,6 +147,7 @@ impl Control {
 
     /// It came to nothing; `attempt` says when and how, `why` goes into the audit.
     pub async fn order_failed(&self, attempt: Attempt, why: String) -> Result<(), StoreError> {
+        self.alert(Notice::CertificateFailing { names: attempt.names.to_string(), why: why.clone() }, attempt.at);
         self.write(move |work| {
             Box::pin(async move {
                 note_attempt(work, &attempt).await?;

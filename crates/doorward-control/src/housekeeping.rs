@@ -27,6 +27,12 @@ impl Control {
                 _ = tick.tick() => false,
                 () = self.gather_departures() => false,
                 _ = often.tick() => {
+                    if let Err(error) = self.write_audit(audit::Due::Ripe, Timestamp::now()).await {
+                        tracing::debug!(%error, "what was counted for the audit is kept for the next time");
+                    }
+                    if let Err(error) = self.tell_absences(Timestamp::now()).await {
+                        tracing::debug!(%error, "who is away could not be written down");
+                    }
                     if let Err(error) = self.end_lapsed_sessions(Timestamp::now()).await {
                         tracing::debug!(%error, "sessions that are over could not be written down");
                     }
@@ -38,6 +44,9 @@ impl Control {
                 tracing::debug!(%error, "housekeeping failed and is tried again in a minute");
             }
             if is_last {
+                if let Err(error) = self.write_audit(audit::Due::Last, Timestamp::now()).await {
+                    tracing::warn!(%error, "the last lines of the audit could not be written");
+                }
                 return;
             }
         }
@@ -60,7 +69,8 @@ impl Control {
         self.write(move |work| {
             Box::pin(async move {
                 devices::store_last_seen(work, to_store).await?;
-                audit::prune(work, audit::MAX_ENTRIES).await?;
+                let settings = work.shared.audit_settings();
+                audit::forget_old_lines(work, settings, now).await?;
                 let kept = now.checked_sub(INVITES_KEPT).unwrap_or(Timestamp::MIN);
                 sqlx::query("DELETE FROM invites WHERE expires_at < $1")
                     .bind(words::time(kept))

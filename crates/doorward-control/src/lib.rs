@@ -6,6 +6,7 @@
 
 mod access;
 pub mod accounts;
+mod alerts;
 mod audit;
 mod authority;
 mod certificates;
@@ -35,7 +36,10 @@ mod work;
 mod tests;
 
 pub use access::Reservation;
-pub use audit::AuditEntry;
+pub use alerts::{Alert, AlertDestination, Tested, USUAL_GRACE};
+pub use audit::{
+    Actor, Anchor, Attendance, AuditChoice, AuditSettings, Broken, ChainedLine, LineHash, Soundness, Verifier,
+};
 pub use authority::OwnAuthority;
 pub use certificates::{
     AuthorityReport, Certificate, CertificateReport, CertificateState, PendingOrder, Reports, SetReport, Shelf,
@@ -84,9 +88,9 @@ use thiserror::Error;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
-/// The handle on the state; cheap to clone.
+/// The handle on the state; cheap to clone. It may act on somebody's behalf ([`Control::acting_as`]).
 #[derive(Clone)]
-pub struct Control(Arc<Shared>);
+pub struct Control(Arc<Shared>, Option<Arc<Actor>>);
 
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
@@ -97,7 +101,8 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
-    pub(crate) refusals: audit::Refusals,
+    pub(crate) alerts: alerts::Alerts,
+    pub(crate) audit: audit::Audit,
     pub(crate) uses: sessions::Uses,
     pub(crate) seen: logins::Seen,
     pub(crate) codes: handover::Codes,
@@ -143,15 +148,16 @@ impl Control {
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let seal = store.take_seal(&directory).await?;
         let (presence, uses, seen) = (Presence::default(), sessions::Uses::default(), logins::Seen::default());
-        let (first, certificates) = {
+        let (first, certificates, told) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
             uses.remember(sessions::uses(&mut connection).await.map_err(unreadable)?);
             seen.remember(logins::seen(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
-            (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates)
+            let told = alerts::told_offline(&mut connection).await.map_err(unreadable)?;
+            (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates, told)
         };
-        let control = Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             directory: directory.clone(),
             store,
             seal,
@@ -160,14 +166,18 @@ impl Control {
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,
-            refusals: audit::Refusals::default(),
+            alerts: alerts::Alerts::default(),
+            audit: audit::Audit::default(),
             uses,
             seen,
             codes: handover::Codes::default(),
             sign_in: sign_in::SignIn::default(),
             trouble: work::Trouble::default(),
             tasks: TaskTracker::new(),
-        }));
+        });
+        let control = Self(shared, None);
+        control.remember_absences(told);
+        control.write(|work| Box::pin(audit::chain_old_lines(work))).await.map_err(unreadable)?;
         control.settle(None, now).await.map_err(unreadable)?;
         Ok(control)
     }

@@ -131,6 +131,7 @@ fn migrator() -> Migrator {
     let logins = include_str!("../migrations/0010_logins.sql").into_sql_str();
     let sign_in = include_str!("../migrations/0011_sign_in.sql").into_sql_str();
     let prepare = include_str!("../migrations/0015_prepare.sql").into_sql_str();
+    let audit = include_str!("../migrations/0013_audit.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "first".into(), MigrationType::Simple, first, false),
         Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
@@ -144,6 +145,7 @@ fn migrator() -> Migrator {
         Migration::new(10, "logins".into(), MigrationType::Simple, logins, false),
         Migration::new(11, "sign in".into(), MigrationType::Simple, sign_in, false),
         Migration::new(15, "prepare".into(), MigrationType::Simple, prepare, false),
+        Migration::new(13, "audit".into(), MigrationType::Simple, audit, false),
     ])
 }
 

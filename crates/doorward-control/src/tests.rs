@@ -1,3 +1,5 @@
+mod audit_chain;
+mod audit_visits;
 mod auditing;
 mod certifying;
 mod editing;

@@ -7,7 +7,7 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Control, Shared, accounts, groups, logins, people, sessions, site, ssh};
+use crate::{Actor, Control, Shared, accounts, groups, logins, people, sessions, site, ssh};
 use doorward_core::names::Label;
 use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use sqlx::sqlite::SqliteConnection;
@@ -47,6 +47,8 @@ impl Trouble {
 pub(crate) struct Work {
     pub(crate) draft: Snapshot,
     pub(crate) shared: Arc<Shared>,
+    /// On whose behalf.
+    pub(crate) actor: Option<Arc<Actor>>,
     connection: SqliteConnection,
     seat: OwnedMutexGuard<Seat>,
     rows_before: i64,
@@ -69,9 +71,9 @@ impl Control {
         E: ChangeError + Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Steps<'w, T, E> + Send + 'static,
     {
-        let shared = self.0.clone();
+        let (shared, actor) = (self.0.clone(), self.1.clone());
         let task = self.0.tasks.spawn(async move {
-            let mut work = Work::begin(shared).await?;
+            let mut work = Work::begin(shared, actor).await?;
             match steps(&mut work).await {
                 Ok(value) => work.commit().await.map(|()| value).map_err(E::from),
                 Err(error) => {
@@ -97,12 +99,13 @@ impl Control {
 }
 
 impl Work {
-    async fn begin(shared: Arc<Shared>) -> Result<Self, StoreError> {
+    async fn begin(shared: Arc<Shared>, actor: Option<Arc<Actor>>) -> Result<Self, StoreError> {
         let (seat, mut connection) = shared.store.sit_down().await?;
         let rows_before = rows_changed(&mut connection).await?;
         Ok(Self {
             draft: Snapshot::clone(&shared.published.load()),
             shared,
+            actor,
             connection,
             seat,
             rows_before,

@@ -1,5 +1,9 @@
 //! What is written down about who did what. Refused attempts are audited like successful ones.
 
+mod line;
+
+pub use line::{Grounds, Line};
+
 use serde::{Deserialize, Serialize};
 
 /// A deed worth keeping. The word is stored and searched; never reuse one for another meaning.
@@ -49,6 +53,13 @@ pub enum Deed {
     WelcomeRevoked,
     WelcomeUsed,
     WelcomeRefused,
+    /// A visit is there, and what came before it was written down.
+    VisitBegun,
+    /// It is there still.
+    VisitLasts,
+    VisitEnded,
+    GatewayStarted,
+    GatewayStopped,
 }
 
 impl Deed {
@@ -97,6 +108,11 @@ impl Deed {
             Self::WelcomeRevoked => "welcome-revoked",
             Self::WelcomeUsed => "welcome-used",
             Self::WelcomeRefused => "welcome-refused",
+            Self::VisitBegun => "visit-begun",
+            Self::VisitLasts => "visit-lasts",
+            Self::VisitEnded => "visit-ended",
+            Self::GatewayStarted => "gateway-started",
+            Self::GatewayStopped => "gateway-stopped",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod invite;
 pub mod login;
 pub mod names;
+pub mod notice;
 pub mod person;
 pub mod pinhole;
 pub mod prepare;

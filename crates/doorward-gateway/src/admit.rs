@@ -7,7 +7,7 @@ use crate::preparing::Preparing;
 use crate::settings::FlowSettings;
 use arc_swap::ArcSwap;
 use doorward_control::{Control, Snapshot};
-use doorward_core::access::{Denied, Facts, How, Permit, Proof, Visitor, decide};
+use doorward_core::access::{Denied, How, Permit, Proof, Visitor, decide};
 use doorward_core::audit::Deed;
 use doorward_core::hop::HopFailure;
 use doorward_core::names::PathPrefix;
@@ -43,6 +43,7 @@ impl Admission {
                 metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => "admitted")
                     .increment(1);
                 let presence = self.live.enter(&permit, way, || self.control.snapshot());
+                presence.attended(self.control.attend(&permit, now));
                 Ok(Admitted { permit, service, presence })
             }
             Err(denied) => {
@@ -101,6 +102,7 @@ impl Admission {
         match failure {
             None => presence.service_worked(admitted.service.id),
             Some(error) => {
+                admitted.presence.ends(error.hop.word());
                 metrics::counter!("doorward_opens_failed_total", "hop" => error.hop.word()).increment(1);
                 debug!(service = admitted.service.path(), %error, "a visit failed behind admission");
                 presence.service_failed(admitted.service.id, error.hop, Timestamp::now());
@@ -115,9 +117,7 @@ pub(crate) fn with_session<'a>(visitor: &'a Visitor, service: &Service, snapshot
     match service.policy.how {
         How::SignedIn => {}
         How::OnRequest { .. } => {
-            let by_login = visitor.logins().filter_map(|id| snapshot.login(id)).map(|login| login.account);
-            let accounts = visitor.people().chain(by_login);
-            let theirs = accounts.filter_map(|account| snapshot.session_for(account, service.id));
+            let theirs = snapshot.accounts_of(&visitor).filter_map(|account| snapshot.session_for(account, service.id));
             let proofs: Vec<_> = theirs.map(|session| Proof::Session(session.id)).collect();
             visitor.to_mut().proofs.extend(proofs);
         }

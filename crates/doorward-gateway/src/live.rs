@@ -3,7 +3,7 @@
 //! them.
 
 use crate::listen::strangers::source_of;
-use doorward_control::{Change, HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
+use doorward_control::{Attendance, Change, HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
 use doorward_core::access::{Permit, Visitor, decide};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::Entrance;
@@ -94,9 +94,11 @@ struct Seat {
     way: Way,
     until: watch::Sender<Option<Timestamp>>,
     cut: CancellationToken,
-    /// Of a visit by a session: what passed, and how much of it was seen before.
+    /// What passed, and how much of it was seen before.
     traffic: OnceLock<Arc<Traffic>>,
     seen: AtomicU64,
+    /// Its place in the audit.
+    attendance: OnceLock<Attendance>,
 }
 
 /// A stream's place in the index, left on drop.
@@ -128,6 +130,7 @@ impl Live {
             cut: CancellationToken::new(),
             traffic: OnceLock::new(),
             seen: AtomicU64::new(0),
+            attendance: OnceLock::new(),
         });
         let service = permit.service();
         let crowd = self.table().take((service, number), &seat);
@@ -155,6 +158,12 @@ impl Live {
         // Each is looked at, so that none counts as new the next time.
         let used = |places: &BTreeSet<Place>| places.iter().filter(|place| is_used(place)).count() > 0;
         table.by_session.iter().filter(|(_, places)| used(places)).map(|(id, _)| *id).collect()
+    }
+
+    /// Tells the audit what passed until now.
+    pub(crate) fn tell_traffic(&self, now: Timestamp) {
+        let seats = self.table().all();
+        seats.iter().for_each(|(_, seat)| seat.tell_traffic(now));
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -285,6 +294,16 @@ impl Seat {
         self.seen.swap(passed, Ordering::Relaxed) != passed
     }
 
+    fn tell_traffic(&self, now: Timestamp) {
+        if let (Some(attendance), Some(traffic)) = (self.attendance.get(), self.traffic.get()) {
+            attendance.passed(traffic.up.load(Ordering::Relaxed), traffic.down.load(Ordering::Relaxed), now);
+        }
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.cut.is_cancelled() || self.until.borrow().is_some_and(|until| until <= now)
+    }
+
     async fn until_over(&self) {
         let mut until = self.until.subscribe();
         loop {
@@ -308,9 +327,21 @@ impl Seat {
 }
 
 impl Presence {
-    /// What passes by it is counted here; a session is in use while it grows.
-    pub(crate) fn counted(&self, traffic: Arc<Traffic>) {
-        let _ = self.seat.traffic.set(traffic);
+    /// What passes by it, counted.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        self.seat.traffic.get_or_init(Arc::default).clone()
+    }
+
+    /// It stands in the audit from here on.
+    pub(crate) fn attended(&self, attendance: Attendance) {
+        let _ = self.seat.attendance.set(attendance);
+    }
+
+    /// How it ended, for the audit. The first word counts.
+    pub(crate) fn ends(&self, how: &'static str) {
+        if let Some(attendance) = self.seat.attendance.get() {
+            attendance.ends(how);
+        }
     }
 
     /// Resolves when the permission ends: by its deadline, or because a change took it away.
@@ -333,5 +364,13 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         self.live.table().leave((self.service, self.number), &self.seat);
+        let now = Timestamp::now();
+        self.seat.tell_traffic(now);
+        if let Some(attendance) = self.seat.attendance.get() {
+            if self.seat.is_over(now) {
+                attendance.ends("cut");
+            }
+            attendance.leave(now);
+        }
     }
 }

@@ -31,6 +31,17 @@ pub(crate) enum Checked {
     TooMany,
 }
 
+impl Checked {
+    /// A stable word for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Right(_) => "right",
+            Self::Wrong => "wrong",
+            Self::TooMany => "too-many",
+        }
+    }
+}
+
 const WORKERS: usize = 2;
 const MAX_KNOWN: usize = 10_000;
 const MAX_SOURCES: usize = 10_000;

@@ -14,6 +14,7 @@ pub(crate) async fn watch(control: Control, live: Arc<Live>, ssh: Arc<Connection
     loop {
         tokio::time::sleep(EVERY).await;
         let now = Timestamp::now();
+        live.tell_traffic(now);
         for session in live.sessions_in_use() {
             control.session_used(session, now);
         }

@@ -1,5 +1,6 @@
 //! The REST API. Keys are in kebab-case, times in RFC 3339, unknown keys are refused.
 
+mod alerts;
 mod audit;
 mod authority;
 pub(crate) mod devices;
@@ -53,7 +54,11 @@ pub(crate) fn routes() -> Router<PortalState> {
         .route("/reservations/hosts/{host}", delete(services::release_host))
         .route("/reservations/ports/{protocol}/{port}", delete(services::release_port))
         .route("/reservations/services/{device}/{service}", delete(services::release_service))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/test", post(alerts::test))
         .route("/audit", get(audit::list))
+        .route("/audit/part", get(audit::part))
+        .route("/audit/verify", get(audit::verify))
         .route("/site-key/successor", post(site::prepare_successor))
         .route("/site-key/activate", post(site::activate_successor))
         .route("/ssh-keys", get(ssh::list).post(ssh::add))

@@ -25,7 +25,7 @@ pub use site::site;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::get;
-use doorward_control::Control;
+use doorward_control::{Actor, Control};
 use doorward_core::Secret;
 use doorward_core::site::Address;
 use jiff::Timestamp;
@@ -59,7 +59,8 @@ pub struct BackupRequest {
 }
 
 /// Everything, for whoever may open the unix socket.
-pub fn owner(state: PortalState) -> Router {
+pub fn owner(mut state: PortalState) -> Router {
+    state.control = state.control.acting_as(Actor::Owner);
     let router = Router::new().nest("/api/v1", api::routes()).merge(pages::routes()).route("/healthz", get(health));
     finish(router).layer(from_fn(caller::is_owner)).with_state(state)
 }

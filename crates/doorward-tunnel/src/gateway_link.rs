@@ -169,7 +169,7 @@ impl GatewayLink {
             Opener::Lanes(_) => (0, None),
         };
         let stream = self.open_as(request, Some(number)).await?;
-        Ok(Flow { stream, datagrams, traffic: self.traffic.clone() })
+        Ok(Flow { stream, datagrams, traffic: self.traffic.clone(), own: Arc::default() })
     }
 
     async fn open_as(&self, request: &OpenRequest, flow: Option<u64>) -> Result<Stream, OpenError> {

@@ -104,6 +104,8 @@ pub struct Flow {
     pub(crate) datagrams: Option<Datagrams>,
     /// What passed, packets alone.
     pub(crate) traffic: Arc<Traffic>,
+    /// The same, of this flow alone.
+    pub(crate) own: Arc<Traffic>,
 }
 
 /// How a flow ended.
@@ -115,7 +117,25 @@ pub enum FlowEnd {
     Cut,
 }
 
+impl FlowEnd {
+    /// A stable word for logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Finished => "finished",
+            Self::Broken(_) => "broken",
+            Self::Cut => "cut",
+        }
+    }
+}
+
 impl Flow {
+    /// Counted here, too.
+    #[must_use]
+    pub fn counted_too(self, own: Arc<Traffic>) -> Self {
+        Self { own, ..self }
+    }
+
     /// Passes packets until nothing moved either way for `idle`, an end, or the cut. `outgoing` holds what goes into
     /// the link; `deliver` gets what comes out of it and must not block.
     pub async fn run(
@@ -125,7 +145,7 @@ impl Flow {
         idle: Duration,
         cut: impl Future<Output = ()>,
     ) -> FlowEnd {
-        let Self { mut stream, datagrams, traffic } = self;
+        let Self { mut stream, datagrams, traffic, own } = self;
         let moved = AtomicU64::new(0);
         let large = PacketQueue::default();
         let end = {
@@ -134,6 +154,7 @@ impl Flow {
                 while let Some(packet) = outgoing.next().await {
                     moved.fetch_add(1, Ordering::Relaxed);
                     traffic.up.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                    own.up.fetch_add(packet.len() as u64, Ordering::Relaxed);
                     if !datagrams.as_ref().is_some_and(|d| d.try_send(&packet)) {
                         large.push(packet);
                     }
@@ -165,6 +186,7 @@ impl Flow {
             let mut deliver = |packet: &[u8]| {
                 moved.fetch_add(1, Ordering::Relaxed);
                 traffic.down.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                own.down.fetch_add(packet.len() as u64, Ordering::Relaxed);
                 deliver(packet);
             };
             let delivering = deliver_all(datagrams.as_ref(), arrivals, &mut deliver);

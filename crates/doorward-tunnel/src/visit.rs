@@ -77,7 +77,7 @@ impl Visit {
             }
             _ => None,
         };
-        Ok(Flow { stream: self.accept().await?, datagrams, traffic: Arc::default() })
+        Ok(Flow { stream: self.accept().await?, datagrams, traffic: Arc::default(), own: Arc::default() })
     }
 
     pub async fn fail(self, failure: HopFailure, detail: &str) {

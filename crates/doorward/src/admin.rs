@@ -2,6 +2,7 @@
 //! owner. Each command returns what is to be printed.
 
 pub mod access;
+pub mod alerts;
 pub mod audit;
 pub mod authority;
 pub mod certify;

@@ -1,6 +1,8 @@
 //! The command line, with examples.
 
 mod access;
+mod alerts;
+mod audit;
 mod certify;
 mod device;
 mod doctor;

@@ -10,8 +10,10 @@ pub use reload::Source;
 use crate::agent::{self, Places, Start};
 use crate::{invite, open_files, operations, shutdown, terminal};
 use anyhow::Context;
+use doorward_alerts::Alerts;
 use doorward_control::{Control, ControlSettings, InviteRequest, accounts};
 use doorward_core::Secret;
+use doorward_core::audit::Deed;
 use doorward_core::invite::Invite;
 use doorward_core::site::Address;
 use doorward_gateway::{CertificateSource, Gateway};
@@ -28,6 +30,7 @@ pub struct Running {
     pub gateway: Gateway,
     pub addresses: Vec<Address>,
     operations: operations::Operations,
+    telling: Alerts,
     house: AbortOnDropHandle<()>,
     built_in: Option<agent::Running>,
     stop: CancellationToken,
@@ -41,20 +44,37 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, mut gateway, operations, built_in, drain, fixed, notes: _, needed: _ } =
-        settings;
+    let ServeSettings { directory, site, mut gateway, operations, built_in, drain, audit, alerts, .. } = settings;
+    let (fixed, offline_after) = (settings.fixed, settings.offline_after);
     let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
     let (portal, told) = operations::portal_state(&control);
     gateway.portal = Some(portal::target(portal.clone()));
+    control.keep_audit(audit);
+    control.tell_absence_after(offline_after);
+    let mut telling = Alerts::new(control.clone());
+    telling.serve(alerts);
     let gateway = Gateway::start(gateway, control.clone()).await?;
+    let release = env!("CARGO_PKG_VERSION").to_owned();
+    control.record(Deed::GatewayStarted, String::new(), release, None, Timestamp::now()).await?;
     let addresses = gateway.addresses().to_vec();
     told.send_replace(addresses.clone());
     let operations = operations::start(portal, told, operations).await?;
     let stop = CancellationToken::new();
     let house = AbortOnDropHandle::new(tokio::spawn(control.clone().keep_house(stop.clone())));
-    let mut running =
-        Running { control, gateway, addresses, operations, house, built_in: None, stop, drain, fixed, certificate };
+    let mut running = Running {
+        control,
+        gateway,
+        addresses,
+        operations,
+        telling,
+        house,
+        built_in: None,
+        stop,
+        drain,
+        fixed,
+        certificate,
+    };
     if let Some(built_in) = built_in {
         running.built_in = Some(running.start_built_in(built_in).await.context("built-in")?);
     }
@@ -90,6 +110,8 @@ impl Running {
             let _ = built_in.ended.await;
         }
         let _ = self.house.await;
+        // What was written last; without it, what follows began with a crash.
+        let _ = self.control.record(Deed::GatewayStopped, String::new(), String::new(), None, Timestamp::now()).await;
         self.control.close().await;
     }
 }

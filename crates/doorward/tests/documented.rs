@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A heading of the page, and a file with an unknown key in the table that it is about.
-const GATEWAY: [(&str, &str); 14] = [
+const GATEWAY: [(&str, &str); 19] = [
     ("gateway.toml: the top", "zz = 1"),
     ("gateway.toml: [listen]", "[listen]\nzz = 1"),
     ("gateway.toml: [web]", "[web]\nzz = 1"),
@@ -31,6 +31,11 @@ const GATEWAY: [(&str, &str); 14] = [
     ("gateway.toml: [ports]", "[ports]\nzz = 1"),
     ("gateway.toml: [built-in]", "[built-in]\nzz = 1"),
     ("gateway.toml: [limits]", "[limits]\nzz = 1"),
+    ("gateway.toml: [audit]", "[audit]\nzz = 1"),
+    ("gateway.toml: [[alert]]", "[[alert]]\nzz = 1"),
+    ("gateway.toml: [alert.webhook]", "[[alert]]\n[alert.webhook]\nzz = 1"),
+    ("gateway.toml: [alert.ntfy]", "[[alert]]\n[alert.ntfy]\nzz = 1"),
+    ("gateway.toml: [alert.mail]", "[[alert]]\n[alert.mail]\nzz = 1"),
 ];
 const SERVICE: &str = "[[service]]\nname = \"a\"\ntarget = \"http://a\"\n";
 /// The same, with what must stand before it.
@@ -180,7 +185,7 @@ fn files_and_tests_that_the_documents_name_exist() {
 /// Where a path lies that starts with one of our folders, or with a crate's name without `doorward-`. `a/{b,c}` is two.
 fn places(name: &str) -> Option<Vec<PathBuf>> {
     let folders = ["crates", "tests", "xtask", "docs", "bench", "fuzz"];
-    let rooms = ["core", "tunnel", "control", "gateway", "portal", "agent"];
+    let rooms = ["core", "tunnel", "control", "gateway", "portal", "agent", "alerts"];
     let (first, rest) = name.split_once('/')?;
     let is_path = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '{')
         && rest.chars().all(|c| c.is_ascii_alphanumeric() || "_-./{,}".contains(c));

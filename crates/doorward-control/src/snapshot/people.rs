@@ -2,7 +2,7 @@
 
 use super::Snapshot;
 use crate::groups::Group;
-use doorward_core::access::Facts;
+use doorward_core::access::{Facts, Visitor};
 use doorward_core::login::Login;
 use doorward_core::names::Label;
 use doorward_core::person::Person;
@@ -72,6 +72,12 @@ impl Snapshot {
     /// What this person opened of this service.
     pub fn session_for(&self, account: AccountId, service: ServiceId) -> Option<&Arc<Session>> {
         self.sessions_of(account).find(|session| session.service == service)
+    }
+
+    /// Who a visitor is, by a credential of their own or by a login.
+    pub fn accounts_of<'v>(&'v self, visitor: &'v Visitor) -> impl Iterator<Item = AccountId> + 'v {
+        let by_login = visitor.logins().filter_map(|id| self.login(id)).map(|login| login.account);
+        visitor.people().chain(by_login)
     }
 
     pub fn shared_person(&self, id: AccountId) -> Option<Arc<Person>> {

@@ -132,6 +132,7 @@ async fn a_store_from_before_opens_with_its_names_as_they_were() {
     let first = site.register(&device, vec![http("a"), on_host("b", "b.lab.test"), tcp("c", 0)]).await;
     site.control.close().await;
     super::resting::change(&site.data(), "ALTER TABLE hosts DROP COLUMN entrance").await;
+    super::audit_chain::undo(&site.data()).await;
     super::people::undo(&site.data()).await;
     super::resting::change(&site.data(), "DROP TABLE own_authorities").await;
     super::resting::change(&site.data(), "DROP TABLE ssh_keys").await;
@@ -146,4 +147,6 @@ async fn a_store_from_before_opens_with_its_names_as_they_were() {
     assert!(site.control.snapshot().web(&host("b.lab.test"), "/").is_some());
     let again = site.register(&device, vec![http("a"), on_host("b", "b.lab.test"), tcp("c", 0)]).await;
     assert_eq!(again, first);
+    let audit = site.control.verify_audit().await.unwrap();
+    assert!(audit.broken.is_none() && audit.lines > 2, "{audit:?}");
 }

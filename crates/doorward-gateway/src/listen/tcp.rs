@@ -12,7 +12,7 @@ use doorward_control::Protocol;
 use doorward_core::access::Visitor;
 use doorward_core::service::Entrance;
 use doorward_tunnel::Duplex;
-use doorward_tunnel::splice::{Traffic, splice};
+use doorward_tunnel::splice::splice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,8 +94,9 @@ pub(crate) async fn carry(mut socket: impl Duplex, admission: &Admission, admitt
 
 async fn pass(socket: impl Duplex, stream: doorward_tunnel::Stream, admitted: &Admitted) {
     let started = Instant::now();
-    let traffic = Traffic::default();
+    let traffic = admitted.presence.traffic();
     let end = splice(socket, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
+    admitted.presence.ends(end.word());
     info!(
         target: "doorward::access",
         entrance = admitted.permit.visitor().entrance.word(),

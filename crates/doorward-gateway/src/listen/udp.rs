@@ -60,7 +60,7 @@ async fn run_flow(port: Arc<Port>, place: Place, admission: Admission) {
         () = seat.until_pushed_out() => return,
     };
     let flow = match opened {
-        Ok(flow) => flow,
+        Ok(flow) => flow.counted_too(admitted.presence.traffic()),
         Err(error) => return debug!(%error, "a flow could not be opened"),
     };
     let deliver = |packet: &[u8]| {
@@ -74,6 +74,7 @@ async fn run_flow(port: Arc<Port>, place: Place, admission: Admission) {
         }
     };
     let end = flow.run(seat.open(), deliver, admission.flows.load().idle, cut).await;
+    admitted.presence.ends(end.word());
     let source = access_log::source(admitted.permit.visitor().source());
     debug!(target: "doorward::access", entrance = "udp", service = admitted.service.path(), source, ?end);
 }

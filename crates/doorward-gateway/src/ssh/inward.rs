@@ -15,7 +15,7 @@ use doorward_core::names::{HostName, Label};
 use doorward_core::service::{Service, ServiceKind};
 use doorward_core::ssh::Destination;
 use doorward_tunnel::Stream;
-use doorward_tunnel::splice::{Traffic, splice};
+use doorward_tunnel::splice::splice;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use std::sync::Arc;
@@ -126,9 +126,9 @@ pub(super) fn prohibited(reason: &str) -> ChannelOpenFailure {
 
 async fn pass(pipe: super::pipe::ChannelPipe, stream: Stream, admitted: &Admitted) {
     let started = Instant::now();
-    let traffic = Arc::new(Traffic::default());
-    admitted.presence.counted(traffic.clone());
+    let traffic = admitted.presence.traffic();
     let end = splice(pipe, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
+    admitted.presence.ends(end.word());
     info!(
         target: "doorward::access",
         entrance = "ssh",

@@ -30,11 +30,16 @@ fn wrong() -> Auth {
     Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
 }
 
+fn count(answer: &'static str) {
+    metrics::counter!("doorward_passwords_total", "entrance" => "ssh", "answer" => answer).increment(1);
+}
+
 impl SshSession {
     pub(super) fn prove_password(&mut self, user: &str, password: &str) -> Auth {
         let (attempts, source, now) = (&self.room.attempts, self.peer.ip(), Instant::now());
         if !attempts.may_try(source, user, now) {
             debug!("too many wrong SSH passwords: this one was not looked at");
+            count("too-many");
             self.refuse("ssh-password-too-many");
             return wrong();
         }
@@ -43,10 +48,12 @@ impl SshSession {
         let found = Credential::of_password(&self.room.admission.control.snapshot(), user, digest);
         let Some(credential) = found else {
             attempts.was_wrong(source, user, now);
+            count("wrong");
             self.refuse("ssh-password-wrong");
             return wrong();
         };
         attempts.was_right(source, user, now);
+        count("right");
         match self.comes_in_by(user, credential) {
             Auth::Accept => Auth::Accept,
             Auth::Reject { .. } | Auth::Partial { .. } | Auth::UnsupportedMethod => wrong(),

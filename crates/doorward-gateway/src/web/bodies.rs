@@ -9,6 +9,7 @@ use crate::access_log;
 use crate::admit::Admitted;
 use bytes::Bytes;
 use doorward_core::service::Service;
+use doorward_tunnel::splice::Traffic;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,6 +30,7 @@ pub(crate) struct Sending {
     /// The body is not asked for before this has ended.
     waiting: Option<Waiting>,
     visitor: VisitorSide,
+    traffic: Arc<Traffic>,
     _over: DropGuard,
 }
 
@@ -36,9 +39,10 @@ impl Sending {
         incoming: Paced<Incoming>,
         waiting: Option<Waiting>,
         visitor: VisitorSide,
+        traffic: Arc<Traffic>,
         over: &CancellationToken,
     ) -> Self {
-        Self { incoming, waiting, visitor, _over: over.clone().drop_guard() }
+        Self { incoming, waiting, visitor, traffic, _over: over.clone().drop_guard() }
     }
 }
 
@@ -52,6 +56,10 @@ impl Body for Sending {
             self.waiting = None;
         }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.traffic.up.fetch_add(bytes, Ordering::Relaxed);
+        }
         if let Poll::Ready(Some(Err(error))) = &polled {
             // Too slow, malformed, or gone: whatever the target says to half a body is no answer to this visitor.
             debug!(%error, "an upload broke off");
@@ -104,6 +112,7 @@ pub(crate) struct Returning {
     incoming: super::Body,
     visit: Option<Visit>,
     watch: Option<AbortOnDropHandle<()>>,
+    traffic: Arc<Traffic>,
     service: Arc<Service>,
     source: IpAddr,
     status: StatusCode,
@@ -121,12 +130,14 @@ impl Returning {
                 visitor.break_off();
             }))
         });
-        Self { incoming, visit: Some(visit), watch, service, source, status, started, bytes: 0 }
+        let traffic = visit.admitted.presence.traffic();
+        Self { incoming, visit: Some(visit), watch, traffic, service, source, status, started, bytes: 0 }
     }
 
     fn end(&mut self) {
         self.watch = None;
         if let Some(visit) = self.visit.take() {
+            visit.admitted.presence.ends("finished");
             visit.end();
         }
     }
@@ -140,10 +151,15 @@ impl Body for Returning {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         match &polled {
             Poll::Ready(None) => self.end(),
-            Poll::Ready(Some(Ok(frame))) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.bytes += bytes;
+                self.traffic.down.fetch_add(bytes, Ordering::Relaxed);
+            }
             Poll::Ready(Some(Err(_))) => {
                 // An answer that broke must not look complete, whatever tells its end.
                 if let Some(visit) = self.visit.take() {
+                    visit.admitted.presence.ends("broken");
                     visit.visitor.break_off();
                 }
             }

@@ -55,16 +55,19 @@ pub(super) fn outgoing(
     parts.uri = passage.target_of(&parts.uri)?;
     parts.extensions.clear();
     let Upload { visitor, over, expected } = upload;
+    let traffic = admitted.presence.traffic();
     match passage.protocol {
         WebProtocol::Http1 => {
             parts.version = Version::HTTP_11;
-            let body = Sending::new(Paced::new(incoming), expected.waiting(), visitor, &over);
+            let body = Sending::new(Paced::new(incoming), expected.waiting(), visitor, traffic, &over);
             let mut request = Request::from_parts(parts, body.boxed_unsync());
             expected.listen(&mut request);
             Ok(request)
         }
-        WebProtocol::H2c => as_http2(&mut parts, Scheme::HTTP).map(|()| multiplexed(parts, incoming, visitor, &over)),
-        WebProtocol::H2 => as_http2(&mut parts, Scheme::HTTPS).map(|()| multiplexed(parts, incoming, visitor, &over)),
+        WebProtocol::H2c => as_http2(&mut parts, Scheme::HTTP)
+            .map(|()| multiplexed(parts, Sending::new(Paced::unhurried(incoming), None, visitor, traffic, &over))),
+        WebProtocol::H2 => as_http2(&mut parts, Scheme::HTTPS)
+            .map(|()| multiplexed(parts, Sending::new(Paced::unhurried(incoming), None, visitor, traffic, &over))),
     }
 }
 
@@ -90,7 +93,6 @@ fn as_http2(parts: &mut Parts, scheme: Scheme) -> Result<(), &'static str> {
 }
 
 /// Calls may be open for hours, either side silent.
-fn multiplexed(parts: Parts, incoming: Incoming, visitor: VisitorSide, over: &CancellationToken) -> Request<Body> {
-    let body = Sending::new(Paced::unhurried(incoming), None, visitor, over);
+fn multiplexed(parts: Parts, body: Sending) -> Request<Body> {
     Request::from_parts(parts, body.boxed_unsync())
 }

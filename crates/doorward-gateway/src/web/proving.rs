@@ -29,7 +29,9 @@ impl Web {
             return Err(Box::new(page::malformed(headers, "it has two Authorization headers")));
         }
         let Some((user, password)) = headers.get(AUTHORIZATION).and_then(basic) else { return Ok(visitor) };
-        match self.passwords.check(service, &user, password, visitor.source()).await {
+        let checked = self.passwords.check(service, &user, password, visitor.source()).await;
+        metrics::counter!("doorward_passwords_total", "entrance" => "web", "answer" => checked.word()).increment(1);
+        match checked {
             Checked::Right(proof) => visitor.proofs.push(proof),
             Checked::Wrong => {
                 let (source, now) = (Some(visitor.source()), Timestamp::now());

@@ -7,7 +7,7 @@ use super::{Body, breaking::VisitorSide};
 use crate::access_log;
 use crate::admit::Admitted;
 use bytes::{Bytes, BytesMut};
-use doorward_tunnel::splice::{End, Traffic};
+use doorward_tunnel::splice::End;
 use doorward_tunnel::{Duplex, websocket_accept};
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -74,7 +74,7 @@ pub(super) async fn pass(
         Err(error) => return debug!(%error, "an upgrade came to nothing"),
     };
     let Far { uplink, downlink, upstream } = far;
-    let traffic = Traffic::default();
+    let traffic = admitted.presence.traffic();
     let end = {
         let (reader, writer) = tokio::io::split(&mut near);
         let passing = both(send(reader, uplink, &traffic.up), receive(downlink, writer, &traffic.down));
@@ -91,6 +91,7 @@ pub(super) async fn pass(
             drop(upstream);
         }
     }
+    admitted.presence.ends(end.word());
     info!(
         target: "doorward::access",
         entrance = "web",

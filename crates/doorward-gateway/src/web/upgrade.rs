@@ -6,7 +6,7 @@ use super::connection::VisitorConnection;
 use super::websocket::asks_for_websocket;
 use crate::access_log;
 use crate::admit::Admitted;
-use doorward_tunnel::splice::{Traffic, splice};
+use doorward_tunnel::splice::splice;
 use doorward_tunnel::{Duplex, Upgraded};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
@@ -77,8 +77,9 @@ pub(crate) async fn pass(
         written = near.write_all(&parts.read_buf) => if written.is_err() { return },
         () = admitted.presence.cut() => return near.abort(),
     }
-    let traffic = Traffic::default();
+    let traffic = admitted.presence.traffic();
     let end = splice(near, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;
+    admitted.presence.ends(end.word());
     info!(
         target: "doorward::access",
         entrance = "web",

@@ -1,10 +1,11 @@
 use crate::PortalState;
 use axum::Json;
 use axum::extract::State;
-use doorward_control::{CertificateReport, PortState, Protocol, Reachability};
+use doorward_control::{AlertDestination, CertificateReport, PortState, Protocol, Reachability};
 use doorward_core::names::Label;
 use doorward_core::service::Standing;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,6 +22,7 @@ pub(crate) struct Status {
     services: usize,
     ports: Vec<PortStatus>,
     certificates: CertificateReport,
+    alerts: BTreeMap<String, AlertDestination>,
     /// Counts the changes since the gateway started.
     generation: u64,
 }
@@ -55,6 +57,7 @@ pub(crate) async fn show(State(state): State<PortalState>) -> Json<Status> {
         services: snapshot.services().filter(|r| r.service.standing == Standing::Offered).count(),
         ports: ports(&state),
         certificates: state.control.certificate_reports().newest(),
+        alerts: state.control.alert_destinations().borrow().clone(),
         generation: snapshot.generation(),
     })
 }

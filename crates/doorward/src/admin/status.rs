@@ -1,9 +1,10 @@
 //! `doorward status`: the gateway at a glance.
 
 use super::authority::{self, Authority};
-use super::{AskError, Form, Owner};
-use doorward_control::{CertificateReport, CertificateState, PortState, Reachability};
+use super::{AskError, Form, Owner, alerts};
+use doorward_control::{AlertDestination, CertificateReport, CertificateState, PortState, Reachability};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,6 +22,8 @@ pub struct Status {
     pub ports: Vec<PortStatus>,
     #[serde(default)]
     pub certificates: CertificateReport,
+    #[serde(default)]
+    pub alerts: BTreeMap<String, AlertDestination>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,6 +55,7 @@ pub async fn show(owner: &Owner, form: Form) -> Result<String, AskError> {
         ("services", status.services.to_string()),
         ("ports", status.ports_in_words()),
         ("certificates", status.certificates_in_words()),
+        ("alerts", alerts::at_a_glance(&status.alerts)),
         ("own ca", own_authority_in_words(authority::find(owner).await?.as_ref())),
     ];
     if let Some(successor) = &status.site_key_successor {

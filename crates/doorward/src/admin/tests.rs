@@ -211,8 +211,10 @@ async fn the_audit_tells_and_moves_no_cursor() {
     let control = &bed.gateway.control;
     let deed = doorward_core::audit::Deed::DeviceRefused;
     control.record(deed, "evil\u{1b}[2J".to_owned(), "x".to_owned(), None, now()).await.unwrap();
-    let listed = audit::list(&bed.owner, 2, Form::Table, now()).await.unwrap();
-    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let choice = audit::Choice { limit: 2, ..audit::Choice::default() };
+    let listed = audit::list(&bed.owner, &choice, Form::Table, now()).await.unwrap();
+    let rows = listed.lines().filter(|line| !line.starts_with(' ')).count();
+    assert_eq!(rows, 3, "{listed}");
     assert!(listed.contains("device-joined") && listed.contains("evil\u{fffd}[2J"), "{listed}");
     assert!(!listed.contains('\u{1b}'));
 }

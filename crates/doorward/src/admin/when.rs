@@ -35,6 +35,14 @@ pub fn parse_end(given: &str) -> Result<Timestamp, String> {
     end.ok_or_else(|| format!("\"{given}\" is no time: write it as 2027-02-01, 2027-02-01T12:00:00Z or 90d"))
 }
 
+/// When something began: a time as above, or `2h` before now.
+pub fn parse_past(given: &str) -> Result<Timestamp, String> {
+    let day = || given.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|day| day.timestamp());
+    let ago = || Timestamp::now().checked_sub(parse_span(given).ok()?).ok();
+    let past = given.parse().ok().or_else(day).or_else(ago);
+    past.ok_or_else(|| format!("\"{given}\" is no time: write it as 2026-11-20, 2026-11-20T12:00:00Z or 2h (ago)"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,14 @@
 //! The owner's commands, on the gateway's machine.
 
 use super::access::AccessArgs;
+use super::alerts::AlertsArgs;
+use super::audit::AuditArgs;
 use super::people::{GroupsArgs, PeopleArgs, SessionsArgs};
 use super::ssh::{AddKeyArgs, SenderKeyArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
 use crate::admin::release::Reservation;
 use crate::admin::{
-    Form, Owner, audit, authority, certify, devices, release, services, site_key, ssh, ssh_passwords, status, when,
+    Form, Owner, authority, certify, devices, release, services, site_key, ssh, ssh_passwords, status, when,
 };
 use crate::{invite, paths, terminal};
 use clap::{Args, Subcommand};
@@ -58,8 +60,11 @@ pub(super) enum OwnerCommand {
     )]
     Release(ReleaseArgs),
     /// Shows who did what, the newest first.
-    #[command(after_help = "Examples:\n  doorward audit\n  doorward audit --limit 1000 --json")]
+    #[command(after_help = super::audit::EXAMPLES)]
     Audit(AuditArgs),
+    /// Shows who is told when something happens, and tests it.
+    #[command(after_help = super::alerts::EXAMPLES)]
+    Alerts(AlertsArgs),
     /// Shows the key that devices trust, and rotates it in two steps.
     #[command(
         after_help = "Examples:\n  doorward site-key rotate        announces the next key; devices store it\n  doorward site-key               who has not stored it yet\n  doorward site-key activate      puts it in use"
@@ -126,9 +131,9 @@ pub(super) struct CodeArgs {
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    form: FormArgs,
+    pub(super) form: FormArgs,
     #[command(flatten)]
-    data: DataArgs,
+    pub(super) data: DataArgs,
 }
 
 #[derive(Debug, Args)]
@@ -198,15 +203,6 @@ pub(super) struct ReleaseArgs {
     what: Reservation,
     #[command(flatten)]
     data: DataArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AuditArgs {
-    /// How many lines.
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
-    limit: u32,
-    #[command(flatten)]
-    list: ListArgs,
 }
 
 #[derive(Debug, Args)]
@@ -306,9 +302,8 @@ impl OwnerCommand {
             Self::Services(args) => services::list(&args.data.owner(), args.form.form(), now).await?,
             Self::Access(args) => args.run().await?,
             Self::Release(args) => release::release(&args.data.owner(), args.what).await?,
-            Self::Audit(AuditArgs { limit, list }) => {
-                audit::list(&list.data.owner(), limit, list.form.form(), now).await?
-            }
+            Self::Audit(args) => return args.run(now).await,
+            Self::Alerts(args) => args.run(now).await?,
             Self::SiteKey(args) => args.run().await?,
             Self::SshKeys(args) => args.run(now).await?,
             Self::SenderKey(args) => args.run().await?,

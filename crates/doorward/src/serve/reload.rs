@@ -111,6 +111,9 @@ impl Running {
         let certificate = settings.gateway.certificate.clone();
         let checked = self.gateway.check(settings.gateway)?;
         self.control.resettle(settings.site, Timestamp::now()).await?;
+        self.control.keep_audit(settings.audit);
+        self.control.tell_absence_after(settings.offline_after);
+        self.telling.serve(settings.alerts);
         self.gateway.take_over(checked).await;
         self.addresses = self.gateway.addresses().to_vec();
         self.operations.set_addresses(&self.addresses);

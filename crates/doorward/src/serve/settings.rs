@@ -6,13 +6,15 @@ pub mod certificates;
 use crate::paths;
 use anyhow::anyhow;
 use certificates::{CertificatesFile, Surroundings};
-use doorward_control::{SiteSettings, WebFace};
+use doorward_alerts::Destination;
+use doorward_control::{AuditSettings, SiteSettings, USUAL_GRACE, WebFace};
 use doorward_core::access::Networks;
 use doorward_core::certificates::Scope;
 use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
 use doorward_gateway::{CertificateSource, DnsRecord, EVERYWHERE, GatewaySettings, needed_records};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
+mod alert;
+mod audit;
 mod behind;
 mod fixed;
 mod limits;
@@ -28,6 +32,8 @@ mod listening;
 mod place;
 mod portal;
 
+pub use alert::AlertFile;
+pub use audit::AuditFile;
 pub use behind::Behind;
 pub use fixed::Fixed;
 use fixed::Written;
@@ -67,6 +73,13 @@ pub struct File {
     pub drain_seconds: Option<u64>,
     #[serde(default)]
     pub limits: LimitsFile,
+    #[serde(default)]
+    pub audit: AuditFile,
+    /// Who is told what.
+    #[serde(default)]
+    pub alert: Vec<AlertFile>,
+    /// How long a device must be away before that is told.
+    pub offline_after_seconds: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -131,6 +144,9 @@ pub struct ServeSettings {
     pub operations: SocketAddr,
     pub built_in: Option<BuiltIn>,
     pub drain: Duration,
+    pub audit: AuditSettings,
+    pub alerts: Vec<Destination>,
+    pub offline_after: SignedDuration,
     /// The records that DNS needs for the domain.
     pub needed: Vec<DnsRecord>,
     /// What a running gateway cannot change.
@@ -299,12 +315,19 @@ impl File {
             },
             operations,
             built_in: self.built_in,
+            audit: self.audit.settings().map_err(|(key, why)| wrong(key, why))?,
+            alerts: alert::destinations(self.alert).map_err(|why| wrong("alert", why))?,
+            offline_after: self.offline_after_seconds.map_or(USUAL_GRACE, seconds),
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
             needed,
             fixed,
             notes,
         })
     }
+}
+
+fn seconds(seconds: u32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(seconds))
 }
 
 fn localhost() -> HostName {
