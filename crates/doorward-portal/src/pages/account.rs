@@ -77,6 +77,7 @@ pub(super) fn routes() -> Router<PortalState> {
         .route("/account/recovery-codes", post(renew_codes))
 }
 
+#[cfg(test)]
 pub(crate) const DONE: [&str; 2] = [CHANGED, DROPPED];
 const CHANGED: &str = "Your password was changed. Your other browsers are signed out.";
 const DROPPED: &str = "Codes are asked for no more.";

@@ -9,6 +9,7 @@ use http::StatusCode;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What each may say; a test asks for all of them in every language.
+#[cfg(test)]
 pub(crate) const SENTENCES: [&str; 14] =
     [WRONG, TOO_MANY, BUSY, STALE, SHORT, LONG, COMMON, NAME_LIKE, DIFFER, NO_SUCH_LINK, USED, EXPIRED, REVOKED, TAKEN];
 const WRONG: &str = "That does not fit. Check it, and try again.";
