@@ -303,9 +303,8 @@ async fn a_restart_of_either_end_in_the_middle_changes_nothing() {
     until_phase(&lab, "pc", Phase::Ready).await;
     // What was in the middle begins anew; what is ready stays so.
     assert_eq!((sleeper.count("wake.begun"), sleeper.count("wake.done")), (2, 1));
-    let state = device.kill().await;
-    let lab = lab.restart_gateway().await;
-    let device = LabDevice::start(state, vec![Office::service(&sleeper)]);
+    let device = LabDevice::start(device.kill().await, vec![Office::service(&sleeper)]);
+    device.until_registered().await;
     until_phase(&lab, "pc", Phase::Ready).await;
     assert_eq!((sleeper.count("wake.begun"), sleeper.count("rest.begun")), (2, 0));
     let slow = sleeper.slow();
@@ -456,4 +455,23 @@ async fn what_is_there_already_is_neither_woken_nor_put_to_rest() {
     until_phase(&office.lab, "pc", Phase::Resting).await;
     assert_eq!((office.sleeper.count("wake.begun"), office.sleeper.count("rest.begun")), (0, 0));
     assert!(TcpStream::connect((LOOPBACK, address.port())).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_cut_with_their_session_and_reaches_nothing_when_it_is_ready() {
+    let office = Office::open().await;
+    let Office { lab, sleeper, anna, .. } = &office;
+    let slow = sleeper.slow();
+    let session = office.open_session(SignedDuration::from_mins(30)).await;
+    let mut way_in = lab.openssh(&anna.path());
+    way_in.args(["-W", "pi:22", &gateway()]);
+    let mut waiting = start(way_in);
+    until("the channel waits", async || lab.gateway.gateway.open_streams() == 1).await;
+    until_phase(lab, "pc", Phase::Preparing).await;
+    office.end_session(session).await;
+    waiting.until_ended().await;
+    assert_eq!(lab.gateway.gateway.open_streams(), 0);
+    drop(slow);
+    sleeper.until_done("rest.done", 1).await;
+    assert!(lab.control().presence().service_failure(lab.record("pi", "pc").service.id).is_none(), "nothing failed");
 }

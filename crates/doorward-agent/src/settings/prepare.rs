@@ -228,7 +228,8 @@ fn tcp_place(place: &str) -> Result<(Host, u16), String> {
 /// A web address with its path and query.
 fn address(url: &str, verify: Option<&str>) -> Result<Address, String> {
     let refuse = || "an address is written as http://host:port/path or https://…".to_owned();
-    let (scheme, rest) = url.split_once("://").ok_or_else(refuse)?;
+    let parts = url.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme));
+    let (scheme, rest) = parts.ok_or_else(refuse)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {

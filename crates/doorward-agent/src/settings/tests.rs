@@ -288,6 +288,7 @@ fn a_step_that_is_none_is_refused_with_its_place() {
     ];
     for (text, why) in table {
         let error = parse(&format!("{SLEEPER}{text}\n")).unwrap_err();
-        assert!(error.contains(why) && error.starts_with("agent.toml:4:"), "{text}: {error}");
+        let line = 3 + text.lines().count();
+        assert!(error.contains(why) && error.starts_with(&format!("agent.toml:{line}:")), "{text}: {error}");
     }
 }
