@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A heading of the page, and a file with an unknown key in the table that it is about.
-const GATEWAY: [(&str, &str); 19] = [
+const GATEWAY: [(&str, &str); 20] = [
     ("gateway.toml: the top", "zz = 1"),
     ("gateway.toml: [listen]", "[listen]\nzz = 1"),
     ("gateway.toml: [web]", "[web]\nzz = 1"),
@@ -30,6 +30,7 @@ const GATEWAY: [(&str, &str); 19] = [
     ("gateway.toml: [certificates.dns.hook]", "[certificates.dns.hook]\nzz = 1"),
     ("gateway.toml: [ports]", "[ports]\nzz = 1"),
     ("gateway.toml: [built-in]", "[built-in]\nzz = 1"),
+    ("gateway.toml: [portal]", "[portal]\nzz = 1"),
     ("gateway.toml: [limits]", "[limits]\nzz = 1"),
     ("gateway.toml: [audit]", "[audit]\nzz = 1"),
     ("gateway.toml: [[alert]]", "[[alert]]\nzz = 1"),

@@ -8,6 +8,7 @@ pub mod browser;
 pub mod calls;
 mod device;
 pub mod flood;
+pub mod held;
 mod log;
 mod relay;
 pub mod ssh;

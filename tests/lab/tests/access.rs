@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-mod common;
-
-use common::cut::{Cut, Held, Kind};
 use data_encoding::BASE64;
 use doorward_control::passwords;
 use doorward_core::Secret;
 use doorward_core::access::{PolicyDocument, ScheduleDocument, WhoDocument};
+use doorward_lab::held::{Cut, Held, Kind};
 use doorward_lab::visitor::{self, Ending, connect_from, get, http1_over, request, send, send_over};
 use doorward_lab::web::{Answer, ENDLESS, ok, web};
 use doorward_lab::{Lab, service};

@@ -2,12 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-mod common;
-
-use common::cut::{Cut, Held, Kind};
 use doorward_control::AuditChoice;
 use doorward_core::access::PolicyDocument;
 use doorward_core::audit::Line;
+use doorward_lab::held::{Cut, Held, Kind};
 use doorward_lab::{Lab, until};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -132,6 +132,7 @@ async fn a_store_from_before_opens_with_its_names_as_they_were() {
     let first = site.register(&device, vec![http("a"), on_host("b", "b.lab.test"), tcp("c", 0)]).await;
     site.control.close().await;
     super::resting::change(&site.data(), "ALTER TABLE hosts DROP COLUMN entrance").await;
+    super::resting::change(&site.data(), "ALTER TABLE services DROP COLUMN offered_prepare").await;
     super::audit_chain::undo(&site.data()).await;
     super::people::undo(&site.data()).await;
     super::resting::change(&site.data(), "DROP TABLE own_authorities").await;

@@ -1,15 +1,15 @@
 //! Visits of every kind, held open to see them cut.
 
+use crate::calls::{CallTarget, calls};
+use crate::target::{self, Target};
+use crate::visitor::{self, Ending, ending, request2};
+use crate::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
+use crate::websocket::{self, EchoTarget};
+use crate::{LIMIT, LOOPBACK, Lab, LabDevice, service, until};
 use doorward_agent::Service;
 use doorward_control::Protocol;
 use doorward_core::names::HostName;
 use doorward_core::service::EntranceWish;
-use doorward_lab::calls::{CallTarget, calls};
-use doorward_lab::target::{self, Target};
-use doorward_lab::visitor::{self, Ending, ending, request2};
-use doorward_lab::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
-use doorward_lab::websocket::{self, EchoTarget};
-use doorward_lab::{LIMIT, LOOPBACK, Lab, LabDevice, service, until};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Download,
     /// The visitor does not read: the answer waits in every buffer on the way.
     Stalled,
@@ -41,14 +41,14 @@ pub(crate) enum Kind {
 
 /// What goes with the visit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub enum Cut {
     Service,
     /// The device itself breaks it first.
     Withdrawal,
     Device,
 }
 
-pub(crate) struct Held {
+pub struct Held {
     pub kind: Kind,
     pub device_name: String,
     pub device: LabDevice,
@@ -76,7 +76,7 @@ const SOON: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
@@ -91,7 +91,7 @@ impl Kind {
     ];
 
     /// The name of the service that it visits.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Download => "download",
             Self::Stalled => "stalled",
@@ -109,11 +109,11 @@ impl Kind {
 }
 
 impl Held {
-    pub(crate) async fn open(lab: &Lab, kind: Kind) -> Self {
+    pub async fn open(lab: &Lab, kind: Kind) -> Self {
         Self::open_on(lab, kind, "pi").await
     }
 
-    pub(crate) async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
+    pub async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
         let (web, calls) = (web(respond).await, calls().await);
         let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
         let url = match kind {
@@ -153,7 +153,7 @@ impl Held {
     }
 
     /// Whether something new passes.
-    pub(crate) async fn is_alive(&mut self) -> bool {
+    pub async fn is_alive(&mut self) -> bool {
         let mut buffer = [0; 2048];
         match &mut self.visit {
             Visit::Raw(socket) if matches!(self.kind, Kind::Tcp | Kind::Tls) => is_echoed(socket).await,
@@ -171,7 +171,7 @@ impl Held {
     }
 
     /// Within a second of `since`, at the visitor's socket; the target sees a break too, and nothing else ends.
-    pub(crate) async fn must_be_cut(mut self, since: Instant, cut: Cut) {
+    pub async fn must_be_cut(mut self, since: Instant, cut: Cut) {
         let kind = self.kind;
         let (how, took) = (self.end_of_visit().await, since.elapsed());
         println!("{kind:?}: {how:?} after {took:?}");
@@ -226,7 +226,7 @@ impl Held {
     }
 }
 
-fn respond(request: &doorward_lab::web::Received) -> Answer {
+fn respond(request: &crate::web::Received) -> Answer {
     match request.path() {
         "/events" => {
             let (sender, pieces) = mpsc::unbounded_channel();
