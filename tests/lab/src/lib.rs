@@ -74,6 +74,8 @@ pub struct Shape {
     pub hsts: Duration,
     /// Chain and key of somebody else's making, instead of a certificate made here.
     pub certificate: Option<settings::Certificate>,
+    /// Whether people sign in: then strangers' browsers are sent there.
+    pub has_portal: bool,
 }
 
 impl Default for Shape {
@@ -97,6 +99,7 @@ impl Default for Shape {
             issuing: None,
             hsts: Duration::ZERO,
             certificate: None,
+            has_portal: false,
         }
     }
 }
@@ -221,6 +224,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         proxies: shape.proxies.clone(),
         web: settings::Web { proxy_protocol_from: shape.proxy_protocol_from.clone() },
         certificate: shape.certificate.clone(),
+        portal: settings::PortalFile { host: None, public: Some(shape.has_portal) },
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
         ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },

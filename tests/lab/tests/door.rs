@@ -10,7 +10,7 @@ use doorward_core::service::EntranceWish;
 use doorward_lab::browser::{Browser, Place, leads_to};
 use doorward_lab::visitor::{self, Answer as Got, Ending, get, http2, request, request2, send};
 use doorward_lab::web::{Answer, ENDLESS, WebTarget, ok, web};
-use doorward_lab::{LIMIT, Lab, LabDevice, service, until, websocket};
+use doorward_lab::{LIMIT, Lab, LabDevice, Shape, service, until, websocket};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -46,7 +46,7 @@ struct House {
 
 impl House {
     async fn build() -> Self {
-        let lab = Lab::start().await;
+        let lab = Lab::of(Shape { has_portal: true, ..Shape::default() }).await;
         let page = web(|request| match request.path() {
             "/endless" => Answer::Endless(ENDLESS.to_vec()),
             "/toss" => Answer::Whole(
