@@ -143,7 +143,10 @@ impl Audit {
     }
 }
 
-async fn store_counted(work: &mut Work, counted: Arc<(Vec<(Refusal, Tally)>, Vec<Passage>)>) -> Result<(), StoreError> {
+/// Refusals with how often they were, and visits.
+type Counted = (Vec<(Refusal, Tally)>, Vec<Passage>);
+
+async fn store_counted(work: &mut Work, counted: Arc<Counted>) -> Result<(), StoreError> {
     for (refusal, tally) in &counted.0 {
         let line = Line {
             subject: refusal.service.map(|id| path_of(work, id)).unwrap_or_default(),

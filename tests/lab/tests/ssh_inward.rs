@@ -1,7 +1,5 @@
 //! Visitors that have nothing but an SSH client.
 
-#![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
-
 use doorward_control::Protocol;
 use doorward_lab::ssh::{Key, WayIn, gateway, run};
 use doorward_lab::visitor::{Ending, knock};

@@ -187,9 +187,11 @@ fn redirect(to: &str, cookie: Option<HeaderValue>) -> Response<Body> {
 mod tests {
     use super::*;
 
+    type Headers = &'static [(&'static str, &'static str)];
+
     #[test]
     fn only_browsers_on_their_way_to_a_page_are_sent_to_sign_in() {
-        let table: &[(Method, &[(&str, &str)], bool)] = &[
+        let table: &[(Method, Headers, bool)] = &[
             (Method::GET, &[("accept", "text/html,*/*;q=0.8")], true),
             (Method::HEAD, &[("accept", "text/html")], true),
             (Method::GET, &[("accept", "*/*")], false),

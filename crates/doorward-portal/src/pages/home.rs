@@ -64,7 +64,7 @@ pub(super) async fn show(State(state): State<PortalState>, frame: Frame, signed_
     let snapshot = state.control.snapshot();
     let theirs = snapshot.services_naming(&signed_in.person);
     let mut tiles: Vec<_> = theirs.filter_map(|record| tile(&state, &signed_in, &record)).collect();
-    tiles.sort_by(|one, other| (&one.path).cmp(&other.path));
+    tiles.sort_by(|one, other| one.path.cmp(&other.path));
     page(&Home { frame, tiles })
 }
 

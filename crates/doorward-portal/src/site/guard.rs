@@ -45,10 +45,12 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
+    type Headers = &'static [(&'static str, &'static str)];
+
     #[test]
     fn only_our_own_pages_send_and_only_links_lead_here() {
         let (get, post) = (Method::GET, Method::POST);
-        let table: &[(&Method, &[(&str, &str)], bool)] = &[
+        let table: &[(&Method, Headers, bool)] = &[
             (&get, &[], true),
             (&get, &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], true),
             (&get, &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors")], false),
