@@ -88,7 +88,9 @@ fn an_admitted_visitor_learns_that_the_device_is_offline_and_a_stranger_learns_n
         "[[service]]\nname = \"cam\"\ntitle = \"Camera\"\ntarget = \"http://127.0.0.1:8000\"\n\
          [service.access]\nwho = \"public\"\nfrom = [{admitted}]\n"
     );
-    let mut site = Site::start_with(&world, GATEWAY_FILE, &agent_file)?;
+    // Where people sign in, strangers are sent there instead.
+    let gateway_file = format!("{GATEWAY_FILE}\n[portal]\npublic = false\n");
+    let mut site = Site::start_with(&world, &gateway_file, &agent_file)?;
     let mut visitor = Browser::start(&world.visitor)?;
     let mut stranger = Browser::start(&world.other_visitor)?;
     open_until(&mut visitor, CAMERA, 200)?;
