@@ -9,6 +9,7 @@ mod loopback;
 mod process;
 mod report;
 mod sample;
+mod scale;
 mod site;
 mod subjects;
 mod target;
@@ -25,9 +26,11 @@ const USAGE: &str = "\
 usage: cargo xtask bench [--rounds NUMBER] [subject…]
        cargo xtask bench line [--rounds NUMBER] [subject…]
        cargo xtask bench sshd [--rounds NUMBER] [--processors NUMBER]
+       cargo xtask bench scale
 
 Compares Doorward with its peers in pairs of samples; on one core over loopback, with `line` over an emulated line of
 50 ms, 100 Mbit/s and some loss. `sshd` compares `ssh -R` to Doorward with the same `ssh -R` to sshd.
+`scale` compares what the gateway's state costs with 100 000 sessions and 10 000 services with what it costs with few.
 subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh doorward-ssh ssh-chacha20
 doorward-ssh-chacha20";
 
@@ -52,6 +55,8 @@ async fn run(arguments: &[String]) -> Result<()> {
         Some((word, rest)) if word == process::HELD => process::become_held(rest),
         Some((word, rest)) if word == "target" => target::run(rest.first().context(USAGE)?.parse()?).await,
         Some((word, rest)) if word == line::VISIT => line::visit(rest).await,
+        Some((word, _)) if word == "scale" => scale::run().await,
+        Some((word, rest)) if word == scale::COUNTED => scale::counted(rest).await,
         _ => {
             let wish = Wish::parse(arguments)?;
             // Dropping what runs ends what it has started.

@@ -13,13 +13,13 @@ pub(crate) const ABOUT: &str = "\
 runs suites that others wrote against a gateway, and floods; writes docs/conformance.md
 
 usage: cargo xtask conformance [chapter…]
-chapters: desync floods http2 slow tls ssh
+chapters: api desync floods http2 slow tls ssh
 
 Named chapters are printed; only a run of all is written down. It builds for release and takes half an hour, most of it
 OpenSSH's. Needs Debian packages (installs them when root, else says which), crates.io for the corpus and httpwg, and
-PyPI for sslyze. Figures count on a machine that does nothing else.";
+PyPI for sslyze and schemathesis. Figures count on a machine that does nothing else.";
 
-const CHAPTERS: &[&str] = &["desync", "floods", "http2", "slow", "tls", "ssh"];
+const CHAPTERS: &[&str] = &["api", "desync", "floods", "http2", "slow", "tls", "ssh"];
 const REPORT: &str = "docs/conformance.md";
 const CORPUS: &str = "http_desync_guardian";
 const CORPUS_VERSION: &str = "=0.1.3";
@@ -27,6 +27,7 @@ const HTTPWG_VERSION: &str = "0.2.5";
 /// Of Debian's openssh-tests.
 const OPENSSH_REGRESS: &str = "/usr/lib/openssh/regress";
 const SSLYZE: &str = "sslyze==6.3.1";
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if let Some(unknown) = arguments.iter().find(|word| !CHAPTERS.contains(&word.as_str())) {
@@ -38,6 +39,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut suites = cargo(["run", "--release", "--quiet", "--locked", "--package", "doorward-conformance", "--"]);
     suites.args(arguments);
     let wants = |chapter: &str| arguments.is_empty() || arguments.iter().any(|word| word == chapter);
+    if wants("api") {
+        suites.env("DOORWARD_SCHEMATHESIS", from_pypi(&folder, "venv-schemathesis", SCHEMATHESIS, "schemathesis")?);
+    }
     if wants("desync") {
         suites.env("DOORWARD_DESYNC_CORPUS", corpus(&folder)?);
     }
@@ -45,7 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         suites.env("DOORWARD_HTTPWG", httpwg(&folder)?);
     }
     if wants("tls") {
-        suites.env("DOORWARD_SSLYZE", sslyze(&folder)?);
+        suites.env("DOORWARD_SSLYZE", from_pypi(&folder, "venv", SSLYZE, "sslyze")?);
     }
     suites.env("DOORWARD_OPENSSH_REGRESS", OPENSSH_REGRESS);
     if arguments.is_empty() {
@@ -79,12 +83,13 @@ fn httpwg(folder: &Path) -> Result<PathBuf> {
     Ok(tool)
 }
 
-fn sslyze(folder: &Path) -> Result<PathBuf> {
-    let venv = folder.join("venv");
-    let tool = venv.join("bin/sslyze");
+/// Each in an environment of its own: what they need may not go together.
+fn from_pypi(folder: &Path, environment: &str, package: &str, tool: &str) -> Result<PathBuf> {
+    let venv = folder.join(environment);
+    let tool = venv.join("bin").join(tool);
     if !tool.exists() {
         run_command(program("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
-        run_command(program(venv.join("bin/pip")).args(["install", "--quiet", SSLYZE]))?;
+        run_command(program(venv.join("bin/pip")).args(["install", "--quiet", package]))?;
     }
     Ok(tool)
 }

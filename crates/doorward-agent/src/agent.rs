@@ -1,6 +1,7 @@
 //! The process: one connection for each joined gateway, for as long as it runs.
 
-use crate::connection::{Connection, Shared};
+use crate::additions::Additions;
+use crate::connection::{Connection, Rooms, Shared};
 use crate::network::watch_network;
 use crate::prepare::Preparing;
 use crate::proxy::ProxyRule;
@@ -8,6 +9,7 @@ use crate::settings::Settings;
 use crate::state::{Membership, StateDir, StateError};
 use crate::status::{Entry, Status};
 use crate::tempo::Tempo;
+use crate::upkeep::Upkeep;
 use doorward_core::names::Label;
 use doorward_tunnel::MemoryDialer;
 use std::collections::HashMap;
@@ -29,6 +31,7 @@ pub struct Agent {
     tempo: Tempo,
     proxy: Option<ProxyRule>,
     memory: Option<MemoryDialer>,
+    upkeep: Option<Upkeep>,
     status: watch::Sender<Status>,
 }
 
@@ -53,7 +56,8 @@ impl Agent {
     /// New settings are sent through `settings` and take effect at once.
     pub fn new(state: StateDir, software: impl Into<String>, settings: watch::Receiver<Arc<Settings>>) -> Self {
         let (tempo, status) = (Tempo::default(), watch::Sender::default());
-        Self { state, software: software.into(), settings, tempo, proxy: None, memory: None, status }
+        let software = software.into();
+        Self { state, software, settings, tempo, proxy: None, memory: None, upkeep: None, status }
     }
 
     /// The proxy of the environment, for when the settings name none.
@@ -66,6 +70,12 @@ impl Agent {
     #[must_use]
     pub fn over_memory(self, dialer: MemoryDialer) -> Self {
         Self { memory: Some(dialer), ..self }
+    }
+
+    /// What its gateway may ask of the program itself. Without it, nothing.
+    #[must_use]
+    pub fn with_upkeep(self, upkeep: Upkeep) -> Self {
+        Self { upkeep: Some(upkeep), ..self }
     }
 
     #[must_use]
@@ -86,12 +96,17 @@ impl Agent {
         let (network_changes, network) = watch::channel(0);
         let mut watching = JoinSet::new();
         watching.spawn(watch_network(network_changes));
+        let additions = Arc::new(Additions::load(&self.state));
+        let (settings, following) = additions.join(self.settings);
+        self.settings = settings;
+        watching.spawn(following);
         let preparing = Arc::<Preparing>::default();
         let keeping = {
             let (preparing, settings) = (preparing.clone(), self.settings.clone());
             let (state, again) = (self.state.clone(), self.tempo.prepare_again);
             AbortOnDropHandle::new(tokio::spawn(async move { preparing.run(settings, state, again).await }))
         };
+        let rooms = Rooms { preparing: preparing.clone(), additions, upkeep: self.upkeep.clone() };
         let shared = Arc::new(Shared::new(
             &self.state,
             &self.software,
@@ -99,7 +114,7 @@ impl Agent {
             self.proxy.clone(),
             self.memory.clone(),
             network,
-            preparing.clone(),
+            rooms,
         ));
         let mut tasks = JoinSet::new();
         let mut running = HashMap::new();
@@ -160,6 +175,7 @@ impl Agent {
             if !memberships.iter().any(|m| m.gateway == *gateway && m.key.public() == connection.key) {
                 connection.stop.cancel();
                 preparing.forget(gateway);
+                shared.additions().forget(gateway);
             }
         }
         for membership in memberships {

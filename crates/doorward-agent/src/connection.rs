@@ -4,6 +4,8 @@ mod climb;
 mod hold;
 mod visits;
 
+use crate::additions::Additions;
+use crate::counts::Counts;
 use crate::deliver::MAX_VISITS;
 use crate::join::read_site;
 use crate::prepare::{Board, Preparing};
@@ -12,6 +14,7 @@ use crate::settings::Settings;
 use crate::state::{KnownSite, Membership, StateDir, StateError};
 use crate::status::{Entry, LinkState};
 use crate::tempo::{Tempo, jitter};
+use crate::upkeep::Upkeep;
 use doorward_core::names::Label;
 use doorward_core::site::Carrier;
 use doorward_tunnel::identity::DeviceKey;
@@ -26,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 use visits::Visits;
 
@@ -46,6 +50,17 @@ pub(crate) struct Shared {
     revision: AtomicU64,
     slots: Arc<Semaphore>,
     preparing: Arc<Preparing>,
+    additions: Arc<Additions>,
+    /// One look around at a time, whoever asks.
+    looking: Arc<Semaphore>,
+    upkeep: Option<Upkeep>,
+}
+
+/// To which connections pass on what their gateways want.
+pub(crate) struct Rooms {
+    pub(crate) preparing: Arc<Preparing>,
+    pub(crate) additions: Arc<Additions>,
+    pub(crate) upkeep: Option<Upkeep>,
 }
 
 impl Shared {
@@ -56,8 +71,9 @@ impl Shared {
         proxy: Option<ProxyRule>,
         memory: Option<MemoryDialer>,
         network: watch::Receiver<u64>,
-        preparing: Arc<Preparing>,
+        rooms: Rooms,
     ) -> Self {
+        let Rooms { preparing, additions, upkeep } = rooms;
         Self {
             state: state.clone(),
             software: software.to_owned(),
@@ -70,7 +86,14 @@ impl Shared {
             revision: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(MAX_VISITS)),
             preparing,
+            additions,
+            looking: Arc::new(Semaphore::new(1)),
+            upkeep,
         }
+    }
+
+    pub(crate) fn additions(&self) -> &Additions {
+        &self.additions
     }
 
     fn introduction(&self, metered: bool) -> Introduction {
@@ -92,6 +115,8 @@ pub(crate) struct Connection {
     status: Entry,
     stop: CancellationToken,
     visits: Visits,
+    counts: Arc<Counts>,
+    _keeper: AbortOnDropHandle<()>,
     names: Names,
     /// How often a better carrier was tried for in vain.
     climbs: Arc<AtomicUsize>,
@@ -117,7 +142,9 @@ impl Connection {
         stop: CancellationToken,
     ) -> Self {
         let Membership { gateway, key, site } = membership;
-        let visits = Visits::new(gateway.clone(), settings.clone(), shared.slots.clone());
+        let counts = Counts::load(&shared.state, &gateway);
+        let visits = Visits::new(gateway.clone(), settings.clone(), shared.slots.clone(), counts.clone());
+        let keeper = AbortOnDropHandle::new(tokio::spawn(counts.clone().keep()));
         let (network, board) = (shared.network.clone(), shared.preparing.board());
         Self {
             shared,
@@ -131,6 +158,8 @@ impl Connection {
             status,
             stop,
             visits,
+            counts,
+            _keeper: keeper,
             names: Names::default(),
             climbs: Arc::default(),
             short_links: 0,

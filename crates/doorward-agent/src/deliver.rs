@@ -7,6 +7,7 @@ mod udp;
 mod unix;
 
 use self::https::Spoken;
+use crate::counts::Counts;
 use crate::settings::Settings;
 use crate::target::{Place, Target};
 use doorward_core::hop::HopFailure;
@@ -38,6 +39,7 @@ pub(crate) struct Deliverer {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) troubles: Arc<Troubles>,
+    pub(crate) counts: Arc<Counts>,
     /// Ends all that runs.
     pub(crate) cut: CancellationToken,
     /// Takes no more.
@@ -90,24 +92,25 @@ impl Deliverer {
             return refuse(visit, Failure::new(HopFailure::AgentRefused, detail)).await;
         };
         let cut = self.clone().until_cut((&service, mount.as_ref()), &target, deadline);
+        let (troubles, counts) = (&self.troubles, &self.counts);
         match &target {
             Target::Http(Place::Network { host, port })
             | Target::H2c(Place::Network { host, port })
             | Target::Tcp(Place::Network { host, port }) => {
-                bridge(visit, tcp::connect(host, *port), &target, &self.troubles, cut).await;
+                bridge(visit, tcp::connect(host, *port), &target, (troubles, counts), cut).await;
             }
             Target::Https { host, port, verify } => {
                 let connecting = https::connect(host, *port, *verify, Spoken::Http1);
-                bridge(visit, connecting, &target, &self.troubles, cut).await;
+                bridge(visit, connecting, &target, (troubles, counts), cut).await;
             }
             Target::H2 { host, port, verify } => {
                 let connecting = https::connect(host, *port, *verify, Spoken::Http2);
-                bridge(visit, connecting, &target, &self.troubles, cut).await;
+                bridge(visit, connecting, &target, (troubles, counts), cut).await;
             }
             Target::Http(Place::Socket(path)) | Target::H2c(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
-                bridge(visit, unix::connect(path), &target, &self.troubles, cut).await;
+                bridge(visit, unix::connect(path), &target, (troubles, counts), cut).await;
             }
-            Target::Udp { host, port } => udp::deliver(visit, (host, *port), &target, &self.troubles, cut).await,
+            Target::Udp { host, port } => udp::deliver(visit, (host, *port), &target, (troubles, counts), cut).await,
         }
     }
 
@@ -145,7 +148,7 @@ async fn bridge<S: Duplex>(
     visit: Visit,
     connecting: impl Future<Output = Result<S, Failure>>,
     target: &Target,
-    troubles: &Troubles,
+    (troubles, counts): (&Troubles, &Counts),
     cut: impl Future<Output = ()>,
 ) {
     tokio::pin!(cut);
@@ -167,6 +170,7 @@ async fn bridge<S: Duplex>(
     };
     troubles.clear(&service);
     let Ok(Ok(stream)) = timeout(ANSWER_LIMIT, visit.accept()).await else { return };
+    let stream = stream.counted_in(counts.of(&service));
     let traffic = Traffic::default();
     let end = splice(near, stream, &traffic.down, &traffic.up, cut).await;
     let reason = match &end {

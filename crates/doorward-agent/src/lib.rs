@@ -4,8 +4,10 @@
 //! What a gateway can reach is bounded by the agent's own list ([`settings`]): a gateway names a service, and only
 //! the agent knows the target.
 
+mod additions;
 mod agent;
 mod connection;
+mod counts;
 mod deliver;
 mod join;
 mod network;
@@ -14,11 +16,13 @@ mod prepare;
 pub mod presets;
 mod proxy;
 mod quick;
+pub mod scan;
 pub mod settings;
 mod state;
 mod status;
 mod target;
 mod tempo;
+mod upkeep;
 mod wake;
 
 pub use agent::{Agent, AgentError};
@@ -31,4 +35,5 @@ pub use state::{KnownSite, Membership, StateDir, StateError};
 pub use status::{GatewayStatus, LinkState, ServiceStatus, Status};
 pub use target::{CertificatePin, Place, Target, TargetDocument, TargetError, Verify};
 pub use tempo::Tempo;
+pub use upkeep::{LogTail, Upkeep};
 pub use wake::{MacAddress, Wake};

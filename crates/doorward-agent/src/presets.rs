@@ -21,6 +21,9 @@ pub struct Preset {
     pub proven: Option<String>,
     /// The version that somebody tried by hand, and what of it.
     pub tried: Option<String>,
+    /// Where the application checks keys of its own. Nothing is open there before the owner's policy says so.
+    #[serde(default)]
+    pub open_paths: Vec<String>,
     #[serde(default)]
     pub notes: Vec<String>,
 }

@@ -64,7 +64,7 @@ impl Service {
             web: WebOffer { protocol: target.protocol(), ..WebOffer::default() },
             prepare: None,
         };
-        Self { offer, target, mounts: Vec::new(), page_files: PageFiles::default(), plan: None }
+        Self { offer, target, mounts: Vec::new(), page_files: PageFiles::default(), plan: None, written_at: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! metered = false
+//! reserve = 5
 //! proxy = "http://user:password@proxy.example.org:3128"
 //!
 //! [[gateway]]                              # optional: every joined gateway sees every service unless said otherwise
@@ -20,25 +21,33 @@
 //!
 //! [service.access]
 //! who = "public"
+//!
+//! [portal]                                 # optional: what somebody at a gateway's portal may have this device do
+//! may-offer = ["127.0.0.1:*", "192.168.1.0/24:80"]
+//! may-scan = true
 //! ```
 
+mod access;
 mod entrances;
 mod file;
 mod pages;
 mod place;
+mod portal;
 mod prepare;
 mod web;
 
 pub use pages::PageFiles;
+pub use portal::{PortalSettings, TargetRange};
 pub(crate) use web::offer as web_offer;
 
 use crate::prepare::Plan;
 use crate::proxy::ProxyRule;
 use crate::target::Target;
+use doorward_core::access::USUAL_RESERVE;
 use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::{MAX_SERVICES, Offer};
 use doorward_core::web::PageError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -47,9 +56,14 @@ use thiserror::Error;
 pub struct Settings {
     /// The link is paid by the megabyte: fewer signs of life.
     pub metered: bool,
+    /// Of a hundred: what is kept of each budget for those who come by SSH. `None`: the usual.
+    pub reserve: Option<u8>,
     pub proxy: Option<ProxyRule>,
     pub gateways: Vec<GatewaySettings>,
     pub services: Vec<Service>,
+    pub portal: PortalSettings,
+    /// What each gateway's portal wished for and may have: put there by the agent, never read from a file.
+    pub added: BTreeMap<Label, Vec<Service>>,
 }
 
 /// What one gateway may see.
@@ -71,6 +85,8 @@ pub struct Service {
     pub page_files: PageFiles,
     /// How it is made ready, if it is not there by itself.
     pub plan: Option<Plan>,
+    /// File and line of its policy, as its owner is told. `None`: it was not read from a file.
+    pub written_at: Option<String>,
 }
 
 #[derive(Debug, Error)]
@@ -104,6 +120,9 @@ pub enum TooMuch {
     )]
     Bytes { service: Label },
 }
+
+/// Characters of where a policy is written.
+const MAX_PLACE: usize = 200;
 
 /// Whether one gateway takes all of these.
 pub(crate) fn check_size<'s>(services: impl Iterator<Item = &'s Service>) -> Result<(), TooMuch> {
@@ -147,11 +166,16 @@ impl Settings {
 
     /// The text alone; pages are not read. `file` is for the errors.
     pub fn parse(text: &str, file: &Path) -> Result<Self, SettingsError> {
-        file::parse(text).map_err(|fault| {
+        let place = |at: usize| written_at(file, place::line_and_column(text, at).0);
+        file::parse(text, &place).map_err(|fault| {
             let (line, column) = place::line_and_column(text, fault.at.start);
             let key = place::key(text, &fault.at);
             SettingsError::Wrong { file: file.to_owned(), line, column, key, message: fault.message }
         })
+    }
+
+    pub fn reserve(&self) -> u8 {
+        self.reserve.unwrap_or(USUAL_RESERVE)
     }
 
     /// Whether a gateway takes all of it.
@@ -161,8 +185,14 @@ impl Settings {
 
     /// The services that this gateway may see.
     pub fn services_for(&self, gateway: &Label) -> impl Iterator<Item = &Service> {
+        let own = self.services.iter().filter(move |service| self.shows(gateway, &service.offer.name));
+        own.chain(self.added.get(gateway).into_iter().flatten())
+    }
+
+    /// Whether a service of this name is for this gateway at all.
+    pub(crate) fn shows(&self, gateway: &Label, service: &Label) -> bool {
         let allowed = self.gateways.iter().find(|g| g.name == *gateway).and_then(|g| g.services.as_ref());
-        self.services.iter().filter(move |s| allowed.is_none_or(|allowed| allowed.contains(&s.offer.name)))
+        allowed.is_none_or(|allowed| allowed.contains(service))
     }
 
     /// What a visit from this gateway to this service, or to a mount of it, connects to.
@@ -173,6 +203,14 @@ impl Settings {
             Some(path) => service.mounts.iter().find(|(mounted, _)| mounted == path).map(|(_, target)| target),
         }
     }
+}
+
+/// The end of a long path says more than its beginning.
+fn written_at(file: &Path, line: usize) -> String {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let place = format!("{}:{line}", whole.display());
+    let surplus = place.chars().count().saturating_sub(MAX_PLACE);
+    place.chars().skip(surplus).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! <root>/<gateway>/device.key    PKCS#8, mode 0600: the device's identity there
 //! <root>/<gateway>/joining.key   the same, while a gateway is being joined anew
 //! <root>/<gateway>/site.json     addresses, pinned keys; there if and only if the gateway was joined
+//! <root>/<gateway>/counts.json   bytes that passed for each service, ever
+//! <root>/<gateway>/additions.json  what was wished for at its portal
 //! <root>/prepared.json           the services that were made ready and not let go yet
 //! ```
 //!
@@ -18,7 +20,7 @@ use doorward_core::names::Label;
 use doorward_core::site::{Address, Carrier, Fingerprint};
 use doorward_tunnel::identity::DeviceKey;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +67,8 @@ pub enum StateError {
 const KEY: &str = "device.key";
 const JOINING: &str = "joining.key";
 const SITE: &str = "site.json";
+const COUNTS: &str = "counts.json";
+const ADDITIONS: &str = "additions.json";
 const PREPARED: &str = "prepared.json";
 
 impl StateDir {
@@ -131,6 +135,19 @@ impl StateDir {
         text.and_then(|text| files::write(&path, &text)).map_err(|source| StateError::Unwritable { path, source })
     }
 
+    /// What was wished for at this gateway's portal.
+    pub(crate) fn additions(&self, gateway: &Label) -> Result<Vec<String>, StateError> {
+        let file = self.folder(gateway).join(ADDITIONS);
+        let Some(text) = files::read(&file)? else { return Ok(Vec::new()) };
+        serde_json::from_slice(&text).map_err(|error| StateError::Unreadable { path: file, source: error.into() })
+    }
+
+    pub(crate) fn keep_additions(&self, gateway: &Label, wishes: &[String]) -> Result<(), StateError> {
+        let path = self.folder(gateway).join(ADDITIONS);
+        let text = serde_json::to_vec(wishes).map_err(io::Error::other);
+        text.and_then(|text| files::write(&path, &text)).map_err(|source| StateError::Unwritable { path, source })
+    }
+
     /// Whether the folder of this gateway can be written; makes it if need be.
     pub fn check_writable(&self, gateway: &Label) -> Result<(), StateError> {
         let folder = self.folder(gateway);
@@ -163,6 +180,8 @@ impl StateDir {
         let unwritable = |source| StateError::Unwritable { path: folder.clone(), source };
         if folder.join(JOINING).exists() {
             files::remove(&folder.join(SITE)).map_err(unwritable)?;
+            // The next gateway's portal has its own wishes.
+            files::remove(&folder.join(ADDITIONS)).map_err(unwritable)?;
             files::rename(&folder.join(JOINING), &folder.join(KEY)).map_err(unwritable)?;
         }
         self.store_site(gateway, site)
@@ -176,6 +195,20 @@ impl StateDir {
             return Err(StateError::Replaced { folder });
         }
         self.store_site(gateway, site)
+    }
+
+    /// Bytes by service, as they were stored last.
+    pub(crate) fn counts(&self, gateway: &Label) -> Result<BTreeMap<Label, u64>, StateError> {
+        let file = self.folder(gateway).join(COUNTS);
+        let Some(text) = files::read(&file)? else { return Ok(BTreeMap::new()) };
+        serde_json::from_slice(&text).map_err(|error| StateError::Damaged { file, why: error.to_string() })
+    }
+
+    pub(crate) fn store_counts(&self, gateway: &Label, counts: &BTreeMap<Label, u64>) -> Result<(), StateError> {
+        let file = self.folder(gateway).join(COUNTS);
+        let unwritable = |source| StateError::Unwritable { path: file.clone(), source };
+        let text = serde_json::to_vec_pretty(counts).map_err(|e| unwritable(e.into()))?;
+        files::write(&file, &text).map_err(unwritable)
     }
 
     fn store_site(&self, gateway: &Label, site: &KnownSite) -> Result<(), StateError> {

@@ -33,7 +33,7 @@ pub enum Reservation {
 
 impl Control {
     /// From now on the policy's home is the store: what the device declares is kept, but does not count. `None` gives
-    /// it back to the device. `version`: what the caller saw, if it looked.
+    /// it back to the device. `version`: what the caller saw, if it looked. Of passwords, what is shown as kept is kept.
     pub async fn set_access(
         &self,
         device: DeviceId,
@@ -64,8 +64,9 @@ async fn set_access(
     if version.is_some_and(|seen| seen != record.version) {
         return Err(EditError::Stale { current: record.version });
     }
+    let access = access.map(|access| access.with_kept_hashes(&record.access));
     if let Some(access) = &access {
-        access.to_policy().map_err(|e| EditError::Invalid(e.to_string()))?;
+        access.to_policy_for(record.service.kind).map_err(|e| EditError::Invalid(e.to_string()))?;
     }
     let text = access.as_ref().map(|a| serde_json::to_string(a).expect("a policy document can be written as JSON"));
     sqlx::query("UPDATE services SET owner_access = $1, version = version + 1 WHERE id = $2")

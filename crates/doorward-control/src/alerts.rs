@@ -6,7 +6,9 @@ use crate::work::Work;
 use crate::{Control, LinkState};
 use doorward_core::DeviceId;
 use doorward_core::notice::{Absences, Notice, NoticeKind, Told};
+use doorward_core::schema::Instant;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -25,7 +27,7 @@ pub struct Alert {
 }
 
 /// How one destination fares.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AlertDestination {
     /// webhook, ntfy or mail.
@@ -36,6 +38,7 @@ pub struct AlertDestination {
     /// Too many were waiting: the oldest gave way.
     pub dropped: u64,
     pub waiting: usize,
+    #[schemars(with = "Option<Instant>")]
     pub sent_at: Option<Timestamp>,
     /// Of the last attempt, if it failed.
     pub trouble: Option<String>,
@@ -43,7 +46,7 @@ pub struct AlertDestination {
     pub tested: Option<Tested>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Tested {
     pub id: String,
@@ -78,20 +81,23 @@ impl Default for Alerts {
     }
 }
 
+pub(crate) fn raise(alerts: &Alerts, notice: Notice, now: Timestamp) -> Option<String> {
+    if !alerts.is_news(&notice, now) {
+        return None;
+    }
+    let number = alerts.last.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{}-{number}", now.as_millisecond());
+    metrics::counter!("doorward_alerts_raised_total", "kind" => notice.kind().word()).increment(1);
+    // Nobody listening is fine.
+    let _ = alerts.raised.send(Arc::new(Alert { id: id.clone(), at: now, notice }));
+    Some(id)
+}
+
 impl Control {
     /// Has somebody told. Never waits, and never fails: without a destination nobody hears it. Returns its id, or `None`
     /// where the same was told just now.
     pub fn alert(&self, notice: Notice, now: Timestamp) -> Option<String> {
-        let alerts = &self.0.alerts;
-        if !alerts.is_news(&notice, now) {
-            return None;
-        }
-        let number = alerts.last.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{number}", now.as_millisecond());
-        metrics::counter!("doorward_alerts_raised_total", "kind" => notice.kind().word()).increment(1);
-        // Nobody listening is fine.
-        let _ = alerts.raised.send(Arc::new(Alert { id: id.clone(), at: now, notice }));
-        Some(id)
+        raise(&self.0.alerts, notice, now)
     }
 
     /// All that is raised from now on.

@@ -11,6 +11,7 @@ mod visits;
 
 pub use chain::{Anchor, Broken, ChainedLine, LineHash, Verifier};
 pub use keeping::AuditSettings;
+pub(crate) use reading::line as line_of;
 pub use reading::{AuditChoice, Soundness};
 #[cfg(test)]
 pub(crate) use refusals::MAX_REFUSALS;
@@ -23,6 +24,7 @@ use crate::store::{StoreError, words};
 use crate::work::Work;
 use crate::{Control, Shared};
 use arc_swap::ArcSwap;
+use doorward_core::access::Visitor;
 use doorward_core::audit::{Deed, Line};
 use doorward_core::{AccountId, ServiceId};
 use jiff::{SignedDuration, Timestamp};
@@ -137,6 +139,11 @@ impl Control {
 }
 
 impl Audit {
+    /// Who is at this service now, and how often.
+    pub(crate) fn visitors_at(&self, service: ServiceId) -> Vec<(Visitor, u32)> {
+        self.visits.open_at(service)
+    }
+
     fn measure(&self) {
         metrics::gauge!("doorward_audit_waiting", "what" => "refusals").set(self.refusals.waiting() as f64);
         metrics::gauge!("doorward_audit_waiting", "what" => "visits").set(self.visits.waiting() as f64);

@@ -1,7 +1,7 @@
 //! How everybody else learns that the snapshot changed. Bounded: a subscriber that falls behind is told so, and then
 //! decides everything again.
 
-use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
+use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId, ShareId};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -20,6 +20,8 @@ pub struct Change {
     pub sessions: Vec<SessionId>,
     /// That began or ended, and all of each person named here.
     pub logins: Vec<LoginId>,
+    /// That were made, used or revoked, and all that each person named here made.
+    pub shares: Vec<ShareId>,
     pub site_keys: bool,
     /// Whether an SSH key, certificate or password came, went, or changed its standing.
     pub ssh_keys: bool,

@@ -154,6 +154,8 @@ pub(crate) async fn joined(
     source: IpAddr,
     now: Timestamp,
 ) -> Result<Arc<Device>, EnrolError> {
+    let query = sqlx::query("UPDATE devices SET joined_by = $1 WHERE id = $2").bind(invite.id.0).bind(device.0);
+    query.execute(work.connection()).await.map_err(StoreError::from)?;
     work.refresh_device(device).await?;
     work.refresh_services_of(device).await?;
     let device = work.draft.device(device).expect("it was just put there");

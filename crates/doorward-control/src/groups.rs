@@ -130,7 +130,8 @@ async fn change(
 
 async fn remove(work: &mut Work, name: Label, version: Option<i64>, now: Timestamp) -> Result<(), EditError> {
     let group = known(work, &name, version)?;
-    let members: Vec<_> = work.draft.people().filter(|person| person.is_in(&name)).map(|person| person.id).collect();
+    let members = work.draft.members_of(&group).filter_map(|member| work.draft.person_by_name(member));
+    let members: Vec<_> = members.map(|person| person.id).collect();
     for statement in ["DELETE FROM memberships WHERE person_group = $1", "DELETE FROM person_groups WHERE id = $1"] {
         sqlx::query(statement).bind(group.id.0).execute(work.connection()).await.map_err(StoreError::from)?;
     }

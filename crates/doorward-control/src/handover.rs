@@ -15,6 +15,7 @@ use data_encoding::BASE64URL_NOPAD;
 use doorward_core::access::Facts;
 use doorward_core::login::Login;
 use doorward_core::names::HostName;
+use doorward_core::share::ShareUse;
 use doorward_core::{LoginId, Secret, ServiceId};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -25,10 +26,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge(String);
 
+/// Whose pass it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bearer {
+    /// Somebody who is signed in.
+    Login(LoginId),
+    /// Somebody who used a share link (`shares::passes`).
+    Share(ShareUse),
+}
+
 /// What a code is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
-    pub login: LoginId,
+    pub bearer: Bearer,
     pub service: ServiceId,
     pub host: HostName,
     pub challenge: Challenge,
@@ -68,9 +78,9 @@ impl Codes {
         let until = now.saturating_add(CODE_LIFE).unwrap_or(Timestamp::MAX);
         let mut codes = self.table();
         codes.retain(|_, (_, until)| now < *until);
-        let of_login = |(other, _): &&(Handover, Timestamp)| other.login == handover.login;
+        let of_login = |(other, _): &&(Handover, Timestamp)| other.bearer == handover.bearer;
         if codes.values().filter(of_login).count() >= MOST_OF_A_LOGIN {
-            codes.retain(|_, (other, _)| other.login != handover.login);
+            codes.retain(|_, (other, _)| other.bearer != handover.bearer);
         }
         if codes.len() < MOST_CODES {
             codes.insert(TokenDigest::of(code), (handover, until));

@@ -1,7 +1,7 @@
 //! What has to be done now and then: the store learns who was seen, refusals are written down, old lines forgotten.
 
 use crate::store::{StoreError, words};
-use crate::{Control, audit, devices, people, sessions, welcomes};
+use crate::{Control, answers, audit, devices, people, sessions, shares, welcomes};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -27,13 +27,14 @@ impl Control {
                 _ = tick.tick() => false,
                 () = self.gather_departures() => false,
                 _ = often.tick() => {
+                    self.inspections().forget(Timestamp::now());
                     if let Err(error) = self.write_audit(audit::Due::Ripe, Timestamp::now()).await {
                         tracing::debug!(%error, "what was counted for the audit is kept for the next time");
                     }
                     if let Err(error) = self.tell_absences(Timestamp::now()).await {
                         tracing::debug!(%error, "who is away could not be written down");
                     }
-                    if let Err(error) = self.end_lapsed_sessions(Timestamp::now()).await {
+                    if let Err(error) = self.look_at_sessions(Timestamp::now()).await {
                         tracing::debug!(%error, "sessions that are over could not be written down");
                     }
                     continue;
@@ -57,11 +58,20 @@ impl Control {
         tokio::time::sleep(GATHERING).await;
     }
 
+    /// What ends, or becomes somebody's turn, without anybody doing anything.
+    async fn look_at_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.end_lapsed_sessions(now).await?;
+        self.end_lapsed_requests(now).await?;
+        self.settle_lines(now).await?;
+        self.settle_budgets(now).await
+    }
+
     /// One round of it.
     pub async fn keep_house_once(&self, now: Timestamp) -> Result<(), StoreError> {
         self.flush_audit().await?;
-        self.end_lapsed_sessions(now).await?;
+        self.look_at_sessions(now).await?;
         self.store_session_uses().await?;
+        self.store_spending().await?;
         self.end_lapsed_logins(now).await?;
         self.store_logins_seen().await?;
         let seen = self.presence().seen(now);
@@ -77,8 +87,10 @@ impl Control {
                     .execute(work.connection())
                     .await?;
                 sessions::forget_old(work, now).await?;
+                shares::forget_old(work, now).await?;
                 welcomes::forget_old(work, kept).await?;
                 people::remove_who_ended(work, kept, now).await?;
+                answers::forget_old(work, now).await?;
                 Ok::<_, StoreError>(())
             })
         })

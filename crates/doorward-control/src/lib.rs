@@ -6,16 +6,22 @@
 
 mod access;
 pub mod accounts;
+mod additions;
 mod alerts;
+mod answers;
 mod audit;
 mod authority;
 mod certificates;
 mod changes;
 mod devices;
 mod enrol;
+mod errands;
+mod foresight;
 mod groups;
 mod handover;
 mod housekeeping;
+mod identities;
+mod inspections;
 mod invites;
 mod logins;
 pub mod passwords;
@@ -24,9 +30,11 @@ mod presence;
 mod services;
 mod sessions;
 mod settings;
+mod shares;
 mod sign_in;
 mod site;
 mod snapshot;
+mod spending;
 mod ssh;
 mod store;
 mod welcomes;
@@ -36,7 +44,9 @@ mod work;
 mod tests;
 
 pub use access::Reservation;
+pub use additions::{Finding, Refusal, Scan, ScanState, Told, Wanted};
 pub use alerts::{Alert, AlertDestination, Tested, USUAL_GRACE};
+pub use answers::{Answering, GivenAnswer, request_digest};
 pub use audit::{
     Actor, Anchor, Attendance, AuditChoice, AuditSettings, Broken, ChainedLine, LineHash, Soundness, Verifier,
 };
@@ -47,27 +57,42 @@ pub use certificates::{
 pub use changes::{Change, Changes, News};
 pub use devices::DeviceEdit;
 pub use enrol::{EnrolError, Enrolment};
+pub use errands::{Asked, Errand, ErrandError, Errands};
+pub use foresight::{Foreseen, Question, Toll};
 pub use groups::{Group, GroupEdit};
-pub use handover::{Challenge, Handover};
+pub use handover::{Bearer, Challenge, Handover};
+pub use identities::{Identity, IdentityError};
+pub use inspections::{
+    Ending, Exchange, Inspection, InspectionWish, Inspections, KeptBody, MOST_BODY, ReplayError, ReplayWish,
+    Replayable, Seen, Taken,
+};
 pub use invites::{InviteRequest, InviteSummary};
-pub use logins::{LoginRequest, LoginSummary, NewLogin};
+pub use logins::{
+    ClientCertificateRequest, LoginRequest, LoginSummary, NewCertificate, NewLogin, TokenRequest, TokenSummary,
+    client_issuer,
+};
+pub use people::data::PersonData;
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
     Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability,
-    ServiceFailure,
+    ServiceFailure, Visits,
 };
 pub use services::{Reach, RegisterError, Registration};
-pub use sessions::{SessionError, SessionRequest, SessionSummary};
+pub use sessions::{
+    ApprovalRequest, Line, Opening, SessionError, SessionRange, SessionRequest, SessionSummary, SessionsOf, Turn,
+};
 pub use settings::{ControlSettings, SiteSettings, WebFace};
+pub use shares::{MadeShare, OpenShare, ShareError, SharePress, ShareStanding, ShareSummary, UseError, Viewer};
 pub use sign_in::{
     CredentialError, NameAndPassword, NewTotp, PasskeyQuestion, PasskeySummary, Proven, RecoveryCodes, SecondFactors,
     Step, TotpStanding,
 };
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
-    AccessHome, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation, Protocol, ServiceRecord,
-    Snapshot,
+    AccessHome, Audience, Counts, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation,
+    Protocol, ServiceRecord, Snapshot,
 };
+pub use spending::SpendingReport;
 pub use ssh::certificates::{CertificateWish, LONGEST, SshCertificate};
 pub use ssh::passwords::{NewPassword, PasswordDigest, PasswordNumber, SshPassword};
 pub use ssh::{HostKey, KeyFingerprint, NewHolder, SshEnrolment, SshHolder, SshKey, SshStanding};
@@ -101,10 +126,16 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Snapshot>,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) presence: Presence,
+    pub(crate) additions: additions::Desk,
+    pub(crate) errands: Arc<errands::Desk>,
     pub(crate) alerts: alerts::Alerts,
     pub(crate) audit: audit::Audit,
     pub(crate) uses: sessions::Uses,
+    pub(crate) spending: spending::Spending,
+    pub(crate) inspections: Inspections,
+    pub(crate) answers: answers::UnderWay,
     pub(crate) seen: logins::Seen,
+    pub(crate) viewers: shares::Viewers,
     pub(crate) codes: handover::Codes,
     pub(crate) sign_in: sign_in::SignIn,
     pub(crate) trouble: work::Trouble,
@@ -148,11 +179,13 @@ impl Control {
         let unreadable = |error: StoreError| OpenError::of(&directory.join("doorward.db"), error);
         let seal = store.take_seal(&directory).await?;
         let (presence, uses, seen) = (Presence::default(), sessions::Uses::default(), logins::Seen::default());
+        let spending = spending::Spending::default();
         let (first, certificates, told) = {
             let mut connection = store.readers().acquire().await.map_err(|e| unreadable(e.into()))?;
             presence.remember(devices::last_seen(&mut connection).await.map_err(unreadable)?);
             uses.remember(sessions::uses(&mut connection).await.map_err(unreadable)?);
             seen.remember(logins::seen(&mut connection).await.map_err(unreadable)?);
+            spending.remember(&spending::load(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
             let told = alerts::told_offline(&mut connection).await.map_err(unreadable)?;
             (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates, told)
@@ -166,10 +199,16 @@ impl Control {
             published: ArcSwap::from_pointee(first),
             changes: Changes::channel(),
             presence,
+            additions: additions::Desk::default(),
+            errands: Arc::default(),
             alerts: alerts::Alerts::default(),
             audit: audit::Audit::default(),
             uses,
+            spending,
+            inspections: Inspections::default(),
+            answers: answers::UnderWay::default(),
             seen,
+            viewers: shares::Viewers::default(),
             codes: handover::Codes::default(),
             sign_in: sign_in::SignIn::default(),
             trouble: work::Trouble::default(),

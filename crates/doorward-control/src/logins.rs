@@ -1,12 +1,16 @@
 //! Logins: begun, found by their token, ended. A token is made here, of more random bits than anybody can try, and handed
 //! out once; its hash is what rests. Whatever a login opened ends with it, since decisions look it up.
 
+mod certificates;
 mod rows;
 mod seen;
+mod tokens;
 
+pub use certificates::{CertificateRequest as ClientCertificateRequest, NewCertificate, client_issuer};
 pub use rows::LoginSummary;
 pub(crate) use rows::{LoginRecord, load, load_one, seen};
 pub(crate) use seen::Seen;
+pub use tokens::{TokenRequest, TokenSummary};
 
 use crate::enrol::title as readable;
 use crate::store::StoreError;
@@ -127,7 +131,24 @@ impl Control {
     }
 }
 
+/// One that was just begun, by what nobody here makes up.
+pub(crate) struct Begun {
+    pub(crate) id: LoginId,
+    pub(crate) until: Timestamp,
+}
+
 async fn begin(work: &mut Work, request: LoginRequest, now: Timestamp) -> Result<NewLogin, EditError> {
+    let token = random_token();
+    let Begun { id, until } = begin_by(work, request, TokenDigest::of(&token), now).await?;
+    Ok(NewLogin { id, token, until })
+}
+
+async fn begin_by(
+    work: &mut Work,
+    request: LoginRequest,
+    digest: TokenDigest,
+    now: Timestamp,
+) -> Result<Begun, EditError> {
     let person = work.draft.shared_person(request.account);
     let person = person.filter(|person| person.standing(now) == PersonStanding::Good);
     let person = person.ok_or_else(|| EditError::Unknown(format!("person number {} who may", request.account)))?;
@@ -136,14 +157,14 @@ async fn begin(work: &mut Work, request: LoginRequest, now: Timestamp) -> Result
     if until <= now {
         return Err(EditError::Invalid("a login lasts some time: say how long, as 12h or 90d".into()));
     }
-    let (id, token) = (LoginId(work.next_id("login").await?), random_token());
+    let id = LoginId(work.next_id("login").await?);
     let title = readable(&request.title);
     let LoginRequest { account, kind, factors, source, .. } = request;
     let login = Login { id, account, kind, factors, title, source, since: now, until };
-    rows::insert(work.connection(), &login, TokenDigest::of(&token)).await?;
+    rows::insert(work.connection(), &login, digest).await?;
     work.refresh_login(id).await?;
     write_down(work, Deed::LoginBegun, &person, &login, now).await?;
-    Ok(NewLogin { id, token, until })
+    Ok(Begun { id, until })
 }
 
 async fn make_room(work: &mut Work, request: &LoginRequest, now: Timestamp) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! People: added, edited, removed. There is always an owner whose account does not end.
 
+pub(crate) mod data;
+
 use crate::accounts::OWNER;
 use crate::enrol::title as readable;
 use crate::ssh::certificates;
@@ -62,14 +64,14 @@ impl Control {
         self.write(move |work| Box::pin(change(work, id, edit, version, now))).await
     }
 
-    /// With their keys, memberships, sessions and logins.
+    /// With all that is known of them, but for the lines of the audit: those go when their time is over.
     pub async fn remove_person(&self, id: AccountId, version: Option<i64>, now: Timestamp) -> Result<(), EditError> {
         self.write(move |work| Box::pin(remove(work, id, version, now))).await
     }
 }
 
 pub(crate) async fn insert(work: &mut Work, new: NewPerson, now: Timestamp) -> Result<AccountId, EditError> {
-    if work.draft.people().count() >= MAX_PEOPLE {
+    if work.draft.headcount() >= MAX_PEOPLE {
         return Err(EditError::Invalid(format!(
             "there are {MAX_PEOPLE} people already, which is as many as there may be"
         )));
@@ -97,7 +99,7 @@ pub(crate) async fn insert(work: &mut Work, new: NewPerson, now: Timestamp) -> R
     Ok(id)
 }
 
-async fn change(
+pub(crate) async fn change(
     work: &mut Work,
     id: AccountId,
     edit: PersonEdit,
@@ -156,6 +158,8 @@ async fn remove(work: &mut Work, id: AccountId, version: Option<i64>, now: Times
     sessions::end_all_of(work, id, now).await?;
     logins::end_all_of(work, id, None, now).await?;
     for statement in [
+        "DELETE FROM sessions WHERE account = $1",
+        "DELETE FROM given_answers WHERE account = $1",
         "DELETE FROM ssh_keys WHERE account = $1",
         "DELETE FROM memberships WHERE account = $1",
         "DELETE FROM accounts WHERE id = $1",

@@ -6,8 +6,9 @@ use crate::snapshot::Protocol;
 use doorward_core::hop::HopFailure;
 use doorward_core::prepare::Phase;
 use doorward_core::site::{Carrier, Fingerprint};
-use doorward_core::{DeviceId, ServiceId};
+use doorward_core::{AccountId, DeviceId, ServiceId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -62,7 +63,7 @@ pub enum LinkState {
 }
 
 /// What became of a port that the gateway was to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PortState {
     Bound,
@@ -70,7 +71,7 @@ pub enum PortState {
 }
 
 /// Whether a port can be reached from outside, as somebody there saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reachability {
     Reachable,
@@ -99,6 +100,15 @@ pub struct Preparation {
     pub retry_at: Option<Timestamp>,
 }
 
+/// Who is at a service now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visits {
+    /// Connections, requests under way, flows.
+    pub count: u32,
+    /// Of those who said who they are.
+    pub people: BTreeSet<AccountId>,
+}
+
 #[derive(Debug, Default)]
 pub struct Presence {
     world: Mutex<World>,
@@ -114,6 +124,9 @@ struct World {
     reachability: BTreeMap<(Protocol, u16), Reachability>,
     failures: HashMap<ServiceId, ServiceFailure>,
     preparations: HashMap<ServiceId, Preparation>,
+    /// Where on its device a service's policy is written.
+    written: HashMap<ServiceId, String>,
+    visits: HashMap<ServiceId, Visits>,
     /// The successor of the site key that a device said it has on its disk.
     successors: HashMap<DeviceId, Fingerprint>,
 }
@@ -192,6 +205,12 @@ impl Presence {
         matches!(self.world().devices.get(&device), Some(DevicePresence { link: LinkState::Online { .. }, .. }))
     }
 
+    /// How many devices are there now.
+    pub fn online(&self) -> usize {
+        let is_online = |device: &&DevicePresence| matches!(device.link, LinkState::Online { .. });
+        self.world().devices.values().filter(is_online).count()
+    }
+
     pub fn port_state(&self, protocol: Protocol, port: u16, state: PortState) {
         self.update(|world| world.ports.insert((protocol, port), state));
     }
@@ -242,6 +261,21 @@ impl Presence {
         self.world().failures.get(&service).cloned()
     }
 
+    /// `None`: its device did not say.
+    pub fn service_written(&self, service: ServiceId, place: Option<String>) {
+        if self.written_at(service) != place {
+            self.update(|world| match place {
+                Some(place) => world.written.insert(service, place),
+                None => world.written.remove(&service),
+            });
+        }
+    }
+
+    /// File and line on the device, as it told.
+    pub fn written_at(&self, service: ServiceId) -> Option<String> {
+        self.world().written.get(&service).cloned()
+    }
+
     pub fn prepares(&self, service: ServiceId, preparation: Preparation) {
         if self.preparation(service).as_ref() != Some(&preparation) {
             self.update(|world| world.preparations.insert(service, preparation));
@@ -257,6 +291,17 @@ impl Presence {
 
     pub fn preparation(&self, service: ServiceId) -> Option<Preparation> {
         self.world().preparations.get(&service).cloned()
+    }
+
+    /// Who is where now. Whatever is not in it has no visitors.
+    pub fn visited(&self, visits: HashMap<ServiceId, Visits>) {
+        if self.world().visits != visits {
+            self.update(|world| world.visits = visits);
+        }
+    }
+
+    pub fn visits(&self, service: ServiceId) -> Visits {
+        self.world().visits.get(&service).cloned().unwrap_or_default()
     }
 
     /// Devices say so again with every link, so that nothing need be kept over a restart.

@@ -155,7 +155,7 @@ fn mend(
             }
         }
     }
-    if let Err(error) = offer.access.to_policy() {
+    if let Err(error) = offer.access.to_policy_for(offer.kind) {
         problems.push(format!("{error}: nobody is admitted until this is mended"));
         offer.access = PolicyDocument::default();
     }
@@ -168,13 +168,7 @@ async fn make_room(work: &mut Work, device: &Device, accepted: &[(usize, Offer)]
         let id = record.service.id;
         match offers.get(&record.service.name) {
             None if record.service.standing == Standing::Offered => {
-                sqlx::query(
-                    "UPDATE services SET standing = 'withdrawn', virtual_port = NULL, version = version + 1 WHERE id = $1",
-                )
-                .bind(id.0)
-                .execute(work.connection())
-                .await?;
-                work.refresh_service(id).await?;
+                withdraw(work, id).await?;
             }
             Some(offer) if record.virtual_port.is_some() && record.virtual_port != offer.virtual_port => {
                 let query = sqlx::query("UPDATE services SET virtual_port = NULL WHERE id = $1").bind(id.0);
@@ -185,6 +179,13 @@ async fn make_room(work: &mut Work, device: &Device, accepted: &[(usize, Offer)]
         }
     }
     Ok(())
+}
+
+/// It is offered no more; its names stay its own.
+pub(crate) async fn withdraw(work: &mut Work, id: ServiceId) -> Result<(), StoreError> {
+    let query = "UPDATE services SET standing = 'withdrawn', virtual_port = NULL, version = version + 1 WHERE id = $1";
+    sqlx::query(query).bind(id.0).execute(work.connection()).await?;
+    work.refresh_service(id).await
 }
 
 async fn write_service(

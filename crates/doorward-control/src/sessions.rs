@@ -1,27 +1,32 @@
 //! Sessions: opened, extended, ended. Each opening and extension is a decision of its own (`core::session`); its row is what
 //! survives a restart, its entry in the snapshot what decisions look up.
 
+mod approval;
 mod lapse;
+mod line;
+mod opening;
 mod rows;
 
+pub use approval::ApprovalRequest;
 pub(crate) use lapse::{Uses, forget_old};
-pub use rows::SessionSummary;
+pub use line::{Line, Turn};
+pub use opening::Opening;
+pub use rows::{SessionRange, SessionSummary, SessionsOf};
 pub(crate) use rows::{load, load_one, uses};
 
-use crate::Control;
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
-use doorward_core::access::Facts;
+use crate::{Actor, Control};
+use doorward_core::access::{Facts, NoVoice, Proof};
 use doorward_core::audit::Deed;
-use doorward_core::person::Person;
-use doorward_core::service::Service;
-use doorward_core::session::{Session, SessionEnd, SessionRefusal, grant};
+use doorward_core::session::{Session, SessionEnd, SessionRefusal};
 use doorward_core::{AccountId, ServiceId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::Row;
 use std::net::IpAddr;
-use std::sync::Arc;
 use thiserror::Error;
+
+use opening::{Manner, extend, open};
 
 /// Somebody wants a service to be open for them.
 #[derive(Clone, Debug)]
@@ -31,8 +36,10 @@ pub struct SessionRequest {
     pub length: SignedDuration,
     /// From where they ask, where that is known.
     pub source: Option<IpAddr>,
-    /// The same request again gets the same session, however it fares.
+    /// The same request for the same service again gets the same session, however it fares.
     pub id: Option<String>,
+    /// What they proved beside who they are: their login.
+    pub proofs: Vec<Proof>,
 }
 
 #[derive(Debug, Error)]
@@ -46,6 +53,14 @@ pub enum SessionError {
     Stale { current: i64 },
     #[error("{0}")]
     Invalid(String),
+    /// Not open yet: they stand in the line.
+    #[error("somebody else has it; their place in the line is {}", .0.place)]
+    InLine(Turn),
+    /// Not open yet.
+    #[error("it waits for approval, as request {}", .0.id)]
+    AwaitsApproval(Box<ApprovalRequest>),
+    #[error("{0}")]
+    NoVoice(#[from] NoVoice),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -54,19 +69,36 @@ impl ChangeError for SessionError {
     fn of_store(&mut self) -> Option<&mut StoreError> {
         match self {
             Self::Store(error) => Some(error),
-            Self::Refused(_) | Self::Unknown(_) | Self::Stale { .. } | Self::Invalid(_) => None,
+            Self::Refused(_)
+            | Self::Unknown(_)
+            | Self::Stale { .. }
+            | Self::Invalid(_)
+            | Self::InLine(_)
+            | Self::AwaitsApproval(_)
+            | Self::NoVoice(_) => None,
         }
     }
 }
 
-const MAX_OPEN_OF_ONE: usize = 100;
-const MAX_REQUEST_ID: usize = 100;
-
 impl Control {
     /// One that is open already is extended, and never shortened.
     pub async fn open_session(&self, request: SessionRequest, now: Timestamp) -> Result<Session, SessionError> {
+        self.request_session(request, now).await?.at_once()
+    }
+
+    /// The same. Where it cannot be open at once, they are given a place in the line, or consent is asked for.
+    pub async fn request_session(&self, request: SessionRequest, now: Timestamp) -> Result<Opening, SessionError> {
+        self.open_as(request, Manner::InTurn, now).await
+    }
+
+    /// From whoever has it, if the policy says that they may.
+    pub async fn take_over(&self, request: SessionRequest, now: Timestamp) -> Result<Opening, SessionError> {
+        self.open_as(request, Manner::TakingOver, now).await
+    }
+
+    async fn open_as(&self, request: SessionRequest, manner: Manner, now: Timestamp) -> Result<Opening, SessionError> {
         let (source, service) = (request.source, request.service);
-        let opened = self.write(move |work| Box::pin(open(work, request, now))).await;
+        let opened = self.write(move |work| Box::pin(open(work, request, manner, None, now))).await;
         self.note_refusal(opened.as_ref().err(), source, service, now);
         opened
     }
@@ -85,7 +117,7 @@ impl Control {
         if let Some(service) = service {
             self.note_refusal(extended.as_ref().err(), source, service, now);
         }
-        extended
+        extended?.at_once()
     }
 
     /// Ending one that is over already is fine.
@@ -99,81 +131,12 @@ impl Control {
                 SessionRefusal::Denied(denied) => denied.word(),
                 SessionRefusal::NotNeeded => "not-needed",
                 SessionRefusal::NoTime => "no-time",
+                SessionRefusal::OthersWait => "others-wait",
+                SessionRefusal::NoTakeOver => "no-take-over",
             };
             self.refused(Deed::SessionRefused, source, Some(service), word, now);
         }
     }
-}
-
-async fn open(work: &mut Work, request: SessionRequest, now: Timestamp) -> Result<Session, SessionError> {
-    if let Some(id) = &request.id {
-        if id.is_empty() || id.len() > MAX_REQUEST_ID || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SessionError::Invalid("a request's id is 1 to 100 characters of ASCII without blanks".into()));
-        }
-        if let Some(known) = rows::of_request(work.connection(), request.account, id).await? {
-            return Ok(known);
-        }
-    }
-    let (person, service) = both(work, request.account, request.service)?;
-    if let Some(held) = work.draft.session_for(person.id, service.id).cloned() {
-        if now < held.until {
-            return lengthen(work, &held, request.length, request.source, now).await;
-        }
-        end(work, held.id, SessionEnd::Time, held.until).await?;
-    }
-    if work.draft.sessions_of(person.id).filter(|session| now < session.until).count() >= MAX_OPEN_OF_ONE {
-        return Err(SessionError::Invalid(format!("one person has {MAX_OPEN_OF_ONE} open sessions at most")));
-    }
-    let id = SessionId(work.next_id("session").await?);
-    let until = after(now, request.length);
-    let asked = Session { id, service: service.id, account: person.id, opened_at: now, until, version: 1 };
-    let session = grant(&service, &asked, request.source, &work.draft, now)?;
-    rows::insert(work.connection(), &session, request.id.as_deref(), now).await?;
-    work.refresh_session(id).await?;
-    write_down(work, Deed::SessionOpened, &session, request.source, now).await?;
-    Ok(stored(work, id))
-}
-
-async fn extend(
-    work: &mut Work,
-    id: SessionId,
-    length: SignedDuration,
-    source: Option<IpAddr>,
-    version: Option<i64>,
-    now: Timestamp,
-) -> Result<Session, SessionError> {
-    let held = work.draft.session(id).filter(|session| now < session.until).cloned();
-    let held = held.ok_or_else(|| SessionError::Unknown(format!("session {id} that is open")))?;
-    if version.is_some_and(|seen| seen != held.version) {
-        return Err(SessionError::Stale { current: held.version });
-    }
-    lengthen(work, &held, length, source, now).await
-}
-
-async fn lengthen(
-    work: &mut Work,
-    held: &Session,
-    length: SignedDuration,
-    source: Option<IpAddr>,
-    now: Timestamp,
-) -> Result<Session, SessionError> {
-    let (_, service) = both(work, held.account, held.service)?;
-    let asked = Session { until: after(now, length), ..held.clone() };
-    let granted = grant(&service, &asked, source, &work.draft, now)?;
-    if granted.until <= held.until {
-        return Ok(held.clone());
-    }
-    sqlx::query("UPDATE sessions SET until = $1, used_at = $2, version = version + 1 WHERE id = $3")
-        .bind(words::time(granted.until))
-        .bind(words::time(now))
-        .bind(held.id.0)
-        .execute(work.connection())
-        .await
-        .map_err(StoreError::from)?;
-    work.refresh_session(held.id).await?;
-    work.shared.uses.note(held.id, now);
-    write_down(work, Deed::SessionExtended, &granted, source, now).await?;
-    Ok(stored(work, held.id))
 }
 
 /// As it rests, in whole milliseconds.
@@ -204,13 +167,25 @@ pub(crate) async fn end_all_of(work: &mut Work, account: AccountId, now: Timesta
     Ok(())
 }
 
+/// And whoever waited for it comes next.
 async fn end(work: &mut Work, id: SessionId, how: SessionEnd, at: Timestamp) -> Result<(), StoreError> {
+    let service = work.draft.session(id).and_then(|session| work.draft.service(session.service));
+    end_quietly(work, id, how, at).await?;
+    if let Some(service) = service.filter(|service| service.policy.exclusive.is_some()) {
+        line::settle_line(work, &service, at).await?;
+    }
+    Ok(())
+}
+
+async fn end_quietly(work: &mut Work, id: SessionId, how: SessionEnd, at: Timestamp) -> Result<(), StoreError> {
     let ended = work.draft.session(id).cloned();
     sqlx::query(
-        "UPDATE sessions SET ended_at = $1, ending = $2, version = version + 1 WHERE id = $3 AND ended_at IS NULL",
+        "UPDATE sessions SET ended_at = $1, ending = $2, ended_by = $3, version = version + 1 \
+         WHERE id = $4 AND ended_at IS NULL",
     )
     .bind(words::time(at))
-    .bind(how.word())
+    .bind(rows::ending_word(how))
+    .bind(hand(work, how).map(|account| account.0))
     .bind(id.0)
     .execute(work.connection())
     .await?;
@@ -219,6 +194,15 @@ async fn end(work: &mut Work, id: SessionId, how: SessionEnd, at: Timestamp) -> 
     let Some(ended) = ended else { return Ok(()) };
     let (subject, who) = names(work, &ended);
     work.write_down(Deed::SessionEnded, &subject, &format!("{who}, by {}", how.word()), at).await
+}
+
+/// Whose hand ended it.
+fn hand(work: &Work, how: SessionEnd) -> Option<AccountId> {
+    match (how, work.actor.as_deref()) {
+        (SessionEnd::Hand | SessionEnd::TakenOver, Some(Actor::Person { account, .. })) => Some(*account),
+        (SessionEnd::Hand | SessionEnd::TakenOver, Some(Actor::Owner) | None)
+        | (SessionEnd::Time | SessionEnd::Idle | SessionEnd::Gone, _) => None,
+    }
 }
 
 async fn write_down(
@@ -240,16 +224,4 @@ fn names(work: &Work, session: &Session) -> (String, String) {
     let service = work.draft.service(session.service).map_or_else(|| session.service.to_string(), |s| s.path());
     let person = work.draft.shared_person(session.account).map_or_else(String::new, |person| person.name.to_string());
     (service, format!("session {} of {person}", session.id))
-}
-
-fn both(work: &Work, account: AccountId, service: ServiceId) -> Result<(Arc<Person>, Arc<Service>), SessionError> {
-    let person = work.draft.shared_person(account);
-    let person = person.ok_or_else(|| SessionError::Unknown(format!("person number {account}")))?;
-    let service = work.draft.service(service);
-    Ok((person, service.ok_or_else(|| SessionError::Unknown("such service".into()))?))
-}
-
-/// What nobody can wait for is as long as there are times.
-fn after(now: Timestamp, length: SignedDuration) -> Timestamp {
-    now.checked_add(length).unwrap_or(Timestamp::MAX)
 }

@@ -4,24 +4,27 @@
 //! is computed. Between the two steps nothing is kept here: the page carries a sealed ticket.
 
 pub(crate) mod attempts;
-mod hashing;
+pub(crate) mod hashing;
 pub(crate) mod passkeys;
 pub(crate) mod passwords;
+mod recovery;
 pub(crate) mod ticket;
 pub(crate) mod totp;
 
 pub use passkeys::{PasskeyQuestion, PasskeySummary};
-pub use totp::{NewTotp, RecoveryCodes, TotpStanding};
+pub use recovery::RecoveryCodes;
+pub use totp::{NewTotp, TotpStanding};
 
-use crate::Control;
 use crate::store::StoreError;
+use crate::{Control, identities};
 use attempts::{Attempt, Attempts, Guessed};
 use doorward_core::audit::Deed;
+use doorward_core::login::USUAL_LOGIN;
 use doorward_core::names::Label;
 use doorward_core::person::factors::{Factor, Factors};
 use doorward_core::person::password::{Weak, normalise};
 use doorward_core::person::{Person, PersonStanding};
-use doorward_core::{AccountId, Secret};
+use doorward_core::{AccountId, IdentityId, Secret};
 use hashing::Hashing;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -34,8 +37,8 @@ use thiserror::Error;
 /// What signing in shares over all requests.
 #[derive(Default)]
 pub(crate) struct SignIn {
-    attempts: Attempts,
-    hashing: Hashing,
+    pub(crate) attempts: Attempts,
+    pub(crate) hashing: Hashing,
     questions: passkeys::Questions,
 }
 
@@ -77,6 +80,14 @@ impl SecondFactors {
 pub struct Proven {
     pub account: AccountId,
     pub factors: Factors,
+    /// How long a login that is made of it lasts.
+    pub login_for: SignedDuration,
+}
+
+impl Proven {
+    pub(crate) fn by(account: AccountId, factors: impl Into<Factors>) -> Self {
+        Self { account, factors: factors.into(), login_for: USUAL_LOGIN }
+    }
 }
 
 /// Why something that somebody proves, or wants to prove from now on, was not taken.
@@ -108,16 +119,28 @@ impl crate::store::ChangeError for CredentialError {
     }
 }
 
-/// Between password and code.
+/// Between the first step and a code.
 #[derive(Serialize, Deserialize)]
-struct HalfWay {
-    account: AccountId,
-    /// A password that was changed meanwhile is another.
-    password_of: i64,
+pub(crate) struct HalfWay {
+    pub(crate) account: AccountId,
+    pub(crate) first: First,
 }
 
-const HALF_WAY: &str = "ticket/half-way";
-const HALF_WAY_FOR: SignedDuration = SignedDuration::from_mins(5);
+#[derive(Serialize, Deserialize)]
+pub(crate) enum First {
+    /// A password that was changed meanwhile is another.
+    Password {
+        set_at: i64,
+    },
+    Provider {
+        identity: IdentityId,
+        factors: String,
+        login_seconds: i64,
+    },
+}
+
+pub(crate) const HALF_WAY: &str = "ticket/half-way";
+pub(crate) const HALF_WAY_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 impl Control {
     pub async fn sign_in(&self, given: NameAndPassword, now: Timestamp) -> Result<Step, CredentialError> {
@@ -136,11 +159,11 @@ impl Control {
         self.renew_hash(person.id, &given.password, now).await;
         if self.second_factors_of(person.id).await?.is_any() {
             self.0.sign_in.attempts.take_back(&attempt, Instant::now());
-            let half_way = HalfWay { account: person.id, password_of };
+            let half_way = HalfWay { account: person.id, first: First::Password { set_at: password_of } };
             return Ok(Step::CodeWanted(self.seal_ticket(HALF_WAY, &half_way, now, HALF_WAY_FOR)));
         }
         self.0.sign_in.attempts.was_right(attempt, Instant::now());
-        Ok(Step::Done(Proven { account: person.id, factors: Factor::Password.into() }))
+        Ok(Step::Done(Proven::by(person.id, Factor::Password)))
     }
 
     /// The second step: a code of the app, or one of the recovery codes.
@@ -152,13 +175,27 @@ impl Control {
         now: Timestamp,
     ) -> Result<Proven, CredentialError> {
         let half_way: HalfWay = self.open_ticket(HALF_WAY, ticket, now).ok_or(CredentialError::Stale)?;
-        let account = half_way.account;
-        let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
-        if passwords::changed_at(self.0.store.readers(), account).await? != Some(half_way.password_of) {
-            return Err(CredentialError::Stale);
-        }
+        let person = self.person_in_good_standing(half_way.account, now).ok_or(CredentialError::Stale)?;
+        let first = self.first_step(&half_way).await?;
         let factor = self.use_code(&person, code, source, now).await?;
-        Ok(Proven { account, factors: Factors::from(Factor::Password).with(factor) })
+        Ok(Proven { factors: first.factors.with(factor), ..first })
+    }
+
+    /// What the first step proved, if it still does.
+    async fn first_step(&self, half_way: &HalfWay) -> Result<Proven, CredentialError> {
+        let (account, readers) = (half_way.account, self.0.store.readers());
+        match &half_way.first {
+            First::Password { set_at } if passwords::changed_at(readers, account).await? == Some(*set_at) => {
+                Ok(Proven::by(account, Factor::Password))
+            }
+            First::Provider { identity, factors, login_seconds }
+                if identities::is_of(readers, *identity, account).await? =>
+            {
+                let factors = Factors::read(factors).ok_or(CredentialError::Stale)?;
+                Ok(Proven { account, factors, login_for: SignedDuration::from_secs(*login_seconds) })
+            }
+            First::Password { .. } | First::Provider { .. } => Err(CredentialError::Stale),
+        }
     }
 
     /// Whether the person who is signed in knows their password, before something weighty is changed.

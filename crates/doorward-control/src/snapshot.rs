@@ -3,25 +3,31 @@
 
 mod draft;
 mod logins;
-mod named;
+mod order;
 mod people;
+mod shares;
 
 use crate::accounts::Grants;
+use crate::groups::Group;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use crate::ssh::certificates::{SshCertificate, SshCertificates};
 use crate::ssh::passwords::{PasswordDigest, SshPassword};
 use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
 use crate::store::{StoreError, words};
-use doorward_core::access::PolicyDocument;
+use doorward_core::access::{PolicyDocument, Spent};
+use doorward_core::addition::Addition;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{Service, ServiceKind, Standing, WebRoute};
 use doorward_core::ssh::PublicKey;
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use jiff::Timestamp;
 use rpds::HashTrieMapSync;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+pub use order::{Audience, Counts};
 
 #[derive(Clone)]
 pub struct Snapshot {
@@ -37,11 +43,15 @@ pub struct Snapshot {
     pub(crate) ssh_passwords: HashTrieMapSync<PasswordDigest, Arc<SshPassword>>,
     services: HashTrieMapSync<ServiceId, Arc<ServiceRecord>>,
     services_of: HashTrieMapSync<DeviceId, Arc<Vec<(Label, ServiceId)>>>,
+    additions: HashTrieMapSync<DeviceId, Arc<Vec<Addition>>>,
     hosts: HashTrieMapSync<HostName, HostClaims>,
     ports: HashTrieMapSync<(Protocol, u16), PortClaim>,
     people: people::People,
+    /// As far as decisions need it.
+    spent: HashTrieMapSync<ServiceId, Spent>,
     logins: logins::Logins,
-    named: named::Named,
+    shares: shares::Shares,
+    order: order::Order,
 }
 
 /// A registered private machine.
@@ -114,7 +124,7 @@ pub struct ServiceRecord {
 }
 
 /// Where a policy is edited. One home per object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AccessHome {
     /// The file or command on the device.
@@ -123,7 +133,7 @@ pub enum AccessHome {
     Store,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     Tcp,
@@ -245,6 +255,12 @@ impl Snapshot {
         self.hosts.get(host).is_some_and(|claims| claims.iter().any(Claim::routes_web))
     }
 
+    /// Whether any service on this host takes certificates of visitors.
+    pub fn asks_for_certificates(&self, host: &HostName) -> bool {
+        let takes = |claim: &Claim| self.service(claim.service).is_some_and(|service| service.policy.certificates);
+        self.hosts.get(host).is_some_and(|claims| claims.iter().any(|claim| claim.routes_web() && takes(claim)))
+    }
+
     /// The hosts on which a service has a route (for certificates).
     pub fn routed_hosts(&self) -> impl Iterator<Item = &HostName> {
         self.hosts.iter().filter(|(_, claims)| claims.iter().any(Claim::routes_web)).map(|(host, _)| host)
@@ -318,6 +334,11 @@ impl Snapshot {
     pub fn services_of(&self, device: DeviceId) -> impl Iterator<Item = Arc<ServiceRecord>> + '_ {
         let services = self.services_of.get(&device).map(|list| list.as_slice()).unwrap_or_default();
         services.iter().filter_map(|(_, id)| self.service_record(*id))
+    }
+
+    /// What was wished for at the portal that a device shall offer, by name.
+    pub fn additions(&self, device: DeviceId) -> &[Addition] {
+        self.additions.get(&device).map(|list| list.as_slice()).unwrap_or_default()
     }
 
     pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceRecord>> {
@@ -428,6 +449,11 @@ impl HostClaims {
 }
 
 impl ServiceRecord {
+    /// What its device says of who may use it, whether that counts or not.
+    pub fn declared_access(&self) -> &PolicyDocument {
+        &self.offered_access
+    }
+
     /// A web name leads to an http service, one for TLS to a tcp service, for as long as it is wanted and granted. That
     /// the service was withdrawn is for `decide` to say.
     pub fn routes_host(&self, host: &HostReservation) -> bool {

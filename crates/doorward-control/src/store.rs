@@ -5,6 +5,7 @@
 //! (`synchronous=FULL`): a lost commit would bring a revoked key or a used invite back.
 
 pub(crate) mod load;
+pub(crate) mod migrations;
 pub(crate) mod seal;
 pub(crate) mod words;
 
@@ -12,11 +13,11 @@ use crate::site::{self, KeyState, SiteKey};
 use doorward_core::Secret;
 use jiff::Timestamp;
 use seal::{SEAL_FILE, Seal};
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -118,37 +119,6 @@ const LOCK: &str = "doorward.lock";
 /// How long a change waits for those before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn migrator() -> Migrator {
-    let first = include_str!("../migrations/0001_first.sql").into_sql_str();
-    let certificates = include_str!("../migrations/0002_certificates.sql").into_sql_str();
-    let web = include_str!("../migrations/0003_web.sql").into_sql_str();
-    let tls = include_str!("../migrations/0004_tls.sql").into_sql_str();
-    let authority = include_str!("../migrations/0005_authority.sql").into_sql_str();
-    let ssh = include_str!("../migrations/0006_ssh.sql").into_sql_str();
-    let ssh_certificates = include_str!("../migrations/0008_ssh_certificates.sql").into_sql_str();
-    let ssh_passwords = include_str!("../migrations/0007_ssh_passwords.sql").into_sql_str();
-    let people = include_str!("../migrations/0009_people.sql").into_sql_str();
-    let logins = include_str!("../migrations/0010_logins.sql").into_sql_str();
-    let sign_in = include_str!("../migrations/0011_sign_in.sql").into_sql_str();
-    let prepare = include_str!("../migrations/0015_prepare.sql").into_sql_str();
-    let audit = include_str!("../migrations/0013_audit.sql").into_sql_str();
-    Migrator::with_migrations(vec![
-        Migration::new(1, "first".into(), MigrationType::Simple, first, false),
-        Migration::new(2, "certificates".into(), MigrationType::Simple, certificates, false),
-        Migration::new(3, "web".into(), MigrationType::Simple, web, false),
-        Migration::new(4, "tls".into(), MigrationType::Simple, tls, false),
-        Migration::new(5, "authority".into(), MigrationType::Simple, authority, false),
-        Migration::new(6, "ssh".into(), MigrationType::Simple, ssh, false),
-        Migration::new(7, "ssh passwords".into(), MigrationType::Simple, ssh_passwords, false),
-        Migration::new(8, "ssh certificates".into(), MigrationType::Simple, ssh_certificates, false),
-        Migration::new(9, "people".into(), MigrationType::Simple, people, false),
-        Migration::new(10, "logins".into(), MigrationType::Simple, logins, false),
-        Migration::new(11, "sign in".into(), MigrationType::Simple, sign_in, false),
-        Migration::new(15, "prepare".into(), MigrationType::Simple, prepare, false),
-        Migration::new(13, "audit".into(), MigrationType::Simple, audit, false),
-    ])
-}
-
 impl Store {
     /// Opens the store in `directory`, or makes one if there is none; a new one starts with `site_key`.
     pub(crate) async fn open(directory: &Path, site_key: &SiteKey, now: Timestamp) -> Result<Self, OpenError> {
@@ -167,7 +137,7 @@ impl Store {
         examine_content(&path).await.map_err(refuse)?;
         let options = options(&path).journal_mode(SqliteJournalMode::Wal);
         let mut writer = options.connect().await.map_err(|e| refuse(e.into()))?;
-        migrator().run(&mut writer).await.map_err(|e| migration_error(&path, e))?;
+        migrations::migrator().run(&mut writer).await.map_err(|e| migration_error(&path, e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .acquire_timeout(PATIENCE)
@@ -369,7 +339,7 @@ async fn create(directory: &Path, site_key: &SiteKey, now: Timestamp) -> Result<
     // Without a write-ahead log: all of it is in the one file that gets renamed.
     let options = options(&unfinished).journal_mode(SqliteJournalMode::Delete);
     let mut connection = options.connect().await.map_err(database)?;
-    migrator().run(&mut connection).await.map_err(|e| refuse(io::Error::other(e)))?;
+    migrations::migrator().run(&mut connection).await.map_err(|e| refuse(io::Error::other(e)))?;
     site::insert(&mut connection, site_key, KeyState::Active, now).await.map_err(database)?;
     connection.close().await.map_err(database)?;
     File::open(&unfinished).and_then(|file| file.sync_all()).map_err(refuse)?;
@@ -411,7 +381,7 @@ async fn require_ours(connection: &mut SqliteConnection) -> Result<(), sqlx::Err
 }
 
 fn migration_error(path: &Path, error: MigrateError) -> OpenError {
-    let known = migrator().iter().map(|m| m.version).max().unwrap_or(0);
+    let known = migrations::migrator().iter().map(|m| m.version).max().unwrap_or(0);
     match error {
         MigrateError::VersionMissing(found) if found > known => {
             OpenError::Newer { path: path.to_owned(), found, known }

@@ -7,9 +7,12 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Actor, Control, Shared, accounts, groups, logins, people, sessions, site, ssh};
+use crate::{Actor, Control, Shared, accounts, additions, alerts, groups, logins, people, sessions, shares, site, ssh};
+use doorward_core::access::Spent;
 use doorward_core::names::Label;
-use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
+use doorward_core::notice::Notice;
+use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId, ShareId};
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,7 +59,10 @@ pub(crate) struct Work {
     devices: BTreeSet<DeviceId>,
     people: BTreeSet<AccountId>,
     sessions: BTreeSet<SessionId>,
+    notices: Vec<(Notice, Timestamp)>,
     logins: BTreeSet<LoginId>,
+    shares: BTreeSet<ShareId>,
+    additions: BTreeSet<DeviceId>,
     are_groups_new: bool,
     are_site_keys_new: bool,
     are_grants_new: bool,
@@ -113,12 +119,20 @@ impl Work {
             devices: BTreeSet::new(),
             people: BTreeSet::new(),
             sessions: BTreeSet::new(),
+            notices: Vec::new(),
             logins: BTreeSet::new(),
+            shares: BTreeSet::new(),
+            additions: BTreeSet::new(),
             are_groups_new: false,
             are_site_keys_new: false,
             are_grants_new: false,
             are_ssh_keys_new: false,
         })
+    }
+
+    /// Of what is told once it is written: nobody hears of what was not done.
+    pub(crate) fn alert(&mut self, notice: Notice, at: Timestamp) {
+        self.notices.push((notice, at));
     }
 
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
@@ -184,6 +198,7 @@ impl Work {
         self.people.insert(id);
         // Whoever came by a login of theirs rests on them as well.
         self.logins.extend(self.draft.logins_of(id).map(|login| login.id));
+        self.shares.extend(self.draft.shares_made_by(id));
         Ok(())
     }
 
@@ -206,12 +221,34 @@ impl Work {
         Ok(())
     }
 
+    /// Who visits the service is decided again.
+    pub(crate) fn put_spent(&mut self, service: ServiceId, spent: Spent) {
+        self.draft.put_spent(service, spent);
+        self.services.insert(service);
+    }
+
     pub(crate) async fn refresh_login(&mut self, id: LoginId) -> Result<(), StoreError> {
         match logins::load_one(&mut self.connection, id).await? {
             Some(record) => self.draft.put_login(record),
             None => self.draft.remove_login(id),
         }
         self.logins.insert(id);
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_share(&mut self, id: ShareId) -> Result<(), StoreError> {
+        match shares::load_one(&mut self.connection, id).await? {
+            Some(record) => self.draft.put_share(record),
+            None => self.draft.remove_share(id),
+        }
+        self.shares.insert(id);
+        Ok(())
+    }
+
+    /// What shall be offered by the device. Nothing is decided by it, so no visit is looked at again.
+    pub(crate) async fn refresh_additions(&mut self, device: DeviceId) -> Result<(), StoreError> {
+        self.draft.put_additions(device, additions::load_one(&mut self.connection, device).await?);
+        self.additions.insert(device);
         Ok(())
     }
 
@@ -248,9 +285,16 @@ impl Work {
             self.shared.trouble.is_over();
         }
         *self.seat = Seat::Ready(self.connection);
-        let are_others_new =
-            self.are_site_keys_new || self.are_ssh_keys_new || self.are_grants_new || self.are_groups_new;
-        let is_nobody_concerned = self.people.is_empty() && self.sessions.is_empty() && self.logins.is_empty();
+        let are_others_new = self.are_site_keys_new
+            || self.are_ssh_keys_new
+            || self.are_grants_new
+            || self.are_groups_new
+            || !self.additions.is_empty();
+        for (notice, at) in self.notices {
+            alerts::raise(&self.shared.alerts, notice, at);
+        }
+        let is_nobody_concerned =
+            self.people.is_empty() && self.sessions.is_empty() && self.logins.is_empty() && self.shares.is_empty();
         if self.services.is_empty() && self.devices.is_empty() && is_nobody_concerned && !are_others_new {
             return Ok(());
         }
@@ -262,12 +306,14 @@ impl Work {
             people: self.people.into_iter().collect(),
             sessions: self.sessions.into_iter().collect(),
             logins: self.logins.into_iter().collect(),
+            shares: self.shares.into_iter().collect(),
             site_keys: self.are_site_keys_new,
             ssh_keys: self.are_ssh_keys_new,
         };
         self.shared.published.store(Arc::new(self.draft));
         // Nobody listening is fine: whoever subscribes later starts from the snapshot.
         let _ = self.shared.changes.send(Arc::new(change));
+        self.additions.into_iter().for_each(|device| self.shared.additions.ring(device));
         Ok(())
     }
 

@@ -3,23 +3,35 @@
 //! `decide` is a plain function of facts. It yields a [`Permit`], the only thing that opens a stream, or says why not.
 //! It fails closed: a policy that says nothing admits nobody, and an empty list admits nobody.
 
+mod consent;
 mod document;
+mod exclusive;
+mod limits;
 mod network;
+mod open_path;
+mod outlook;
 mod password;
 mod people;
 mod schedule;
 
+pub use consent::{Approval, ApprovalDocument, Need, NoVoice};
 pub use document::{HowDocument, PolicyDocument, PolicyError, ScheduleDocument, WhoDocument};
+pub use exclusive::{Exclusive, LONGEST_LINE, Step, Waiting, is_turn_of, settle};
+pub use limits::{Budget, BudgetStanding, Limits, LimitsDocument, Spent, USUAL_RESERVE, Window};
 pub use network::{NetworkError, Networks, canonical};
-pub use password::PasswordHash;
+pub use open_path::{OpenPathError, OpenPaths};
+pub use outlook::{Outlook, Supposed, foresee};
+pub use password::{KEPT, PasswordHash};
 pub use people::People;
 pub use schedule::{Openness, Schedule, ScheduleError};
 
 use crate::login::Login;
+use crate::names::PathPrefix;
 use crate::person::Person;
 use crate::service::{Entrance, Service, Standing};
 use crate::session::Session;
-use crate::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
+use crate::share::{self, Share, ShareUse, Sharing};
+use crate::{AccountId, DeviceId, LoginId, ServiceId, SessionId, ShareId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,6 +46,19 @@ pub struct Policy {
     /// `None`: at any time.
     pub when: Option<Schedule>,
     pub how: How,
+    /// Of each person's login.
+    pub needs: Vec<Need>,
+    /// Whose consent each session needs.
+    pub approval: Option<Approval>,
+    /// `Some`: one person at a time.
+    pub exclusive: Option<Exclusive>,
+    pub limits: Limits,
+    /// `None`: there are no share links.
+    pub sharing: Option<Sharing>,
+    /// Where nobody is asked who they are, since the application asks.
+    pub open_paths: OpenPaths,
+    /// Whether people may come by a client certificate, for which their programs are then asked.
+    pub certificates: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -74,6 +99,26 @@ pub trait Facts {
 
     /// One that was not ended; its time may be over.
     fn login(&self, id: LoginId) -> Option<&Login>;
+
+    /// Of a service that one person has at a time: by which session. `None`: nobody has it.
+    fn holder(&self, _service: ServiceId, _now: Timestamp) -> Option<SessionId> {
+        None
+    }
+
+    /// What its device counted. `None`: nothing yet.
+    fn spent(&self, _service: ServiceId) -> Option<&Spent> {
+        None
+    }
+
+    /// One that was not revoked; its time may be over.
+    fn share(&self, _id: ShareId) -> Option<&Share> {
+        None
+    }
+
+    /// Whether this login is a token by which one comes in at this service.
+    fn lets_in(&self, _token: LoginId, _service: ServiceId) -> bool {
+        false
+    }
 }
 
 /// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
@@ -99,21 +144,48 @@ impl Visitor {
     pub fn people(&self) -> impl Iterator<Item = AccountId> + '_ {
         self.proofs.iter().filter_map(|proof| match proof {
             Proof::Person(id) => Some(*id),
-            Proof::Password(_) | Proof::Login(_) | Proof::Session(_) | Proof::Sender(_) => None,
+            Proof::Password(_)
+            | Proof::Login(_)
+            | Proof::Session(_)
+            | Proof::Sender(_)
+            | Proof::Share(_)
+            | Proof::OpenPath(_) => None,
         })
     }
 
     pub fn logins(&self) -> impl Iterator<Item = LoginId> + '_ {
         self.proofs.iter().filter_map(|proof| match proof {
             Proof::Login(id) => Some(*id),
-            Proof::Password(_) | Proof::Person(_) | Proof::Session(_) | Proof::Sender(_) => None,
+            Proof::Password(_)
+            | Proof::Person(_)
+            | Proof::Session(_)
+            | Proof::Sender(_)
+            | Proof::Share(_)
+            | Proof::OpenPath(_) => None,
         })
     }
 
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
         self.proofs.iter().filter_map(|proof| match proof {
             Proof::Session(id) => Some(*id),
-            Proof::Password(_) | Proof::Person(_) | Proof::Login(_) | Proof::Sender(_) => None,
+            Proof::Password(_)
+            | Proof::Person(_)
+            | Proof::Login(_)
+            | Proof::Sender(_)
+            | Proof::Share(_)
+            | Proof::OpenPath(_) => None,
+        })
+    }
+
+    pub fn shares(&self) -> impl Iterator<Item = ShareUse> + '_ {
+        self.proofs.iter().filter_map(|proof| match proof {
+            Proof::Share(used) => Some(*used),
+            Proof::Password(_)
+            | Proof::Person(_)
+            | Proof::Login(_)
+            | Proof::Session(_)
+            | Proof::Sender(_)
+            | Proof::OpenPath(_) => None,
         })
     }
 }
@@ -130,6 +202,10 @@ pub enum Proof {
     Session(SessionId),
     /// A sender key for this service: for the virtual port that it has.
     Sender(ServiceId),
+    /// That they used this share. Whether it is for this service, and counts still, is for the decision.
+    Share(ShareUse),
+    /// Nothing about themselves: they go to a path at which the application asks, by this entry of the policy.
+    OpenPath(PathPrefix),
 }
 
 /// The proof that a decision was taken. Only [`decide`] makes one, and only a permit opens a stream.
@@ -140,6 +216,7 @@ pub struct Permit {
     device: DeviceId,
     account: AccountId,
     end: End,
+    is_read_only: bool,
     visitor: Visitor,
 }
 
@@ -151,8 +228,14 @@ pub struct End {
     pub farthest: Option<Timestamp>,
 }
 
+/// What a decision comes to.
+pub(crate) struct Terms {
+    pub(crate) end: End,
+    pub(crate) is_read_only: bool,
+}
+
 impl End {
-    fn at(until: Option<Timestamp>) -> Self {
+    pub(crate) fn at(until: Option<Timestamp>) -> Self {
         Self { until, farthest: until }
     }
 
@@ -179,6 +262,11 @@ impl Permit {
     /// For whom it was given; a later change is decided again with the same facts.
     pub fn visitor(&self) -> &Visitor {
         &self.visitor
+    }
+
+    /// Whether it is for looking and no more, because of how this visitor comes.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     /// When it ends by itself.
@@ -224,6 +312,21 @@ pub enum Denied {
     SessionNeeded,
     #[error("the session is over")]
     SessionOver,
+    #[error("a login with {} is needed", .0.word())]
+    NeedsMore(Need),
+    #[error("somebody must approve the session")]
+    ApprovalNeeded,
+    #[error("one person has it at a time, and somebody else has it now")]
+    InUse,
+    #[error("what may pass in this time has passed; it goes on at {until}")]
+    BudgetSpent { until: Timestamp },
+    #[error("it may only be looked at, which is for the web alone")]
+    ReadOnly,
+    /// Counted where visits are.
+    #[error("as many are in as may be at once")]
+    Full,
+    #[error("the share link is over")]
+    ShareOver,
 }
 
 impl Denied {
@@ -242,6 +345,42 @@ impl Denied {
             Self::AccountEnded => "account-ended",
             Self::SessionNeeded => "session-needed",
             Self::SessionOver => "session-over",
+            Self::NeedsMore(Need::Totp) => "totp-needed",
+            Self::NeedsMore(Need::Passkey) => "passkey-needed",
+            Self::ApprovalNeeded => "approval-needed",
+            Self::InUse => "in-use",
+            Self::BudgetSpent { .. } => "budget-spent",
+            Self::ReadOnly => "read-only",
+            Self::Full => "full",
+            Self::ShareOver => "share-over",
+        }
+    }
+}
+
+impl Denied {
+    /// Whether it says that they are one of those whom the policy names: what they lack they may see to themselves.
+    pub fn is_of_theirs(&self) -> bool {
+        match self {
+            Self::SessionNeeded
+            | Self::SessionOver
+            | Self::NeedsMore(_)
+            | Self::ApprovalNeeded
+            | Self::InUse
+            | Self::BudgetSpent { .. }
+            | Self::Full => true,
+            Self::NotOffered
+            | Self::DeviceRevoked
+            | Self::Nobody
+            | Self::SourceNetwork
+            | Self::Closed { .. }
+            | Self::PasswordNeeded
+            | Self::NotOneOfThem
+            | Self::NotASender
+            | Self::LoginOver
+            | Self::AccountDisabled
+            | Self::AccountEnded
+            | Self::ShareOver
+            | Self::ReadOnly => false,
         }
     }
 }
@@ -249,8 +388,9 @@ impl Denied {
 /// May `visitor` use `service` at `now`? Conditions that cannot be cured by asking come first, so that a password is
 /// only ever asked of somebody whom it would let in, and a session only of somebody who may open one.
 pub fn decide(service: &Service, visitor: &Visitor, facts: &dyn Facts, now: Timestamp) -> Result<Permit, Denied> {
-    let end = examine(service, Some(visitor.source), &visitor.proofs, facts, now)?;
-    Ok(Permit { service: service.id, device: service.device, account: service.account, end, visitor: visitor.clone() })
+    let Terms { end, is_read_only } = weigh(service, Coming::of(visitor), &visitor.proofs, facts, now)?;
+    let (device, account) = (service.device, service.account);
+    Ok(Permit { service: service.id, device, account, end, is_read_only, visitor: visitor.clone() })
 }
 
 /// What `decide` says of this person for people who look on: from wherever they come, with the session that they have.
@@ -260,7 +400,24 @@ pub fn preview(
     facts: &dyn Facts,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Denied> {
-    examine(service, None, proofs, facts, now).map(|end| end.until)
+    examine(service, Coming::default(), proofs, facts, now).map(|end| end.until)
+}
+
+/// From where and how somebody comes, as far as they come already.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Coming {
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) entrance: Option<Entrance>,
+}
+
+impl Coming {
+    fn of(visitor: &Visitor) -> Self {
+        Self { source: Some(visitor.source), entrance: Some(visitor.entrance) }
+    }
+
+    fn is_by_ssh(self) -> bool {
+        self.entrance == Some(Entrance::Ssh)
+    }
 }
 
 /// The same of somebody who has come already.
@@ -270,52 +427,74 @@ pub fn preview_visit(
     facts: &dyn Facts,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Denied> {
-    examine(service, Some(visitor.source), &visitor.proofs, facts, now).map(|end| end.until)
+    examine(service, Coming::of(visitor), &visitor.proofs, facts, now).map(|end| end.until)
 }
 
-/// The earliest end of all that the answer rests on. `source`: `None` where nobody comes from anywhere yet.
+/// The earliest end of all that the answer rests on.
 pub(crate) fn examine(
     service: &Service,
-    source: Option<IpAddr>,
+    coming: Coming,
     proofs: &[Proof],
     facts: &dyn Facts,
     now: Timestamp,
 ) -> Result<End, Denied> {
+    weigh(service, coming, proofs, facts, now).map(|terms| terms.end)
+}
+
+fn weigh(
+    service: &Service,
+    coming: Coming,
+    proofs: &[Proof],
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Result<Terms, Denied> {
     match service.standing {
         Standing::Offered => {}
         Standing::Withdrawn => return Err(Denied::NotOffered),
         Standing::DeviceRevoked => return Err(Denied::DeviceRevoked),
     }
     let policy = &service.policy;
-    if policy.who == Who::Nobody {
+    if policy.who == Who::Nobody && policy.sharing.is_none() {
         return Err(Denied::Nobody);
     }
-    let is_outside = |networks: &Networks| source.is_some_and(|source| !networks.contain(source));
+    let is_outside = |networks: &Networks| coming.source.is_some_and(|source| !networks.contain(source));
     if policy.from.as_ref().is_some_and(is_outside) {
         return Err(Denied::SourceNetwork);
+    }
+    if policy.limits.is_read_only && coming.entrance.is_some_and(|entrance| entrance != Entrance::Web) {
+        return Err(Denied::ReadOnly);
     }
     let closes = match policy.when.as_ref().map(|schedule| schedule.at(now)) {
         None => None,
         Some(Openness::Open { until }) => Some(until),
         Some(Openness::Closed { opens }) => return Err(Denied::Closed { opens }),
     };
-    let ends = match &policy.who {
-        Who::Nobody => return Err(Denied::Nobody),
-        Who::Public => End::default(),
+    let Terms { end, is_read_only } = match is_one_of_them(service, proofs, facts, now) {
+        Ok(end) => Terms { end, is_read_only: false },
+        Err(why) => share::admit(service, proofs, facts, now, why)?,
+    };
+    // Last: only who would be let in learns of it.
+    let budget = policy.limits.budget.as_ref();
+    if let Some(until) = budget.and_then(|b| b.refuses(facts.spent(service.id), coming.is_by_ssh(), now)) {
+        return Err(Denied::BudgetSpent { until });
+    }
+    Ok(Terms { end: End::at(closes).or(end), is_read_only: is_read_only || policy.limits.is_read_only })
+}
+
+/// By who they are, what they know, or where they go.
+fn is_one_of_them(service: &Service, proofs: &[Proof], facts: &dyn Facts, now: Timestamp) -> Result<End, Denied> {
+    if service.policy.open_paths.are_gone_to(proofs) {
+        return Ok(End::default());
+    }
+    match &service.policy.who {
+        Who::Nobody => Err(Denied::Nobody),
+        Who::Public => Ok(End::default()),
         Who::Password(accepted) => {
             let proved = |hash| proofs.contains(&Proof::Password(PasswordHash::clone(hash)));
-            if !accepted.iter().any(proved) {
-                return Err(Denied::PasswordNeeded);
-            }
-            End::default()
+            if accepted.iter().any(proved) { Ok(End::default()) } else { Err(Denied::PasswordNeeded) }
         }
-        Who::People(named) => people::admit(service, named, proofs, facts, now)?,
-        Who::Senders => {
-            if !proofs.contains(&Proof::Sender(service.id)) {
-                return Err(Denied::NotASender);
-            }
-            End::default()
-        }
-    };
-    Ok(End::at(closes).or(ends))
+        Who::People(named) => people::admit(service, named, proofs, facts, now),
+        Who::Senders if proofs.contains(&Proof::Sender(service.id)) => Ok(End::default()),
+        Who::Senders => Err(Denied::NotASender),
+    }
 }

@@ -1,10 +1,11 @@
 //! Where a visit can fail between admission and the local service. Told to admitted visitors, the owner, the log and
 //! `doctor`; strangers never see it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HopFailure {
     /// No link to the device stands now.

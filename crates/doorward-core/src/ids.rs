@@ -1,12 +1,13 @@
 //! Identifiers of stored things. A newtype each, so that a device can never be taken for a service.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub i64);
 
@@ -43,6 +44,10 @@ id!(
     SessionId
 );
 id!(
+    /// Somebody's wish that a session be approved.
+    ApprovalId
+);
+id!(
     /// A signed-in browser or API token. Never given twice.
     LoginId
 );
@@ -53,4 +58,12 @@ id!(
 id!(
     /// A key of somebody\'s own device, by which they sign in.
     PasskeyId
+);
+id!(
+    /// A link that lets whoever has it come to one service. Never given twice.
+    ShareId
+);
+id!(
+    /// Who somebody is at an identity provider.
+    IdentityId
 );

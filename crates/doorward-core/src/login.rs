@@ -1,4 +1,4 @@
-//! Logins: signed-in browsers and API tokens. One says who comes, for as long as it lasts; what it opened ends with it.
+//! Logins: signed-in browsers, tokens and client certificates. One says who comes, for as long as it lasts; what it opened ends with it.
 
 use crate::person::factors::Factors;
 use crate::{AccountId, LoginId};
@@ -28,6 +28,8 @@ pub enum LoginKind {
     Browser,
     /// A program, by a token that it was given.
     Token,
+    /// A program or browser, by a certificate of the gateway's own authority.
+    Certificate,
 }
 
 impl LoginKind {
@@ -35,12 +37,24 @@ impl LoginKind {
         match self {
             Self::Browser => "browser",
             Self::Token => "token",
+            Self::Certificate => "certificate",
         }
     }
 
     pub fn read(word: &str) -> Option<Self> {
-        [Self::Browser, Self::Token].into_iter().find(|kind| kind.word() == word)
+        [Self::Browser, Self::Token, Self::Certificate].into_iter().find(|kind| kind.word() == word)
     }
+}
+
+/// Before a token's own text, so that whoever finds one somewhere knows what it is.
+pub const TOKEN_PREFIX: &str = "dw_";
+/// What follows it: 256 bits in base64url.
+const TOKEN_LENGTH: usize = 43;
+
+/// What follows the prefix, if this has the shape of a token and so is nothing else.
+pub fn bare_token(text: &str) -> Option<&str> {
+    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    text.strip_prefix(TOKEN_PREFIX).filter(|rest| rest.len() == TOKEN_LENGTH && rest.bytes().all(is_of_token))
 }
 
 /// How long a browser stays signed in.

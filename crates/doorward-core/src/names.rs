@@ -2,12 +2,13 @@
 //!
 //! Routing and authorisation use the same normalised form, computed once here: lower case, no trailing dot, no port.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
 
 /// One DNS label (RFC 1123 2.1): 1 to 63 of `a-z`, `0-9` and inner `-`, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
 
@@ -129,7 +130,7 @@ impl From<Label> for String {
 
 /// A whole host name, normalised for comparison: lower case, no trailing dot, no port, labels of RFC 1123
 /// (underscores and punycode labels are accepted, since DNS and certificates carry them).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
@@ -204,7 +205,7 @@ impl From<HostName> for String {
 }
 
 /// The start of a path that belongs to one service: `/zumi01/`, always with both slashes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathPrefix(String);
 

@@ -104,8 +104,10 @@ impl Notice {
     /// For so long the same is not told again: what is tried each hour fails each hour.
     pub fn is_enough_for(&self) -> SignedDuration {
         match self {
-            Self::CertificateFailing { .. } | Self::BudgetNearlyUsed { .. } => SignedDuration::from_hours(24),
+            Self::CertificateFailing { .. } => SignedDuration::from_hours(24),
             Self::ApprovalWanted { .. } => SignedDuration::from_mins(1),
+            // Whoever adds up tells once.
+            Self::BudgetNearlyUsed { .. } => SignedDuration::ZERO,
             Self::DeviceOffline { .. } | Self::DeviceOnline { .. } | Self::NewLogin { .. } | Self::Test => {
                 SignedDuration::ZERO
             }

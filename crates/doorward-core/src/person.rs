@@ -2,10 +2,12 @@
 
 pub mod factors;
 pub mod password;
+pub mod provided;
 
 use crate::AccountId;
 use crate::names::Label;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One person as decisions see them.
@@ -25,7 +27,7 @@ pub struct Person {
     pub version: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Runs the gateway. There is always one.

@@ -1,6 +1,7 @@
 //! Services that sleep until somebody wants them: a printer on a smart plug, a computer that is woken. What is done to
 //! make one ready is the device's alone; a gateway wishes that it be ready, and hears how far it is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,7 +22,7 @@ fn is_false(b: &bool) -> bool {
 }
 
 /// How far a service is. Observed, never wished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Nobody wants it, and nothing was done for it.

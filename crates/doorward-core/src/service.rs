@@ -6,12 +6,13 @@ use crate::names::{HostName, Label, PathPrefix};
 use crate::prepare::PrepareOffer;
 use crate::web::WebOffer;
 use crate::{AccountId, DeviceId, ServiceId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
 /// What kind of conversation a service holds; it decides which entrances make sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceKind {
     Http,
@@ -151,6 +152,8 @@ pub enum Entrance {
     Ssh,
     /// By the name in a TLS ClientHello.
     Tls,
+    /// From a port of a person's own machine, by `doorward open`.
+    Carried,
 }
 
 impl Entrance {
@@ -161,6 +164,7 @@ impl Entrance {
             Self::UdpPort(_) => "udp",
             Self::Ssh => "ssh",
             Self::Tls => "tls",
+            Self::Carried => "carried",
         }
     }
 }

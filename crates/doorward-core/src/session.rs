@@ -1,8 +1,9 @@
 //! Sessions: a service opened for one person, for a while. Opening one and extending it are decisions: would this person
 //! be let in, were it open?
 
-use crate::access::{Denied, Facts, How, Proof, examine};
+use crate::access::{Coming, Denied, Facts, How, Proof, Spent, examine};
 use crate::login::Login;
+use crate::names::Label;
 use crate::person::Person;
 use crate::service::Service;
 use crate::{AccountId, LoginId, ServiceId, SessionId};
@@ -19,6 +20,8 @@ pub struct Session {
     pub opened_at: Timestamp,
     /// An instant, so that nothing which happens meanwhile makes it longer.
     pub until: Timestamp,
+    /// The group whose consent it has.
+    pub approved_by: Option<Label>,
     pub version: i64,
 }
 
@@ -35,6 +38,10 @@ pub enum SessionRefusal {
     NotNeeded,
     #[error("a session lasts some time: say how long, as 30m or 2h")]
     NoTime,
+    #[error("others wait for it: it cannot be made longer")]
+    OthersWait,
+    #[error("it is not yours to take from somebody")]
+    NoTakeOver,
 }
 
 /// Why a session is over.
@@ -48,6 +55,8 @@ pub enum SessionEnd {
     Idle,
     /// Its person or its service went.
     Gone,
+    /// Somebody took the service over.
+    TakenOver,
 }
 
 impl SessionEnd {
@@ -57,11 +66,12 @@ impl SessionEnd {
             Self::Hand => "hand",
             Self::Idle => "idle",
             Self::Gone => "gone",
+            Self::TakenOver => "taken-over",
         }
     }
 
     pub fn read(word: &str) -> Option<Self> {
-        [Self::Time, Self::Hand, Self::Idle, Self::Gone].into_iter().find(|end| end.word() == word)
+        [Self::Time, Self::Hand, Self::Idle, Self::Gone, Self::TakenOver].into_iter().find(|end| end.word() == word)
     }
 }
 
@@ -80,6 +90,14 @@ impl Facts for Were<'_> {
         if id == self.session.id { Some(self.session) } else { self.facts.session(id) }
     }
 
+    fn holder(&self, service: ServiceId, now: Timestamp) -> Option<SessionId> {
+        self.facts.holder(service, now).or((service == self.session.service).then_some(self.session.id))
+    }
+
+    fn spent(&self, service: ServiceId) -> Option<&Spent> {
+        self.facts.spent(service)
+    }
+
     fn login(&self, id: LoginId) -> Option<&Login> {
         self.facts.login(id)
     }
@@ -87,10 +105,11 @@ impl Facts for Were<'_> {
 
 /// `asked` as it is granted at `now`: never longer than policy, opening hours and account allow. For an extension `asked`
 /// is the session with a later end; it keeps when it was opened, and so counts as a whole. `source`: from where it is
-/// asked for, where that is known; each visit is asked anew in any case.
+/// asked for, where that is known; `with`: what else its person proved. Each visit is asked anew in any case.
 pub fn grant(
     service: &Service,
     asked: &Session,
+    with: &[Proof],
     source: Option<IpAddr>,
     facts: &dyn Facts,
     now: Timestamp,
@@ -98,8 +117,10 @@ pub fn grant(
     if asked.until.duration_since(now) < SHORTEST {
         return Err(SessionRefusal::NoTime);
     }
-    let proofs = [Proof::Person(asked.account), Proof::Session(asked.id)];
-    let end = examine(service, source, &proofs, &Were { facts, session: asked }, now)?;
+    let mut proofs = vec![Proof::Person(asked.account), Proof::Session(asked.id)];
+    proofs.extend_from_slice(with);
+    let coming = Coming { source, entrance: None };
+    let end = examine(service, coming, &proofs, &Were { facts, session: asked }, now)?;
     match service.policy.how {
         How::SignedIn => Err(SessionRefusal::NotNeeded),
         How::OnRequest { .. } => Ok(Session { until: end.until.unwrap_or(asked.until), ..asked.clone() }),

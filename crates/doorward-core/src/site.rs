@@ -1,6 +1,7 @@
 //! A site and how it is reached: the fingerprint that agents pin, and addresses of its gateways.
 
 use crate::names::{HostName, HostNameError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -60,7 +61,7 @@ impl fmt::Display for Host {
 }
 
 /// What carries a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Carrier {
     /// QUIC on UDP: no head-of-line blocking, survives a changing address.
@@ -122,6 +123,9 @@ pub struct AddressError {
     pub given: String,
     pub why: String,
 }
+
+/// Below it, on the portal's host, services are carried in WebSockets.
+pub const CARRY_PATH: &str = "/.well-known/doorward/carry/";
 
 /// The path on which a gateway takes WebSocket links.
 pub const LINK_PATH: &str = "/.well-known/doorward/link";

@@ -60,6 +60,8 @@ pub enum Meaning {
     Offer(Wanted),
     Reach(Destination),
     Join(Box<Invite>),
+    /// Ask for the invite: on a command line everybody on that machine could read it.
+    AskForInvite,
     /// Say what there is.
     Show,
     /// Keep the channel for so long, then say that it went well: what `ssh -f … sleep 60` asks for.
@@ -98,7 +100,7 @@ pub enum Destination {
 /// Why not, for whoever asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    #[error("this gateway does not know your key. An invite makes it a device's: ssh … join INVITE")]
+    #[error("this gateway does not know your key. An invite makes it a device's: ssh … join")]
     Unknown,
     #[error(
         "only devices offer services with -R. `doorward devices add-key NAME` on the gateway makes a key a device's"
@@ -124,7 +126,10 @@ pub enum Refusal {
         "this password is for sending to port {port} of {device} alone: -L PORT:127.0.0.1:{port} with {device} as user name, and -N"
     )]
     Sender { device: Label, port: u16 },
-    #[error("write it as: open DEVICE/SERVICE --for 30m, or: sessions, or: end NUMBER")]
+    #[error(
+        "write it as: open DEVICE/SERVICE --for 30m (and --take-over), or: sessions, or: end NUMBER, or: leave DEVICE/SERVICE, \
+         or: requests, or: approve NUMBER, or: refuse NUMBER"
+    )]
     Sessions,
     #[error("sessions are people's: come with a key of yours, not a device's")]
     NotAPerson,
@@ -165,9 +170,9 @@ fn execute(identity: &Identity, command: &str) -> Meaning {
     }
     let mut words = command.split_whitespace();
     match (words.next(), identity) {
-        (Some("join"), Identity::Guest) => match Invite::parse(&words.collect::<String>()) {
-            Ok(invite) => Meaning::Join(Box::new(invite)),
-            Err(error) => Meaning::Refuse(error.into()),
+        (Some("join"), Identity::Guest) => match words.collect::<String>() {
+            none if none.is_empty() => Meaning::AskForInvite,
+            invite => Invite::parse(&invite).map_or_else(|e| Meaning::Refuse(e.into()), |i| Meaning::Join(Box::new(i))),
         },
         (Some("join"), Identity::Device(_) | Identity::Person(_) | Identity::Sender { .. }) => {
             Meaning::Refuse(Refusal::KnownAlready)

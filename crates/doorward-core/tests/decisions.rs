@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
-use doorward_core::access::{Facts, PasswordHash, Policy, PolicyDocument, Proof, Visitor, Who, decide};
+use doorward_core::access::{Facts, PasswordHash, Policy, PolicyDocument, Proof, Spent, Visitor, Who, Window, decide};
 use doorward_core::login::{Login, LoginKind};
 use doorward_core::names::Label;
+use doorward_core::person::factors::Factor;
 use doorward_core::person::{Person, Role};
 use doorward_core::service::{Entrance, Service, ServiceKind, Standing};
 use doorward_core::session::Session;
@@ -47,6 +48,26 @@ const POLICIES: &[(&str, &str)] = &[
         "all of it",
         r#"{"who":"password","passwords":{"anna":"HASH"},"from":["192.0.2.0/24"],"when":{"zone":"Europe/Berlin","open":["mon-fri 08:00-10:00"]}}"#,
     ),
+    ("a second factor", r#"{"who":"people","people":["anna"],"groups":["robotics"],"needs":["totp"]}"#),
+    ("two of them", r#"{"who":"people","groups":["robotics"],"needs":["totp","passkey"]}"#),
+    (
+        "on request, approved by teachers",
+        r#"{"who":"people","people":["anna","dora"],"how":"on-request","approval":{"by":"teachers"}}"#,
+    ),
+    (
+        "on request, approved by others",
+        r#"{"who":"people","people":["anna"],"how":"on-request","approval":{"by":"heads"}}"#,
+    ),
+    ("one at a time", r#"{"who":"people","people":["anna","dora"],"how":"on-request","exclusive":true}"#),
+    ("a gigabyte a day", r#"{"who":"public","limits":{"per-day":"1 GB","zone":"Europe/Berlin"}}"#),
+    ("five gigabytes a month", r#"{"who":"public","limits":{"per-month":"5 GB","zone":"Europe/Berlin"}}"#),
+    ("six gigabytes a month", r#"{"who":"public","limits":{"per-month":"6 GB","zone":"Europe/Berlin"}}"#),
+    (
+        "a password, and nothing left",
+        r#"{"who":"password","passwords":{"anna":"HASH"},"limits":{"per-month":"1 GB","zone":"Europe/Berlin"}}"#,
+    ),
+    ("to look at", r#"{"who":"public","limits":{"read-only":true}}"#),
+    ("a few at a time", r#"{"who":"public","limits":{"connections":2,"connections-each":1,"rate":"1 MB"}}"#),
 ];
 
 const VISITORS: &[(&str, &str, bool)] = &[
@@ -71,6 +92,7 @@ const KNOWN: &[(&str, Option<i64>, Option<i64>)] = &[
     ("anna, a session elsewhere", Some(ANNA), Some(3)),
     ("anna, a session that was ended", Some(ANNA), Some(98)),
     ("gina, with anna's session", Some(GINA), Some(1)),
+    ("anna, approved by a teacher", Some(ANNA), Some(6)),
     ("dora, a session until Mon 11:00", Some(DORA), Some(4)),
     ("ben, a session until Mon 11:00", Some(BEN), Some(5)),
     ("nobody, with anna's session", None, Some(1)),
@@ -82,6 +104,8 @@ const LOGINS: &[(&str, i64, Option<i64>)] = &[
     ("carl, signed in", 3, None),
     ("ben, who was disabled, signed in", 4, None),
     ("gina, signed in at Mon 09:00", 5, None),
+    ("gina, signed in with a code", 7, None),
+    ("gina, signed in with a passkey", 8, None),
     ("somebody removed, signed in", 6, None),
     ("a login that was ended", 99, None),
     ("anna, signed in, a session", 1, Some(2)),
@@ -98,6 +122,8 @@ const GINA: i64 = 14;
 struct Known {
     people: Vec<Person>,
     sessions: Vec<Session>,
+    /// On Monday and in November.
+    spent: Spent,
     logins: Vec<Login>,
 }
 
@@ -108,6 +134,15 @@ impl Facts for Known {
 
     fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.iter().find(|session| session.id == id)
+    }
+
+    /// Anna's second one, wherever one person comes at a time.
+    fn holder(&self, service: ServiceId, _: Timestamp) -> Option<SessionId> {
+        (service == ServiceId(1)).then_some(SessionId(2))
+    }
+
+    fn spent(&self, service: ServiceId) -> Option<&Spent> {
+        (service == ServiceId(1)).then_some(&self.spent)
     }
 
     fn login(&self, id: LoginId) -> Option<&Login> {
@@ -134,6 +169,7 @@ fn known() -> Known {
         account: AccountId(account),
         opened_at: at("06:30:00"),
         until: at(until),
+        approved_by: None,
         version: 1,
     };
     let people = vec![
@@ -149,7 +185,18 @@ fn known() -> Known {
         session(3, ANNA, 7, "10:00:00"),
         session(4, DORA, 1, "10:00:00"),
         session(5, BEN, 1, "10:00:00"),
+        Session { approved_by: Some(Label::parse("teachers").unwrap()), ..session(6, ANNA, 1, "10:00:00") },
     ];
+    let window = |since: &str, until: &str, bytes| Window {
+        since: since.parse().unwrap(),
+        until: until.parse().unwrap(),
+        bytes,
+    };
+    let spent = Spent {
+        day: window("2026-11-22T23:00:00Z", "2026-11-23T23:00:00Z", 960_000_000),
+        month: window("2026-10-31T23:00:00Z", "2026-11-30T23:00:00Z", 5_000_000_000),
+        reserve: 5,
+    };
     let login = |id, account, since, until: &str| Login {
         id: LoginId(id),
         account: AccountId(account),
@@ -167,8 +214,10 @@ fn known() -> Known {
         login(4, BEN, "06:00:00", "2027-01-01T00:00:00Z"),
         login(5, GINA, "08:00:00", "2027-01-01T00:00:00Z"),
         login(6, 98, "06:00:00", "2027-01-01T00:00:00Z"),
+        Login { factors: Factor::Totp.into(), ..login(7, GINA, "06:00:00", "2027-01-01T00:00:00Z") },
+        Login { factors: Factor::Passkey.into(), ..login(8, GINA, "06:00:00", "2027-01-01T00:00:00Z") },
     ];
-    Known { people, sessions, logins }
+    Known { people, sessions, spent, logins }
 }
 
 /// By SSH, with a sender key for this service (1) or another.
@@ -284,7 +333,7 @@ fn every_decision_is_as_committed() {
     let committed = std::fs::read_to_string(file).unwrap();
     assert_eq!(
         table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(),
-        (20 * (6 + 3 + 3) + 6 * (12 + 11)) * 11
+        (31 * (6 + 3 + 3) + 11 * (13 + 13)) * 11
     );
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);
@@ -336,6 +385,23 @@ fn policies_that_cannot_be_read_are_refused() {
         r#"{"who":"people","people":["anna"],"how":"on-request","max-idle":"367d"}"#,
         r#"{"who":"people","people":["anna"],"passwords":{"anna":"HASH"}}"#,
         r#"{"who":"public","when":{"zone":"Mars/Olympus","open":[]}}"#,
+        r#"{"who":"public","needs":["totp"]}"#,
+        r#"{"who":"people","people":["anna"],"needs":["luck"]}"#,
+        r#"{"who":"people","people":["anna"],"approval":{"by":"teachers"}}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","approval":{}}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","approval":{"by":"tea chers"}}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","approval":{"by":"teachers","after":"1h"}}"#,
+        r#"{"who":"people","people":["anna"],"exclusive":true}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","take-over":["teachers"]}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","claim":"2m"}"#,
+        r#"{"who":"people","people":["anna"],"how":"on-request","exclusive":true,"claim":"1s"}"#,
+        r#"{"who":"public","limits":{"connections":0}}"#,
+        r#"{"who":"public","limits":{"connexions":1}}"#,
+        r#"{"who":"public","limits":{"rate":"fast"}}"#,
+        r#"{"who":"public","limits":{"rate":"999 B"}}"#,
+        r#"{"who":"public","limits":{"per-day":"1 GB"}}"#,
+        r#"{"who":"public","limits":{"zone":"UTC"}}"#,
+        r#"{"who":"public","limits":{"per-month":"1 GB","zone":"Mars/Olympus"}}"#,
         r#"{"who":"public","when":{"zone":"UTC","open":["someday"]}}"#,
     ];
     for json in broken {
@@ -353,6 +419,13 @@ fn what_is_wrong_with_a_policy_is_said_by_key() {
         (r#"{"who":"people","max-idle":"5m"}"#, "access.max-idle: it means nothing unless how = \"on-request\""),
         (r#"{"who":"people","how":"on-request","max-duration":"1s"}"#, "access.max-duration: \"1s\" is not between"),
         (r#"{"who":"people","how":"on-request","max-idle":"soon"}"#, "access.max-idle: \"soon\" is not a duration"),
+        (
+            r#"{"who":"people","how":"on-request","claim":"1m"}"#,
+            "access.claim: it means nothing unless exclusive = true",
+        ),
+        (r#"{"who":"people","exclusive":true}"#, "access.exclusive: it means nothing unless how = \"on-request\""),
+        (r#"{"who":"public","limits":{"per-day":"1 GB"}}"#, "access.limits.zone: say whose days and months are meant"),
+        (r#"{"who":"public","limits":{"rate":"2"}}"#, "access.limits.rate: \"2\" is not an amount of bytes"),
     ];
     for (json, says) in table {
         let error = serde_json::from_str::<PolicyDocument>(json).unwrap().to_policy().unwrap_err().to_string();

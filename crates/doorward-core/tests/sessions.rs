@@ -73,12 +73,13 @@ fn asked(ago: i64, minutes: i64) -> Session {
         account: AccountId(7),
         opened_at: now() - SignedDuration::from_mins(ago),
         until: now() + SignedDuration::from_mins(minutes),
+        approved_by: None,
         version: 1,
     }
 }
 
 fn minutes_granted(policy: &str, facts: &Anna, asked: &Session) -> Result<i64, SessionRefusal> {
-    let granted = grant(&service(policy), asked, Some("192.0.2.7".parse().unwrap()), facts, now())?;
+    let granted = grant(&service(policy), asked, &[], Some("192.0.2.7".parse().unwrap()), facts, now())?;
     Ok(granted.until.duration_since(now()).as_mins())
 }
 

@@ -86,6 +86,14 @@ fn requests(join: &str) -> Vec<(String, Request<'_>)> {
         "open zumi01/jupyter",
         "open  ZUMI01/jupyter --for 1h30m",
         "open --for 5m zumi01/jupyter",
+        "open zumi01/jupyter --take-over --for 5m",
+        "leave zumi01/jupyter",
+        "leave zumi01",
+        "requests",
+        "requests 7",
+        "approve 7",
+        "refuse 7",
+        "approve seven",
         "open",
         "open zumi01",
         "open zumi01/jupyter --for ever",
@@ -117,6 +125,7 @@ fn words(meaning: &Meaning) -> String {
         Meaning::Offer(wanted) => format!("offers {} ({:?})", wanted.service, wanted.shape),
         Meaning::Reach(destination) => format!("wants {destination:?}"),
         Meaning::Join(_) => "joins".to_owned(),
+        Meaning::AskForInvite => "is asked for the invite".to_owned(),
         Meaning::Show => "is shown what there is".to_owned(),
         Meaning::Hold(time) => format!("is held for {time:?}"),
         Meaning::Session(wish) => format!("wants {wish:?}"),
@@ -145,7 +154,7 @@ fn every_request_means_what_is_committed() {
             }
         }
     }
-    assert_eq!(rows, 5 * 4 * 67);
+    assert_eq!(rows, 5 * 4 * 75);
     is_as_committed(&table, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ssh.golden.txt"));
 }
 

@@ -12,7 +12,7 @@ use doorward_core::audit::Deed;
 use doorward_core::hop::HopFailure;
 use doorward_core::names::PathPrefix;
 use doorward_core::service::Service;
-use doorward_tunnel::{Flow, OpenError, OpenRequest, Stream};
+use doorward_tunnel::{Flow, OpenError, OpenRequest, Pace, Stream};
 use jiff::Timestamp;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -42,7 +42,11 @@ impl Admission {
             Ok(permit) => {
                 metrics::counter!("doorward_visits_total", "entrance" => visitor.entrance.word(), "answer" => "admitted")
                     .increment(1);
-                let presence = self.live.enter(&permit, way, || self.control.snapshot());
+                let (limits, who) = (&service.policy.limits, snapshot.accounts_of(visitor).next());
+                let Ok(presence) = self.live.enter(&permit, way, limits, who, || self.control.snapshot()) else {
+                    self.control.refused(Deed::VisitRefused, Some(visitor.source()), Some(service.id), "full", now);
+                    return Err(Denied::Full);
+                };
                 presence.attended(self.control.attend(&permit, now));
                 Ok(Admitted { permit, service, presence })
             }
@@ -72,7 +76,11 @@ impl Admission {
         self.until_ready(admitted).await?;
         let opened = self.links.open(&admitted.permit, &request(admitted, mount)).await;
         self.note(admitted, opened.as_ref().err());
-        opened
+        let pace = self.pace(admitted);
+        opened.map(|stream| match pace {
+            Some(pace) => stream.paced(pace),
+            None => stream,
+        })
     }
 
     /// The same for a UDP flow.
@@ -80,7 +88,15 @@ impl Admission {
         self.until_ready(admitted).await?;
         let opened = self.links.open_flow(&admitted.permit, &request(admitted, None)).await;
         self.note(admitted, opened.as_ref().err());
-        opened
+        let pace = self.pace(admitted);
+        opened.map(|flow| match pace {
+            Some(pace) => flow.paced(pace),
+            None => flow,
+        })
+    }
+
+    fn pace(&self, admitted: &Admitted) -> Option<Pace> {
+        self.live.pacing.of(admitted.service.id, &admitted.service.policy.limits)
     }
 
     /// Whoever is cut while they wait is not let in when it is ready.

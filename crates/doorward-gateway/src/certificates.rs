@@ -2,6 +2,7 @@
 
 mod authority;
 pub(crate) mod challenges;
+mod client;
 mod dns;
 mod issuer;
 mod order;
@@ -33,6 +34,8 @@ use records::Eyes;
 use resolver::{Standing, WebCertificates};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -55,11 +58,30 @@ pub enum CertificateError {
     Responder { address: SocketAddr, source: std::io::Error },
 }
 
+/// How the gateway speaks TLS with visitors.
+#[derive(Clone)]
+pub(crate) struct WebTls {
+    pub(crate) usual: Arc<ServerConfig>,
+    /// The same, where a certificate of the visitor's is asked for.
+    pub(crate) asking: Arc<ServerConfig>,
+}
+
+impl WebTls {
+    pub(crate) fn new(certificates: &Arc<WebCertificates>) -> Result<Self, CertificateError> {
+        let usual = web_config(certificates.clone(), WebPkiClientVerifier::no_client_auth())?;
+        let asking = web_config(certificates.clone(), Arc::new(client::Asking::new()))?;
+        Ok(Self { usual, asking })
+    }
+}
+
 /// TLS 1.2 and 1.3 with what rustls offers: forward secrecy and AEAD throughout.
-pub(crate) fn web_config(certificates: Arc<WebCertificates>) -> Result<Arc<ServerConfig>, CertificateError> {
+fn web_config(
+    certificates: Arc<WebCertificates>,
+    visitors: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, CertificateError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(visitors)
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // All are good; auditors want to see one order.

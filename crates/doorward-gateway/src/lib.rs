@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod links;
 mod listen;
 mod live;
+mod pacing;
 mod passwords;
 mod preparing;
 mod reload;
@@ -21,6 +22,7 @@ mod ssh;
 mod tasks;
 mod usage;
 mod web;
+mod who_is_in;
 
 pub use bound::Bound;
 pub use certificates::{
@@ -120,7 +122,7 @@ impl Gateway {
         if has_https {
             keeper.look().await.map_err(CertificateError::from)?;
         }
-        let https = certificates::web_config(certificates.clone())?;
+        let https = certificates::WebTls::new(&certificates)?;
         let issuing = settings.issuing.as_ref();
         let issuing = issuing.map(|issuing| certificates::issuing(issuing, &control, &certificates.challenges));
         let issuing = issuing.transpose()?;
@@ -158,6 +160,7 @@ impl Gateway {
             acceptor: acceptor.clone(),
             reception: reception.clone(),
             passwords: passwords::Passwords::new(),
+            guesses: web::tokens::Guesses::default(),
             proxies: ArcSwap::from_pointee(settings.proxies),
             certificates: certificates.clone(),
             own_authority: control.own_authority(),
@@ -234,7 +237,9 @@ impl Gateway {
         }
         keepers.spawn(clock::watch(control.clone(), live.clone()));
         keepers.spawn(preparing.keep());
+        keepers.spawn(web::inspect::replay::serve(web.admission.clone(), visits.clone()));
         keepers.spawn(usage::watch(control.clone(), live.clone(), ssh.clone()));
+        keepers.spawn(who_is_in::watch(control.clone(), live.clone()));
         let changeable = Changeable { certificates, strangers, web, voice: voice.clone() };
         listeners.spawn(take_memory_links(memory_links, acceptor.clone(), reception, visits.clone()));
         let follower = Follower {

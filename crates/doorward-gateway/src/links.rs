@@ -1,6 +1,8 @@
 //! The links that stand, one per device, and the one function that opens a stream in them.
 
+mod additions;
 pub(crate) mod agent;
+mod errands;
 mod registration;
 mod takeover;
 

@@ -1,13 +1,16 @@
-//! The index of what is open now. Every stream is entered under its service, and under the people, logins and sessions that it
+//! The index of what is open now. Every stream is entered under its service, and under the people, logins, sessions and shares that it
 //! rests on, with the facts it was admitted by, so that a change re-decides exactly those it may concern, and a cut finds
 //! them.
 
+mod room;
+
 use crate::listen::strangers::source_of;
+use crate::pacing::{Pacing, Terms};
 use doorward_control::{Attendance, Change, HostEntrance, HostReservation, Protocol, ServiceRecord, Snapshot};
-use doorward_core::access::{Permit, Visitor, decide};
+use doorward_core::access::{Limits, Permit, Visitor, decide};
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::service::Entrance;
-use doorward_core::{AccountId, LoginId, ServiceId, SessionId};
+use doorward_core::{AccountId, LoginId, ServiceId, SessionId, ShareId};
 use doorward_tunnel::splice::Traffic;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 pub(crate) struct Live {
     table: Mutex<Table>,
+    pub(crate) pacing: Pacing,
     last: AtomicU64,
 }
 
@@ -31,6 +35,7 @@ struct Table {
     by_account: HashMap<AccountId, BTreeSet<Place>>,
     by_session: HashMap<SessionId, BTreeSet<Place>>,
     by_login: HashMap<LoginId, BTreeSet<Place>>,
+    by_share: HashMap<ShareId, BTreeSet<Place>>,
 }
 
 /// Where a seat is found.
@@ -49,6 +54,10 @@ pub(crate) struct Crowd {
     pub(crate) at_service: usize,
     pub(crate) from_source: usize,
 }
+
+/// As many are in as the policy allows at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
 
 /// The name or port by which somebody came.
 #[derive(Clone, Debug)]
@@ -91,7 +100,11 @@ impl Way {
 /// What is remembered of one stream.
 struct Seat {
     visitor: Visitor,
+    /// Who they are, by whatever they proved.
+    who: Option<AccountId>,
     way: Way,
+    terms: Terms,
+    is_read_only: bool,
     until: watch::Sender<Option<Timestamp>>,
     cut: CancellationToken,
     /// What passed, and how much of it was seen before.
@@ -120,12 +133,17 @@ impl Live {
         self: &Arc<Self>,
         permit: &Permit,
         way: Way,
+        limits: &Limits,
+        who: Option<AccountId>,
         newest: impl FnOnce() -> Arc<Snapshot>,
-    ) -> Presence {
+    ) -> Result<Presence, Full> {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let seat = Arc::new(Seat {
             visitor: permit.visitor().clone(),
+            who,
             way,
+            terms: Terms::of(limits),
+            is_read_only: permit.is_read_only(),
             until: watch::Sender::new(permit.until()),
             cut: CancellationToken::new(),
             traffic: OnceLock::new(),
@@ -133,16 +151,21 @@ impl Live {
             attendance: OnceLock::new(),
         });
         let service = permit.service();
-        let crowd = self.table().take((service, number), &seat);
+        let crowd = self.table().take((service, number), &seat, limits)?;
         let newest = newest();
         seat.decide_again(newest.service_record(service).as_deref(), &newest, Timestamp::now());
-        Presence { live: self.clone(), service, number, seat, crowd }
+        Ok(Presence { live: self.clone(), service, number, seat, crowd })
     }
 
     /// Decides again for every stream that rests on what changed.
     pub(crate) fn decide_again(&self, snapshot: &Snapshot, change: &Change) {
         let seats = self.table().concerned(change);
         decide_each_again(seats, snapshot);
+        for record in change.services.iter().filter_map(|id| snapshot.service_record(*id)) {
+            let (id, limits) = (record.service.id, &record.service.policy.limits);
+            self.pacing.change(id, limits);
+            self.table().surplus(id, limits).iter().for_each(|seat| seat.cut.cancel());
+        }
     }
 
     /// Decides again for everything: changes were missed, or the clock was set.
@@ -186,14 +209,26 @@ impl Live {
         table.services.iter().map(|(id, seats)| (*id, u32::try_from(seats.taken.len()).unwrap_or(u32::MAX))).collect()
     }
 
+    /// Who is there, visit by visit.
+    pub(crate) fn each_visitor(&self, mut look: impl FnMut(ServiceId, &Visitor)) {
+        let table = self.table();
+        let each = table.services.iter().flat_map(|(id, seats)| seats.taken.values().map(|seat| (*id, seat)));
+        each.for_each(|(service, seat)| look(service, &seat.visitor));
+    }
+
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    fn take(&mut self, place: Place, seat: &Arc<Seat>) -> Crowd {
-        for account in seat.visitor.people() {
+    fn take(&mut self, place: Place, seat: &Arc<Seat>, limits: &Limits) -> Result<Crowd, Full> {
+        if let Some(seats) = self.services.get(&place.0)
+            && !self.has_room(place.0, seats, seat, limits)
+        {
+            return Err(Full);
+        }
+        for account in seat.accounts() {
             self.by_account.entry(account).or_default().insert(place);
         }
         for session in seat.visitor.sessions() {
@@ -202,13 +237,17 @@ impl Table {
         for login in seat.visitor.logins() {
             self.by_login.entry(login).or_default().insert(place);
         }
-        self.services.entry(place.0).or_default().take(place.1, seat.clone())
+        for used in seat.visitor.shares() {
+            self.by_share.entry(used.share).or_default().insert(place);
+        }
+        Ok(self.services.entry(place.0).or_default().take(place.1, seat.clone()))
     }
 
     fn leave(&mut self, place: Place, seat: &Seat) {
-        seat.visitor.people().for_each(|account| forget(&mut self.by_account, account, place));
+        seat.accounts().for_each(|account| forget(&mut self.by_account, account, place));
         seat.visitor.sessions().for_each(|session| forget(&mut self.by_session, session, place));
         seat.visitor.logins().for_each(|login| forget(&mut self.by_login, login, place));
+        seat.visitor.shares().for_each(|used| forget(&mut self.by_share, used.share, place));
         if let Some(seats) = self.services.get_mut(&place.0) {
             seats.leave(place.1);
             if seats.taken.is_empty() {
@@ -230,6 +269,7 @@ impl Table {
         places.extend(change.people.iter().filter_map(|id| self.by_account.get(id)).flatten());
         places.extend(change.sessions.iter().filter_map(|id| self.by_session.get(id)).flatten());
         places.extend(change.logins.iter().filter_map(|id| self.by_login.get(id)).flatten());
+        places.extend(change.shares.iter().filter_map(|id| self.by_share.get(id)).flatten());
         places.into_iter().filter_map(|place| Some((place.0, self.seat(place)?.clone()))).collect()
     }
 
@@ -278,9 +318,16 @@ impl Seats {
 }
 
 impl Seat {
+    fn accounts(&self) -> impl Iterator<Item = AccountId> + '_ {
+        self.visitor.people().chain(self.who)
+    }
+
     fn decide_again(&self, record: Option<&ServiceRecord>, snapshot: &Snapshot, now: Timestamp) {
         let led = record.filter(|record| self.way.leads_to(record));
+        let led = led.filter(|record| self.terms.satisfy(&record.service.policy.limits));
         match led.map(|record| decide(&record.service, &self.visitor, snapshot, now)) {
+            // What somebody was let in to do goes on only for whoever may do it still.
+            Some(Ok(permit)) if permit.is_read_only() && !self.is_read_only => self.cut.cancel(),
             Some(Ok(permit)) => {
                 self.until.send_if_modified(|until| std::mem::replace(until, permit.until()) != permit.until());
             }

@@ -127,32 +127,43 @@ impl Passwords {
     }
 }
 
+/// A web service with this policy.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use doorward_core::access::{Policy, PolicyDocument};
+pub(crate) fn service_with(policy: &str) -> Service {
+    use doorward_core::access::PolicyDocument;
     use doorward_core::names::Label;
     use doorward_core::service::{ServiceKind, Standing};
     use doorward_core::{AccountId, DeviceId, ServiceId};
+
+    let label = |name: &str| Label::parse(name).expect("a constant name");
+    let document: PolicyDocument = serde_json::from_str(policy).expect("a policy");
+    Service {
+        id: ServiceId(1),
+        device: DeviceId(1),
+        account: AccountId(1),
+        device_name: label("printer1"),
+        name: label("web"),
+        title: String::new(),
+        kind: ServiceKind::Http,
+        standing: Standing::Offered,
+        web: Default::default(),
+        prepare: None,
+        policy: std::sync::Arc::new(document.to_policy().expect("a good policy")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::access::Policy;
     use std::sync::Arc;
 
     /// With a hash that fits no password, so that guesses cost no time.
     fn service() -> Service {
         let who = Who::Password(vec![PasswordHash { user: "guest".into(), phc: "none".into() }]);
-        let usual = PolicyDocument::public().to_policy().unwrap();
-        Service {
-            id: ServiceId(1),
-            device: DeviceId(1),
-            account: AccountId(1),
-            device_name: Label::parse("printer1").unwrap(),
-            name: Label::parse("web").unwrap(),
-            title: String::new(),
-            kind: ServiceKind::Http,
-            standing: Standing::Offered,
-            web: Default::default(),
-            prepare: None,
-            policy: Arc::new(Policy { who, ..usual }),
-        }
+        let mut service = service_with(r#"{"who":"public"}"#);
+        service.policy = Arc::new(Policy { who, ..Policy::clone(&service.policy) });
+        service
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ mod readying;
 mod refusing;
 mod session;
 mod terminal;
+mod waiting;
 mod window;
 mod wire;
 

@@ -1,8 +1,10 @@
 //! HTTP between visitors and web services: one place that decides host, framing and credentials.
 
 pub(crate) mod answer;
+pub(crate) mod arriving;
 pub(crate) mod bodies;
 pub(crate) mod breaking;
+pub(crate) mod carrying;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod door;
@@ -13,9 +15,12 @@ pub(crate) mod framing;
 pub(crate) mod grpc;
 pub(crate) mod guarded;
 pub(crate) mod headers;
+pub(crate) mod inspect;
 pub(crate) mod language;
+pub(crate) mod looking;
 pub(crate) mod malformed;
 pub(crate) mod multiplexed;
+pub(crate) mod open_path;
 pub(crate) mod origin;
 pub(crate) mod outgoing;
 pub(crate) mod pace;
@@ -30,6 +35,7 @@ pub(crate) mod request;
 pub(crate) mod rewrite;
 pub(crate) mod root;
 pub(crate) mod strict;
+pub(crate) mod tokens;
 pub(crate) mod tunnelled;
 pub(crate) mod turns;
 pub(crate) mod upgrade;

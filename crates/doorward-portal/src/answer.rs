@@ -1,9 +1,9 @@
 //! What every answer has in common: no caching, errors that say what to do next, versions for edits.
 
-use axum::body::Bytes;
+use axum::Json;
+use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, RequestExt};
 use doorward_control::{EditError, StoreError};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -11,7 +11,7 @@ use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An error as people read it: `{"error": {"what": …, "remedy": …}}`.
+/// An error (RFC 9457), with what to do next. Its `error` is what programs of the first release read.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -30,7 +30,9 @@ impl Problem {
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
         let what = what.into();
-        let remedy = if what.contains("SSH certificate") {
+        let remedy = if what.contains("no share link") {
+            "list what there is with `doorward shares`"
+        } else if what.contains("SSH certificate") {
             "list what there is with `doorward people certificates`"
         } else if what.contains("SSH key") || what.contains("SSH password") {
             "list what there is with `doorward ssh-keys`"
@@ -38,6 +40,8 @@ impl Problem {
             "list what there is with `doorward people`"
         } else if what.contains("no group") {
             "list what there is with `doorward groups`"
+        } else if what.contains("no request") {
+            "list what there is with `doorward approvals`"
         } else if what.contains("no invitation") {
             "list what there is with `doorward people invitations`"
         } else if what.contains("no session") {
@@ -55,6 +59,11 @@ impl Problem {
 
 #[derive(Serialize)]
 struct ProblemBody<'p> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'p str,
+    remedy: &'p str,
     error: &'p ProblemText,
 }
 
@@ -68,7 +77,16 @@ pub(crate) struct ProblemText {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let text = ProblemText { what: self.what, remedy: self.remedy };
-        let mut response = (self.status, Json(ProblemBody { error: &text })).into_response();
+        let body = ProblemBody {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Problem"),
+            status: self.status.as_u16(),
+            detail: &text.what,
+            remedy: text.remedy,
+            error: &text,
+        };
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], Json(body)).into_response();
         response.extensions_mut().insert(text);
         response
     }
@@ -110,29 +128,36 @@ impl From<StoreError> for Problem {
     }
 }
 
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// Of a list of a few thousand people, the longest that anybody sends.
+pub(crate) const MAX_LIST: usize = 1024 * 1024;
+
 /// Nothing here may be kept by a browser or proxy, or be shown inside somebody else's page.
 pub(crate) async fn harden(response: Response) -> Response {
     hardened(
         response,
         "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "no-referrer",
     )
 }
 
 /// The same for pages with forms and small scripts of our own. Nothing inline: a text that slipped through as markup runs
-/// nothing.
+/// nothing. With "no-referrer" browsers would say of these forms that they come from nowhere (Fetch, "append a request `Origin`
+/// header"), as they say of forms that others forged; so our own pages are told where they were sent from, and nobody else.
 pub(crate) async fn harden_site(response: Response) -> Response {
     hardened(
         response,
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
          base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+        "same-origin",
     )
 }
 
-fn hardened(mut response: Response, policy: &'static str) -> Response {
+fn hardened(mut response: Response, policy: &'static str, referrer: &'static str) -> Response {
     let fixed = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, referrer),
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -153,14 +178,14 @@ pub(crate) async fn unknown_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, what, "look the method up in the API's description")
 }
 
-/// A JSON body. Unknown keys are refused by the type itself and named in the answer.
-pub(crate) struct Body<T>(pub(crate) T);
+/// A JSON body of at most so many bytes. Unknown keys are refused by the type itself and named in the answer.
+pub(crate) struct Body<T, const MAX: usize = MAX_BODY>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const MAX: usize> FromRequest<S> for Body<T, MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes: Bytes = request.extract().await.map_err(|_| {
+        let bytes = to_bytes(request.into_body(), MAX).await.map_err(|_| {
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request's body cannot be read or is too large",

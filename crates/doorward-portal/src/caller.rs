@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use doorward_control::accounts::OWNER;
 use doorward_core::access::Visitor;
-use doorward_core::login::Login;
+use doorward_core::login::{Login, LoginKind};
 use doorward_core::person::{Person, Role};
 use doorward_core::{AccountId, LoginId};
 use http::StatusCode;
@@ -69,7 +69,9 @@ pub(crate) struct Source(pub(crate) Option<IpAddr>);
 /// Finds out by the cookie who asks.
 pub(crate) async fn recognise(State(state): State<PortalState>, mut request: Request, next: Next) -> Response {
     let token = cookies::read(request.headers(), cookies::LOGIN);
-    if let Some((person, login)) = token.and_then(|token| state.control.signed_in(&token, (state.clock)())) {
+    let found = token.and_then(|token| state.control.signed_in(&token, (state.clock)()));
+    // A program's token opens no browser's door.
+    if let Some((person, login)) = found.filter(|(_, login)| login.kind == LoginKind::Browser) {
         request.extensions_mut().insert(Caller::of(&person, &login));
         request.extensions_mut().insert(SignedIn { person, login });
     }

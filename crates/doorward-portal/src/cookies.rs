@@ -6,6 +6,8 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 /// A signed-in browser: the token of its login.
 pub(crate) const LOGIN: &str = "__Host-doorward";
+/// A browser that left for an identity provider: what it must bring back.
+pub(crate) const JOURNEY: &str = "__Host-doorward-journey";
 /// A browser before it is signed in: what its forms are bound to.
 pub(crate) const STRANGER: &str = "__Host-doorward-form";
 

@@ -1,13 +1,14 @@
 //! Signing in, once somebody has proved who they are, and signing out.
 
-use crate::PortalState;
 use crate::answer::Problem;
 use crate::caller::{SignedIn, Source};
-use crate::cookies;
 use crate::pages::frame::{Frame, onward};
+use crate::{PortalState, cookies};
 use axum::response::Response;
 use doorward_control::{LoginRequest, Proven};
-use doorward_core::login::{LoginKind, USUAL_LOGIN};
+use doorward_core::access::Facts;
+use doorward_core::login::LoginKind;
+use doorward_core::notice::Notice;
 use doorward_core::web::LocalPath;
 use http::header::{HeaderMap, SET_COOKIE, USER_AGENT};
 
@@ -23,10 +24,12 @@ pub(crate) async fn enter(
     then: LocalPath,
 ) -> Result<Response, Problem> {
     let now = (state.clock)();
-    let Proven { account, factors } = proven;
+    let Proven { account, factors, login_for } = proven;
     let (kind, title) = (LoginKind::Browser, browser(headers));
-    let request = LoginRequest { account, kind, factors, title, source: source.0, length: USUAL_LOGIN };
+    let request = LoginRequest { account, kind, factors, title, source: source.0, length: login_for };
+    let notice = new_login(state, &request, before.as_ref());
     let login = state.control.begin_login_as(request, now).await?;
+    notice.and_then(|notice| state.control.alert(notice, now));
     if let Some(before) = before {
         leave(state, &before).await?;
     }
@@ -36,6 +39,17 @@ pub(crate) async fn enter(
     headers.append(SET_COOKIE, cookies::set(cookies::LOGIN, &login.token, Some(seconds)));
     headers.append(SET_COOKIE, cookies::take_back(cookies::STRANGER));
     Ok(response)
+}
+
+/// Told at every sign-in, except at a browser where the same person was signed in until now: which browser was here before is
+/// known by nothing else, since signing out takes its cookie away.
+fn new_login(state: &PortalState, request: &LoginRequest, before: Option<&SignedIn>) -> Option<Notice> {
+    if before.is_some_and(|before| before.person.id == request.account) {
+        return None;
+    }
+    let snapshot = state.control.snapshot();
+    let person = snapshot.person(request.account)?.name.to_string();
+    Some(Notice::NewLogin { person, title: request.title.clone(), source: request.source })
 }
 
 /// One that was ended meanwhile is fine.

@@ -4,15 +4,26 @@
 //! (mode 0600 is its authorisation). [`start_page`] only shows, and belongs on a loopback port; since any web page can
 //! make a browser talk to loopback, it refuses foreign names and origins (DNS rebinding, CSRF).
 
+mod acting;
+mod adding;
 mod answer;
 mod api;
+mod asker;
+mod bearer;
+mod builds;
 mod caller;
 mod cookies;
-#[allow(dead_code, reason = "the pages where people prove who they are call it")]
+mod describe;
 mod entering;
+mod figures;
+mod foresight;
 mod forms;
 mod guard;
+mod idempotent;
 mod pages;
+mod paging;
+mod routes;
+mod seed;
 mod site;
 mod words;
 
@@ -25,9 +36,10 @@ pub use site::site;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::get;
-use doorward_control::{Actor, Control};
+use doorward_control::Control;
 use doorward_core::Secret;
 use doorward_core::site::Address;
+use doorward_oidc::Providers;
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -42,6 +54,8 @@ pub struct PortalState {
     /// Of the running program.
     pub release: &'static str,
     pub backup: BackupHook,
+    /// Where people may sign in besides here.
+    pub providers: Providers,
     /// What time it is.
     pub clock: fn() -> Timestamp,
 }
@@ -59,9 +73,12 @@ pub struct BackupRequest {
 }
 
 /// Everything, for whoever may open the unix socket.
-pub fn owner(mut state: PortalState) -> Router {
-    state.control = state.control.acting_as(Actor::Owner);
-    let router = Router::new().nest("/api/v1", api::routes()).merge(pages::routes()).route("/healthz", get(health));
+pub fn owner(state: PortalState) -> Router {
+    let router = Router::new()
+        .nest("/api/v1", api::router(&state))
+        .merge(seed::routes())
+        .merge(pages::routes())
+        .route("/healthz", get(health));
     finish(router).layer(from_fn(caller::is_owner)).with_state(state)
 }
 

@@ -6,14 +6,14 @@
 mod guard;
 
 use crate::answer::{self, Problem, ProblemText};
-use crate::{PortalState, api, caller, forms, health, pages};
+use crate::{PortalState, api, bearer, caller, forms, health, pages, seed};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_request, map_response};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use doorward_core::web::LocalPath;
-use http::header::{ACCEPT, HeaderMap};
+use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue};
 use http::{Method, Uri};
 
 /// A form has a few short fields.
@@ -25,15 +25,31 @@ pub fn site(state: PortalState) -> Router {
     let pages = pages::site_routes().layer(from_fn(forms::bind)).layer(DefaultBodyLimit::max(MAX_FORM));
     Router::new()
         .merge(pages)
-        .nest("/api/v1", api::public_routes())
+        .merge(for_programs(&state))
         .route("/healthz", get(health))
         .fallback(answer::unknown_path)
         .method_not_allowed_fallback(answer::unknown_method)
         .layer(from_fn_with_state(state.clone(), caller::recognise))
         .layer(from_fn_with_state(state.clone(), guard::keep_out_other_sites))
         .layer(from_fn(in_words))
+        .layer(map_request(name_the_host))
         .layer(map_response(answer::harden_site))
         .with_state(state)
+}
+
+/// HTTP/2 has no Host but an authority (RFC 9113, 8.3.1); here both are looked for in one place.
+async fn name_the_host(mut request: Request) -> Request {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority.filter(|_| !request.headers().contains_key(HOST)) {
+        request.headers_mut().insert(HOST, authority);
+    }
+    request
+}
+
+/// What may also be asked with a token.
+fn for_programs(state: &PortalState) -> Router<PortalState> {
+    let router = Router::new().nest("/api/v1", api::router(state)).merge(seed::routes());
+    router.layer(from_fn_with_state(state.clone(), bearer::recognise))
 }
 
 /// Whether a browser goes to a page, rather than a program or a script asking for something.

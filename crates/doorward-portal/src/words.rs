@@ -28,7 +28,16 @@ struct Text {
 }
 
 /// One file for each room's pages.
-const FILES: [&str; 2] = [include_str!("words/site.toml"), include_str!("words/sign_in.toml")];
+const FILES: &[&str] = &[
+    include_str!("words/site.toml"),
+    include_str!("words/sign_in.toml"),
+    include_str!("words/live.toml"),
+    include_str!("words/managing.toml"),
+    include_str!("words/shares.toml"),
+    include_str!("words/adding.toml"),
+    include_str!("words/tokens.toml"),
+    include_str!("words/providers.toml"),
+];
 
 static TEXTS: LazyLock<HashMap<String, Text>> = LazyLock::new(|| {
     let read = |file: &&str| toml::from_str::<Texts>(file).expect("the embedded files are read by a test").text;
@@ -78,8 +87,13 @@ mod tests {
     #[test]
     fn every_sentence_of_a_template_is_known_in_all_languages() {
         let mut seen = 0;
-        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap() {
-            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let folder = |name: &str| std::fs::read_dir(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for entry in folder("templates").chain(folder("src/pages")) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
             for sentence in text.split("say(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
                 assert!(TEXTS.contains_key(sentence), "{sentence:?} is missing in src/words/");
                 seen += 1;

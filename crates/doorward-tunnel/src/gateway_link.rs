@@ -6,6 +6,7 @@ use crate::messages::{Goodbye, KNOWS_MOUNTS, KNOWS_WISHES, Leaving, Message, Ope
 use crate::pulse::Rhythm;
 use crate::splice::Traffic;
 use crate::stream::{QuicStream, Stream};
+use crate::throttle::Pace;
 use crate::udp::{Datagrams, Flow, FlowTable};
 use crate::wire::{STRANGER_LIMIT, read_frame};
 use doorward_core::hop::HopFailure;
@@ -169,7 +170,7 @@ impl GatewayLink {
             Opener::Lanes(_) => (0, None),
         };
         let stream = self.open_as(request, Some(number)).await?;
-        Ok(Flow { stream, datagrams, traffic: self.traffic.clone(), own: Arc::default() })
+        Ok(Flow { stream, datagrams, traffic: self.traffic.clone(), own: Arc::default(), pace: Pace::default() })
     }
 
     async fn open_as(&self, request: &OpenRequest, flow: Option<u64>) -> Result<Stream, OpenError> {

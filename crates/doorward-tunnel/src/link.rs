@@ -123,8 +123,10 @@ pub(crate) async fn read_control(
             Ok(Message::Other(kind)) => {
                 speaker.mention(Message::Unsupported(Unsupported { kind: kind.into() }));
             }
-            Ok(Message::Unsupported(what)) => debug!(kind = what.kind, "the peer does not know this message"),
             Ok(message) => {
+                if let Message::Unsupported(what) = &message {
+                    debug!(kind = what.kind, "the peer does not know this message");
+                }
                 if let Message::Goodbye(goodbye) = &message {
                     closed = LinkEnd::Goodbye(goodbye.reason());
                 }

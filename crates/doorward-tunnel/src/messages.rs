@@ -3,12 +3,15 @@
 //! ways. The bytes are pinned by golden tests; a tag is never used again for another meaning.
 
 mod bodies;
+mod errands;
 
+pub use bodies::additions::{AdditionRefusal, Additions, AdditionsReport, Finding, Findings};
 pub use bodies::{
     CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Open, OpenFailed, Phase, PortChecked,
-    PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, Services, ServicesReport, Site,
-    SiteStored, Unsupported, Welcome, Wish, Wishes,
+    PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, ServiceSpending, Services,
+    ServicesReport, Site, SiteStored, Spending, Unsupported, Welcome, Wish, Wishes,
 };
+pub use errands::{ErrandDone, LogWanted, RestartWanted};
 
 use crate::wire::{Frame, WireError, frame};
 use bytes::Bytes;
@@ -97,6 +100,13 @@ messages! {
     18 Unsupported: Unsupported,
     19 Wishes: Wishes,
     20 Preparations: Preparations,
+        21 Spending: Spending,
+        23 LogWanted: LogWanted,
+        24 RestartWanted: RestartWanted,
+        25 ErrandDone: ErrandDone,
+        26 Additions: Additions,
+        27 AdditionsReport: AdditionsReport,
+        28 Findings: Findings,
 }
 
 /// An empty part is two bytes on the wire and a hundred in memory. A report on all services of a device has fewer than
@@ -108,7 +118,7 @@ impl Message {
     fn parts(&self) -> usize {
         let of_site = |site: &Site| site.addresses.len() + site.keys.len();
         match self {
-            Self::Services(services) => services.offers.len(),
+            Self::Services(services) => services.offers.len() + services.written_at.len(),
             Self::ServicesReport(report) => {
                 let of = |s: &ServiceReport| 1 + s.reached_by.len() + s.problems.len() + s.notes.len();
                 report.services.iter().map(of).sum()
@@ -119,6 +129,11 @@ impl Message {
             Self::PortsChecked(checked) => checked.results.len(),
             Self::Wishes(wishes) => wishes.services.len(),
             Self::Preparations(preparations) => preparations.services.len(),
+            Self::Spending(spending) => spending.services.len(),
+            Self::Additions(additions) => additions.services.len(),
+            Self::AdditionsReport(report) => report.may_offer.len() + report.refusals.len(),
+            Self::Findings(found) => found.findings.len(),
+            Self::ErrandDone(done) => done.lines.len(),
             Self::Hello(_)
             | Self::Refused(_)
             | Self::Ping
@@ -131,6 +146,8 @@ impl Message {
             | Self::LanesWanted(_)
             | Self::Goodbye(_)
             | Self::Unsupported(_)
+            | Self::LogWanted(_)
+            | Self::RestartWanted(_)
             | Self::Other(_) => 0,
         }
     }

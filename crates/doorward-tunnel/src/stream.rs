@@ -4,11 +4,12 @@
 use crate::lane::LaneStream;
 use crate::pipe::Pipe;
 use crate::splice::Traffic;
+use crate::throttle::{Pace, Turns};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -54,6 +55,8 @@ pub struct Stream {
     inner: Inner,
     /// Counts what passes, where somebody wants to know.
     traffic: Option<Arc<Traffic>>,
+    /// Up and down, where it may not go as fast as it can.
+    paced: Option<Box<(Turns, Turns)>>,
 }
 
 enum Inner {
@@ -64,21 +67,27 @@ enum Inner {
 
 impl Stream {
     pub(crate) fn quic(stream: QuicStream) -> Self {
-        Self { inner: Inner::Quic(stream), traffic: None }
+        Self { inner: Inner::Quic(stream), traffic: None, paced: None }
     }
 
     pub(crate) fn lane(stream: LaneStream) -> Self {
-        Self { inner: Inner::Lane(stream), traffic: None }
+        Self { inner: Inner::Lane(stream), traffic: None, paced: None }
     }
 
     /// Of a make that is not known here. An abort of the pipe, and its drop, break it.
     pub fn of(pipe: Pipe) -> Self {
-        Self { inner: Inner::Other(pipe), traffic: None }
+        Self { inner: Inner::Other(pipe), traffic: None, paced: None }
     }
 
     /// Counts what is written as going up and what is read as coming down.
     pub fn counted_in(self, traffic: Arc<Traffic>) -> Self {
         Self { traffic: Some(traffic), ..self }
+    }
+
+    /// What is written goes up.
+    pub fn paced(self, pace: Pace) -> Self {
+        let paced = Box::new((Turns::new(pace.up), Turns::new(pace.down)));
+        Self { paced: Some(paced), ..self }
     }
 
     /// Breaks the stream in both directions, unsent bytes and all.
@@ -101,10 +110,30 @@ macro_rules! each {
     };
 }
 
+impl Stream {
+    fn poll_read_paced(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some((_, down)) = self.paced.as_deref_mut() else { return Poll::Ready(Ok(())) };
+        ready!(down.poll_turn(cx));
+        let piece = buf.remaining().min(down.piece());
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(piece));
+        ready!(each!(self, stream => Pin::new(stream).poll_read(cx, &mut part)))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        if let Some((_, down)) = self.paced.as_deref_mut() {
+            down.passed(read);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = each!(self, stream => Pin::new(stream).poll_read(cx, buf));
+        let polled = if self.paced.is_some() {
+            self.poll_read_paced(cx, buf)
+        } else {
+            each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        };
         if let Some(traffic) = &self.traffic {
             traffic.down.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
         }
@@ -114,7 +143,15 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut buf = buf;
+        if let Some((up, _)) = self.paced.as_deref_mut() {
+            ready!(up.poll_turn(cx));
+            buf = &buf[..buf.len().min(up.piece())];
+        }
         let polled = each!(self, stream => Pin::new(stream).poll_write(cx, buf));
+        if let (Some((up, _)), Poll::Ready(Ok(written))) = (self.paced.as_deref_mut(), &polled) {
+            up.passed(*written);
+        }
         if let (Some(traffic), Poll::Ready(Ok(written))) = (&self.traffic, &polled) {
             traffic.up.fetch_add(*written as u64, Ordering::Relaxed);
         }

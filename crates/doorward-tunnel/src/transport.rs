@@ -1,5 +1,6 @@
 //! Carriers: what a link runs on. Each yields an authenticated gateway and an exporter; none knows devices.
 
+pub(crate) mod carried;
 pub(crate) mod memory;
 pub(crate) mod quic;
 pub(crate) mod tls;

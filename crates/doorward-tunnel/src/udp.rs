@@ -6,6 +6,7 @@
 use crate::queue::PacketQueue;
 use crate::splice::Traffic;
 use crate::stream::{Reset, Stream};
+use crate::throttle::{Pace, Turns};
 use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{Connection, VarInt};
 use std::collections::HashMap;
@@ -104,6 +105,7 @@ pub struct Flow {
     pub(crate) datagrams: Option<Datagrams>,
     /// What passed, packets alone.
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) pace: Pace,
     /// The same, of this flow alone.
     pub(crate) own: Arc<Traffic>,
 }
@@ -130,6 +132,16 @@ impl FlowEnd {
 }
 
 impl Flow {
+    /// Counts both directions there.
+    pub fn counted_in(self, traffic: Arc<Traffic>) -> Self {
+        Self { traffic, ..self }
+    }
+
+    /// What comes too fast waits, and is lost like any packet where too many wait.
+    pub fn paced(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
     /// Counted here, too.
     #[must_use]
     pub fn counted_too(self, own: Arc<Traffic>) -> Self {
@@ -145,7 +157,8 @@ impl Flow {
         idle: Duration,
         cut: impl Future<Output = ()>,
     ) -> FlowEnd {
-        let Self { mut stream, datagrams, traffic, own } = self;
+        let Self { mut stream, datagrams, traffic, own, pace } = self;
+        let (mut up, down) = (Turns::new(pace.up), Turns::new(pace.down));
         let moved = AtomicU64::new(0);
         let large = PacketQueue::default();
         let end = {
@@ -155,6 +168,7 @@ impl Flow {
                     moved.fetch_add(1, Ordering::Relaxed);
                     traffic.up.fetch_add(packet.len() as u64, Ordering::Relaxed);
                     own.up.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                    up.pass(packet.len()).await;
                     if !datagrams.as_ref().is_some_and(|d| d.try_send(&packet)) {
                         large.push(packet);
                     }
@@ -189,7 +203,7 @@ impl Flow {
                 own.down.fetch_add(packet.len() as u64, Ordering::Relaxed);
                 deliver(packet);
             };
-            let delivering = deliver_all(datagrams.as_ref(), arrivals, &mut deliver);
+            let delivering = deliver_all(datagrams.as_ref(), arrivals, down, &mut deliver);
             tokio::select! {
                 biased;
                 () = cut => FlowEnd::Cut,
@@ -212,6 +226,7 @@ impl Flow {
 async fn deliver_all(
     datagrams: Option<&Datagrams>,
     mut arrivals: tokio::sync::mpsc::Receiver<Bytes>,
+    mut turns: Turns,
     deliver: &mut impl FnMut(&[u8]),
 ) {
     let next_datagram = async || match datagrams {
@@ -224,6 +239,7 @@ async fn deliver_all(
             packet = arrivals.recv() => packet,
         };
         let Some(packet) = packet else { return };
+        turns.pass(packet.len()).await;
         deliver(&packet);
     }
 }
@@ -243,7 +259,8 @@ async fn until_idle(moved: &AtomicU64, idle: Duration) {
     }
 }
 
-async fn write_packet(writer: &mut (impl AsyncWriteExt + Unpin), packet: &[u8]) -> io::Result<()> {
+/// With its length in front, flushed.
+pub async fn write_packet(writer: &mut (impl AsyncWriteExt + Unpin), packet: &[u8]) -> io::Result<()> {
     let length = u16::try_from(packet.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut framed = Vec::with_capacity(2 + packet.len());
     framed.put_u16(length);
@@ -252,7 +269,8 @@ async fn write_packet(writer: &mut (impl AsyncWriteExt + Unpin), packet: &[u8]) 
     writer.flush().await
 }
 
-pub(crate) async fn read_packet(reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<Bytes>> {
+/// `None`: no more come.
+pub async fn read_packet(reader: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Option<Bytes>> {
     let length = match reader.read_u16().await {
         Ok(length) => usize::from(length),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

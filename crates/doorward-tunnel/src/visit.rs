@@ -6,6 +6,7 @@ use crate::messages::{Hop, Message, Open, OpenFailed};
 use crate::pipe::Pipe;
 use crate::pulse::Pulse;
 use crate::stream::{QuicStream, Stream};
+use crate::throttle::Pace;
 use crate::udp::{Datagrams, Flow, FlowTable};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::{Label, PathPrefix};
@@ -77,7 +78,8 @@ impl Visit {
             }
             _ => None,
         };
-        Ok(Flow { stream: self.accept().await?, datagrams, traffic: Arc::default(), own: Arc::default() })
+        let (datagrams, traffic, own, pace) = (datagrams, Arc::default(), Arc::default(), Pace::default());
+        Ok(Flow { stream: self.accept().await?, datagrams, traffic, own, pace })
     }
 
     pub async fn fail(self, failure: HopFailure, detail: &str) {

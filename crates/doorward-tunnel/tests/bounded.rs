@@ -72,7 +72,7 @@ async fn messages_that_nobody_takes_stop_the_reading() {
         let _driver = AbortOnDropHandle::new(tokio::spawn(standing.driver));
         let before = resident();
         let offers = vec!["x".repeat(100_000); 5];
-        let message = Message::Services(Services { revision: 1, offers }).encode();
+        let message = Message::Services(Services { revision: 1, offers, ..Services::default() }).encode();
         let went = press(&mut control.io, &message, 200 * 1024 * 1024).await;
         assert!(went < 16 * 1024 * 1024, "{went} bytes were taken although nobody wants them");
         grew_at_most(16, before, "messages of 500 kB");
@@ -92,7 +92,7 @@ async fn messages_of_many_empty_parts_cost_little_more_than_their_bytes() {
             let (standing, _) = control.join(&mut gateway).await;
             let (events, driver) = (standing.events, AbortOnDropHandle::new(tokio::spawn(standing.driver)));
             let offers = vec![String::new(); MAX_PARTS];
-            let message = Message::Services(Services { revision: 1, offers }).encode();
+            let message = Message::Services(Services { revision: 1, offers, ..Services::default() }).encode();
             press(&mut control.io, &message, 8 * 1024 * 1024).await;
             links.push((control, standing.link, events, driver));
         }
@@ -112,7 +112,11 @@ async fn a_peer_that_never_reads_is_given_up_and_little_is_kept_for_it() {
     let before = resident();
     let offers = vec!["x".repeat(100_000); 4];
     let mut said = 0;
-    while far.link.say(Message::Services(Services { revision: said, offers: offers.clone() })).await {
+    while far
+        .link
+        .say(Message::Services(Services { revision: said, offers: offers.clone(), ..Services::default() }))
+        .await
+    {
         said += 1;
         assert!(said < 1000, "messages pile up");
     }

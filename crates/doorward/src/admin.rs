@@ -3,27 +3,34 @@
 
 pub mod access;
 pub mod alerts;
+pub mod approvals;
 pub mod audit;
 pub mod authority;
 pub mod certify;
 mod client;
+pub mod client_certificates;
 pub mod devices;
 pub mod groups;
 pub mod invites;
 pub mod people;
+pub mod portal;
 pub mod release;
 pub mod services;
 pub mod sessions;
+pub mod shares;
 pub mod site_key;
 pub mod ssh;
 pub mod ssh_passwords;
 pub mod status;
-mod table;
+pub(crate) mod table;
+pub mod tokens;
 pub mod welcomes;
 pub mod when;
 
 #[cfg(test)]
 mod people_tests;
+#[cfg(test)]
+mod portal_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

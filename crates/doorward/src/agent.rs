@@ -2,12 +2,15 @@
 
 pub mod local;
 pub mod quick;
+mod restart;
 
 use crate::follow::Watch;
 use crate::{invite, open_files, shutdown};
 use anyhow::{Context, bail};
 use doorward_agent::settings::DEFAULT_GATEWAY;
-use doorward_agent::{Agent, JoinOptions, Joined, ProxyRule, Service, Settings, StateDir, join, join_if_invited};
+use doorward_agent::{
+    Agent, JoinOptions, Joined, ProxyRule, Service, Settings, StateDir, Upkeep, join, join_if_invited,
+};
 use doorward_core::invite::Invite;
 use doorward_core::names::Label;
 use doorward_tunnel::MemoryDialer;
@@ -68,6 +71,11 @@ pub async fn run(places: Places, invite_file: Option<&Path>, quick: Option<Servi
     let mut agent = start(&places, Start { invite_file, quick, memory: None }, stop.clone()).await?;
     tokio::select! {
         () = shutdown::requested() => info!("stopping"),
+        () = agent.restart.cancelled() => {
+            stop.cancel();
+            agent.ended.await??;
+            return Err(restart::start_anew().into());
+        }
         ended = &mut agent.ended => return ended?,
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -79,6 +87,8 @@ pub async fn run(places: Places, invite_file: Option<&Path>, quick: Option<Servi
 pub struct Running {
     pub status: watch::Receiver<doorward_agent::Status>,
     pub ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+    /// Cancelled when somebody at the gateway wants it to start anew.
+    restart: CancellationToken,
 }
 
 /// How an agent is started, beside its places.
@@ -110,11 +120,16 @@ pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> 
         options.proxy = proxy.clone();
         join_if_invited(options, file).await?;
     }
+    let is_lasting = how.quick.is_none();
     let extra = Extra::new(settings, how.quick);
-    let mut agent = Agent::new(state, SOFTWARE, extra.settings()).with_proxy(proxy);
-    if let Some(memory) = how.memory {
-        agent = agent.over_memory(memory);
-    }
+    let agent = Agent::new(state, SOFTWARE, extra.settings()).with_proxy(proxy);
+    let restart = CancellationToken::new();
+    let upkeep = Upkeep { log: crate::logging::tail(), restart: is_lasting.then(|| restart.clone()) };
+    let agent = match how.memory {
+        // Log and process are the gateway's.
+        Some(memory) => agent.over_memory(memory),
+        None => agent.with_upkeep(upkeep),
+    };
     let status = agent.status();
     let mut helpers = JoinSet::new();
     helpers.spawn(file.follow(watch, extra.clone()));
@@ -124,7 +139,7 @@ pub async fn start(places: &Places, how: Start<'_>, stop: CancellationToken) -> 
         let _helpers = helpers;
         agent.run(stop).await.map_err(Into::into)
     });
-    Ok(Running { status, ended })
+    Ok(Running { status, ended, restart })
 }
 
 /// The proxy of the environment (HTTPS_PROXY, ALL_PROXY, NO_PROXY).

@@ -2,16 +2,23 @@
 
 mod access;
 mod alerts;
+mod approvals;
 mod audit;
+mod certificates;
 mod certify;
 mod device;
 mod doctor;
 mod install;
+mod login;
+mod open;
 mod owner;
 mod people;
 mod presets;
 mod print;
 mod router;
+mod rules;
+mod scan;
+mod shares;
 mod ssh;
 mod upkeep;
 mod welcomes;
@@ -30,6 +37,7 @@ use owner::OwnerCommand;
 use presets::PresetsArgs;
 use print::PrintArgs;
 use router::RouterArgs;
+use scan::ScanArgs;
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
 use upkeep::{BackupArgs, CompletionsArgs, ManArgs, RestoreArgs};
@@ -104,6 +112,9 @@ enum Command {
         after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint"
     )]
     Presets(PresetsArgs),
+    /// Looks for what this device could offer: OctoPrint, Klipper, Home Assistant, Jupyter and cameras.
+    #[command(after_help = scan::EXAMPLES)]
+    Scan(ScanArgs),
     /// Prints what a web server in front needs to know of the gateway.
     #[command(after_help = print::EXAMPLES)]
     Print(PrintArgs),
@@ -126,6 +137,9 @@ enum Command {
     Uninstall(WhatArgs),
     #[command(flatten)]
     Owner(OwnerCommand),
+    /// Opens a session at the portal and brings the service to this machine.
+    #[command(after_help = open::EXAMPLES)]
+    Open(open::OpenArgs),
     /// Writes everything that the gateway keeps into one file, protected by a passphrase.
     #[command(after_help = upkeep::BACKUP_EXAMPLES)]
     Backup(BackupArgs),
@@ -151,8 +165,10 @@ enum Command {
 impl Command {
     /// What is logged unless somebody says otherwise. What is said to people at a terminal should not drown.
     fn usual_log(&self) -> &'static str {
-        let is_for_people =
-            matches!(self, Self::Demo { .. } | Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Join(_));
+        let is_for_people = matches!(
+            self,
+            Self::Demo { .. } | Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Join(_) | Self::Open(_)
+        );
         if is_for_people { "warn" } else { "info" }
     }
 
@@ -164,12 +180,14 @@ impl Command {
             Self::Agent(args) => args.run().await,
             Self::Http(args) => args.run(ServiceKind::Http).await,
             Self::Presets(args) => args.run(),
+            Self::Scan(args) => args.run().await,
             Self::Print(args) => args.run(),
             Self::Tcp(args) => args.run(ServiceKind::Tcp).await,
             Self::Udp(args) => args.run(ServiceKind::Udp).await,
             Self::Install(args) => args.run().await,
             Self::Uninstall(args) => args.uninstall().await,
             Self::Owner(command) => command.run().await,
+            Self::Open(args) => args.run().await,
             Self::Backup(args) => args.run().await,
             Self::Restore(args) => args.run().await,
             Self::Doctor(args) => args.run().await,

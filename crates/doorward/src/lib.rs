@@ -12,6 +12,7 @@ pub mod generate;
 pub mod install;
 pub mod invite;
 pub mod logging;
+pub mod open;
 pub mod open_files;
 pub mod operations;
 pub mod password;

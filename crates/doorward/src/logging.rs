@@ -2,14 +2,16 @@
 //! `info,doorward_gateway=debug`.
 
 mod lines;
+mod tail;
 
 use anyhow::Context;
+use doorward_agent::LogTail;
 use lines::Lines;
 use std::io::IsTerminal;
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -23,6 +25,8 @@ pub enum Format {
 
 /// This process's log, for its end.
 static LINES: OnceLock<Lines> = OnceLock::new();
+/// Its last lines.
+static TAIL: OnceLock<LogTail> = OnceLock::new();
 /// How long the end waits for whoever reads the log.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -43,6 +47,11 @@ pub fn flush() {
     }
 }
 
+/// The last lines of this process's log that name nobody: `info` and above.
+pub fn tail() -> LogTail {
+    TAIL.get_or_init(LogTail::default).clone()
+}
+
 /// Starts logging for this process. `levels` that cannot be read are an error, not silence.
 pub fn start(levels: &str, format: Format) -> anyhow::Result<Logging> {
     let filter = Targets::from_str(levels).map_err(|error| {
@@ -52,9 +61,10 @@ pub fn start(levels: &str, format: Format) -> anyhow::Result<Logging> {
     let lines = LINES.get_or_init(|| lines).clone();
     let text = fmt::layer().with_writer(move || lines.clone()).with_ansi(std::io::stderr().is_terminal());
     let layer = match format {
-        Format::Text => text.with_target(false).compact().with_filter(filter).boxed(),
-        Format::Json => text.json().flatten_event(true).with_filter(filter).boxed(),
+        Format::Text => text.with_target(false).compact().with_filter(filter.clone()).boxed(),
+        Format::Json => text.json().flatten_event(true).with_filter(filter.clone()).boxed(),
     };
-    tracing_subscriber::registry().with(layer).init();
+    let kept = tail::layer(tail()).with_filter(filter).with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry().with(layer).with(kept).init();
     Ok(Logging(()))
 }

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::routing::get;
 use doorward_control::Control;
 use doorward_core::site::Address;
+use doorward_oidc::Providers;
 use doorward_portal::PortalState;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -52,6 +53,7 @@ pub fn portal_state(control: &Control) -> (PortalState, watch::Sender<Vec<Addres
         addresses: receiver,
         release: env!("CARGO_PKG_VERSION"),
         backup: crate::backup::hook(control.clone()),
+        providers: Providers::default(),
         clock: Timestamp::now,
     };
     (state, sender)

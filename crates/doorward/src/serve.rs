@@ -17,6 +17,7 @@ use doorward_core::audit::Deed;
 use doorward_core::invite::Invite;
 use doorward_core::site::Address;
 use doorward_gateway::{CertificateSource, Gateway};
+use doorward_oidc::Providers;
 use jiff::Timestamp;
 use settings::{Fixed, ServeSettings};
 use std::io::IsTerminal;
@@ -31,6 +32,7 @@ pub struct Running {
     pub addresses: Vec<Address>,
     operations: operations::Operations,
     telling: Alerts,
+    providers: Providers,
     house: AbortOnDropHandle<()>,
     built_in: Option<agent::Running>,
     stop: CancellationToken,
@@ -44,11 +46,14 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, mut gateway, operations, built_in, drain, audit, alerts, .. } = settings;
+    let ServeSettings { directory, site, mut gateway, operations, built_in, drain, audit, alerts, providers, .. } =
+        settings;
     let (fixed, offline_after) = (settings.fixed, settings.offline_after);
     let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
     let (portal, told) = operations::portal_state(&control);
+    portal.providers.serve(providers);
+    let providers = portal.providers.clone();
     gateway.portal = Some(portal::target(portal.clone()));
     control.keep_audit(audit);
     control.tell_absence_after(offline_after);
@@ -68,6 +73,7 @@ pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
         addresses,
         operations,
         telling,
+        providers,
         house,
         built_in: None,
         stop,

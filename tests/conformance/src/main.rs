@@ -1,6 +1,7 @@
 //! Suites that others wrote, against a gateway with a recording target behind it. `cargo xtask conformance` installs
 //! what is needed and tells where it lies, and where the report goes.
 
+mod api;
 mod desync;
 mod floods;
 mod machine;
@@ -78,6 +79,9 @@ async fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     let wants = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
     let mut chapters = Vec::new();
+    if wants("api") {
+        chapters.push(api::run_all().await?);
+    }
     if wants("desync") {
         chapters.push(desync::run().await?);
     }

@@ -9,6 +9,7 @@ use doorward_core::names::HostName;
 use doorward_gateway::{AuthoritySettings, IssuingSettings, TsigHash, UpdateSettings, Way};
 use jiff::SignedDuration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use socket2::{Domain, Socket, Type};
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -28,6 +29,8 @@ pub struct Names {
 /// An ACME server. Started anew it has forgotten everything, its own root included.
 pub struct Pebble {
     address: SocketAddr,
+    /// While it does not run: whoever connects is refused, and nobody else gets its place.
+    place: Option<Socket>,
     folder: TempDir,
     child: Option<Child>,
 }
@@ -93,7 +96,10 @@ impl Pebble {
         let own = own.signed_by(&key, &Issuer::new(root, root_key)).unwrap();
         std::fs::write(folder.path().join("own.pem"), own.pem()).unwrap();
         std::fs::write(folder.path().join("own.key"), key.serialize_pem()).unwrap();
-        Self { address: free(), folder, child: None }
+        let place = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        place.bind(&SocketAddr::from((LOOPBACK, 0)).into()).unwrap();
+        let address = place.local_addr().unwrap().as_socket().expect("an address of IPv4");
+        Self { address, place: Some(place), folder, child: None }
     }
 
     pub async fn start(&mut self, manners: Manners) {
@@ -113,6 +119,7 @@ impl Pebble {
         pebble.args(["-strict", "-config", &path("pebble.json"), "-dnsserver", &manners.dns.to_string()]);
         pebble.env("PEBBLE_WFE_NONCEREJECT", manners.bad_nonces.to_string()).env("PEBBLE_AUTHZREUSE", "0");
         pebble.env("PEBBLE_VA_NOSLEEP", "1");
+        self.place = None;
         self.child = Some(spawn(folder, &mut pebble));
         answering("pebble", self.address).await;
     }

@@ -3,7 +3,9 @@
 use crate::LIMIT;
 use doorward::agent::SOFTWARE;
 use doorward_agent::settings::DEFAULT_GATEWAY;
-use doorward_agent::{Agent, JoinOptions, LinkState, Service, Settings, StateDir, Status, Tempo, join};
+use doorward_agent::{
+    Agent, JoinOptions, LinkState, LogTail, Service, Settings, StateDir, Status, Tempo, Upkeep, join,
+};
 use doorward_core::invite::Invite;
 use doorward_core::names::Label;
 use doorward_core::site::Carrier;
@@ -18,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub struct LabDevice {
     pub state: PathBuf,
     pub status: watch::Receiver<Status>,
+    /// What its gateway asks of it ends here.
+    pub upkeep: Upkeep,
     settings: watch::Sender<Arc<Settings>>,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -36,7 +40,11 @@ impl LabDevice {
 
     /// An agent on a state directory that has joined already.
     pub fn start(state: PathBuf, services: Vec<Service>) -> Self {
-        let whole = Settings { services, ..Settings::default() };
+        Self::start_with(state, Settings { services, ..Settings::default() })
+    }
+
+    /// The same with all that an agent.toml may say.
+    pub fn start_with(state: PathBuf, whole: Settings) -> Self {
         let settings = watch::Sender::new(Arc::new(whole));
         let tempo = Tempo {
             climb: vec![Duration::from_millis(300)],
@@ -44,13 +52,15 @@ impl LabDevice {
             prepare_again: Duration::from_secs(1),
             ..Tempo::default()
         };
+        let upkeep = Upkeep { log: LogTail::default(), restart: Some(CancellationToken::new()) };
         let agent = Agent::new(StateDir::new(&state), SOFTWARE, settings.subscribe()).with_tempo(tempo);
+        let agent = agent.with_upkeep(upkeep.clone());
         let (status, stop) = (agent.status(), CancellationToken::new());
         let running = tokio::spawn({
             let stop = stop.clone();
             async move { agent.run(stop).await.expect("the agent's state is readable") }
         });
-        Self { state, status, settings, stop, running }
+        Self { state, status, upkeep, settings, stop, running }
     }
 
     /// Offers something else from now on; resolves when the gateway has taken it.
@@ -59,6 +69,11 @@ impl LabDevice {
         status.mark_unchanged();
         self.settings.send_replace(Arc::new(Settings { services, ..Settings::default() }));
         self.until_registered().await;
+    }
+
+    /// Has other settings from now on.
+    pub fn settle(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
     }
 
     /// Waits until the gateway reported on exactly the services offered.

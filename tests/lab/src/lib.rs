@@ -10,6 +10,7 @@ mod device;
 pub mod flood;
 pub mod held;
 mod log;
+pub mod provider;
 mod relay;
 pub mod ssh;
 mod talk;
@@ -76,6 +77,8 @@ pub struct Shape {
     pub certificate: Option<settings::Certificate>,
     /// Whether people sign in: then strangers' browsers are sent there.
     pub has_portal: bool,
+    /// Where people may sign in besides the portal.
+    pub providers: Vec<settings::OidcFile>,
 }
 
 impl Default for Shape {
@@ -100,6 +103,7 @@ impl Default for Shape {
             hsts: Duration::ZERO,
             certificate: None,
             has_portal: false,
+            providers: Vec::new(),
         }
     }
 }
@@ -225,6 +229,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         web: settings::Web { proxy_protocol_from: shape.proxy_protocol_from.clone() },
         certificate: shape.certificate.clone(),
         portal: settings::PortalFile { host: None, public: Some(shape.has_portal) },
+        sign_in: settings::SignInFile { oidc: shape.providers.clone() },
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
         ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },

@@ -311,7 +311,7 @@ async fn over_a_socket_the_web_server_says_who_the_visitor_is() {
         (socket, String::from_utf8(head).unwrap())
     };
     until("the visitor is admitted", async || ask("192.0.2.7").await.1.ends_with("200")).await;
-    assert_eq!(ask("192.0.2.8").await.1, "HTTP/1.1 404");
+    assert_eq!(ask("192.0.2.8").await.1, "HTTP/1.1 401");
     let (mut stream, head) = ask("192.0.2.7").await;
     assert_eq!(head, "HTTP/1.1 200");
     assert_eq!(page.last().header("x-forwarded-for"), Some("192.0.2.7"));
@@ -356,7 +356,7 @@ async fn behind_a_web_server_nobody_but_that_server_is_heard() {
         let asked = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
         let mut socket = TcpStream::connect(bound.http[0]).await.unwrap();
         let _ = tokio::io::AsyncWriteExt::write_all(&mut socket, asked.as_bytes()).await;
-        assert_eq!(visitor::heard(&mut socket).await.contains("404 Not Found"), is_heard, "{proxy}");
+        assert_eq!(visitor::heard(&mut socket).await.contains("401 Unauthorized"), is_heard, "{proxy}");
         gateway.stop().await;
     }
 }

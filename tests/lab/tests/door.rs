@@ -181,7 +181,7 @@ async fn a_stranger_cannot_tell_what_is_behind_a_name() {
             &[("upgrade", "websocket"), ("connection", "upgrade"), ("sec-fetch-mode", "websocket")],
         ] {
             let first = asked(lab, names[0], headers).await;
-            assert_eq!(first.status, StatusCode::NOT_FOUND, "{headers:?}");
+            assert_eq!(first.status, StatusCode::UNAUTHORIZED, "{headers:?}");
             for host in names {
                 let other = asked(lab, host, headers).await;
                 assert_eq!((other.status, other.body), (first.status, first.body.clone()), "{host} {headers:?}");
@@ -258,10 +258,10 @@ async fn one_services_cookie_opens_nothing_else_and_none_is_tossed() {
     for name in ["page", "robot", "vault"] {
         let cookies = format!("{}={pass}", house.pass_name(name));
         for host in [VAULT, "robot-pi.gw.test", "own.gw.test"] {
-            assert_eq!(program(host, &cookies).await, StatusCode::NOT_FOUND, "{name} at {host}");
+            assert_eq!(program(host, &cookies).await, StatusCode::UNAUTHORIZED, "{name} at {host}");
         }
     }
-    assert_eq!(program(PAGE, &format!("{LOGIN}={login}")).await, StatusCode::NOT_FOUND, "the portal's own cookie");
+    assert_eq!(program(PAGE, &format!("{LOGIN}={login}")).await, StatusCode::UNAUTHORIZED, "the portal's own cookie");
     let asked = request(PORTAL, "/").header("cookie", format!("{LOGIN}={pass}"));
     let at_portal = send(house.lab.http(), asked.body(visitor::nothing()).unwrap()).await;
     assert_eq!(at_portal.status, StatusCode::UNAUTHORIZED, "and the other way");
@@ -361,7 +361,7 @@ async fn what_a_login_opened_is_cut_within_a_second_of_its_end() {
 
         let next = browser.go(&Place::new(PAGE, "/a")).await;
         assert_eq!(leads_to(&Place::new(PAGE, "/a"), &next).unwrap().host, PORTAL);
-        assert_eq!(browser.fetch(&Place::new(PAGE, "/a")).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(browser.fetch(&Place::new(PAGE, "/a")).await.status, StatusCode::UNAUTHORIZED);
         assert_eq!(browser.follow(&Place::new(PAGE, "/a")).await.0.path.split('?').next(), Some("/sign-in"));
     }
     assert_eq!(get(house.lab.http(), "open-pi.gw.test", "/x").await.status, StatusCode::OK);

@@ -108,12 +108,18 @@ async fn a_service_proves_its_name_to_an_authority_through_the_gateway() {
         "that name leads to the gateway in front, which proves nothing"
     );
 
-    let socket = TcpStream::connect(outer.https()).await.unwrap();
-    let secured = visitor::tls(socket, "page-in.gw.test", &["http/1.1"]).await.unwrap();
-    let request = visitor::request("page-in.gw.test", "/").body(visitor::nothing()).unwrap();
-    let answer = visitor::send_over(&mut visitor::http1_over(secured).await, request).await;
-    assert_eq!(answer.text(), "from within");
-    assert_eq!(answer.headers["strict-transport-security"], "max-age=60", "its certificate is an authority's");
+    let ask = async || {
+        let socket = TcpStream::connect(outer.https()).await.unwrap();
+        let secured = visitor::tls(socket, "page-in.gw.test", &["http/1.1"]).await.unwrap();
+        let request = visitor::request("page-in.gw.test", "/").body(visitor::nothing()).unwrap();
+        visitor::send_over(&mut visitor::http1_over(secured).await, request).await
+    };
+    assert_eq!(ask().await.text(), "from within");
+    // It is held before it is shown.
+    until("its certificate is an authority's", async || {
+        ask().await.headers.get("strict-transport-security").is_some_and(|value| value == "max-age=60")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,7 +195,7 @@ impl Office {
         let control = self.lab.control();
         let account = control.snapshot().person_by_name(&label("anna")).unwrap().id;
         let service = self.lab.record("pi", "pc").service.id;
-        let request = SessionRequest { account, service, length, source: None, id: None };
+        let request = SessionRequest { account, service, length, source: None, id: None, proofs: Vec::new() };
         control.open_session(request, Timestamp::now()).await.unwrap().id
     }
 

@@ -279,7 +279,11 @@ async fn whoever_is_disabled_or_removed_is_out_within_a_second() {
         without.until_cut().await;
         println!("{what}: out after {:?}", since.elapsed());
         assert!(since.elapsed() < SOON, "{what}: it took {:?}", since.elapsed());
-        assert_eq!(classroom.session().await.ended.map(|(how, _)| how), Some(SessionEnd::Gone), "{what}");
+        let all = control.sessions(true, 9, Timestamp::now()).await.unwrap();
+        let ended: Vec<_> = all.into_iter().map(|session| session.ended).collect();
+        let is_gone = |ended: &Option<(SessionEnd, Timestamp)>| ended.is_some_and(|(how, _)| how == SessionEnd::Gone);
+        assert!(ended.iter().all(is_gone), "{what}: {ended:?}");
+        assert_eq!(ended.is_empty(), what == "removed", "nothing is kept of whoever is removed");
         let enable = PersonEdit { is_disabled: Some(false), ..PersonEdit::default() };
         let _ = control.edit_person(anna, enable, None, Timestamp::now()).await;
     }

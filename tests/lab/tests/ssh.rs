@@ -7,7 +7,7 @@ use doorward_core::access::PolicyDocument;
 use doorward_core::names::Label;
 use doorward_lab::ssh::{Client, Key, gateway, run, start};
 use doorward_lab::visitor::{self, Ending, ending};
-use doorward_lab::{LIMIT, Lab, carries_much, says_back, service, target, until, web};
+use doorward_lab::{LIMIT, Lab, carries_much, is_echoed, says_back, service, target, until, web};
 use http::StatusCode;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -156,6 +156,8 @@ async fn through(client: impl FnOnce(&Lab, &Key, u16, SocketAddr) -> Command) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let at = lab.port("zumi01", &format!("port-{port}"), Protocol::Tcp);
+    // Some ask for their ports only after they came.
+    until("visitors come through", async || is_echoed(&mut TcpStream::connect(at).await.unwrap()).await).await;
     let mut visitor = TcpStream::connect(at).await.unwrap();
     says_back(&mut visitor, b"hello").await;
     carries_much(&mut visitor).await;

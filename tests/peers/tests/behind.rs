@@ -231,7 +231,7 @@ fn served_behind(server: &str, start: Begin, place: &Place) -> Result<()> {
 
     // What a visitor says of an address is nothing; what the web server says, is.
     let lie = "curl -sS -k -o /dev/null -w '%{http_code}' -H 'X-Forwarded-For: 192.0.2.66' https://own-zumi01.gateway.example/";
-    ensure!(world.visitor.run(lie)?.ok()?.trim() == "404", "a visitor chose an address");
+    ensure!(world.visitor.run(lie)?.ok()?.trim() == "401", "a visitor chose an address");
 
     // The same under one path of a site that has other things, too.
     before.stop(SOON)?;

@@ -3,17 +3,21 @@
 //!
 //! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
 
+mod cameras;
 mod pinhole;
 mod questions;
 mod requests;
+mod router;
 mod script;
 mod ssh;
 mod wire;
 mod words;
 
+pub use cameras::{camera_stream, frame_feed, netgear_message};
 pub use pinhole::pinhole_wishes;
 pub use questions::dns_query;
 pub use requests::framing;
+pub use router::router_answer;
 pub use ssh::{ssh_key, ssh_request};
 pub use wire::{datagram, lane_stream, message_decode, read_frame};
 pub use words::{address, authority, invite, offer, policy, schedule};
@@ -24,16 +28,20 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("address", address),
     ("authority", authority),
+    ("camera_stream", camera_stream),
     ("datagram", datagram),
     ("dns_query", dns_query),
+    ("frame_feed", frame_feed),
     ("framing", framing),
     ("invite", invite),
     ("lane_stream", lane_stream),
     ("message_decode", message_decode),
+    ("netgear_message", netgear_message),
     ("offer", offer),
     ("pinhole_wishes", pinhole_wishes),
     ("policy", policy),
     ("read_frame", read_frame),
+    ("router_answer", router_answer),
     ("schedule", schedule),
     ("ssh_key", ssh_key),
     ("ssh_request", ssh_request),

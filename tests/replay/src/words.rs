@@ -126,9 +126,13 @@ fn check_decision(document: &PolicyDocument, service: &Service, visitor: &Visito
             | Denied::AccountEnded
             | Denied::LoginOver
             | Denied::SessionNeeded
-            | Denied::SessionOver => {
-                panic!("nobody of these people came")
-            }
+            | Denied::SessionOver
+            | Denied::NeedsMore(_)
+            | Denied::ApprovalNeeded
+            | Denied::InUse
+            | Denied::ShareOver => panic!("nobody of these people came"),
+            Denied::ReadOnly => assert!(service.policy.limits.is_read_only),
+            Denied::BudgetSpent { .. } | Denied::Full => panic!("nothing was counted"),
             Denied::NotOffered | Denied::DeviceRevoked => panic!("the service is offered"),
         },
     }

@@ -30,7 +30,8 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! [`site`] starts Doorward itself in a world. Nothing here depends on the other crates: a program is a path ([`built`] finds those of this workspace).
+//! [`site`] starts Doorward itself in a world. Nothing in this library depends on the other crates: a program is a path ([`built`]
+//! finds those of this workspace). The program `ask-router` lets a device ask its router without an agent.
 
 mod address_change;
 mod conditions;
@@ -82,6 +83,9 @@ pub const PACKAGES: &[&str] = &[
     "nginx",
     "caddy",
     "tinyproxy",
+    "miniupnpd-iptables",
+    "iptables",
+    "miniupnpc",
     "openssh-client",
     "openssh-server",
 ];

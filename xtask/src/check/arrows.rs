@@ -14,19 +14,25 @@ enum May {
 
 const ARROWS: &[(&str, May)] = &[
     ("doorward-core", May::Use(&[])),
+    ("doorward-dyndns", May::Use(&["doorward-core"])),
     ("doorward-frames", May::Use(&["doorward-core"])),
     ("doorward-portmap", May::Use(&["doorward-core"])),
     ("doorward-router", May::Use(&["doorward-core"])),
     ("doorward-tunnel", May::Use(&["doorward-core"])),
     ("doorward-control", May::Use(&["doorward-core"])),
     ("doorward-alerts", May::Use(&["doorward-core", "doorward-control"])),
-    ("doorward-portal", May::Use(&["doorward-core", "doorward-control"])),
+    ("doorward-oidc", May::Use(&["doorward-core"])),
+    ("doorward-portal", May::Use(&["doorward-core", "doorward-control", "doorward-oidc"])),
     ("doorward-gateway", May::Use(&["doorward-core", "doorward-control", "doorward-tunnel", "doorward-frames"])),
-    ("doorward-agent", May::Use(&["doorward-core", "doorward-tunnel", "doorward-portmap", "doorward-frames"])),
+    (
+        "doorward-agent",
+        May::Use(&["doorward-core", "doorward-tunnel", "doorward-portmap", "doorward-dyndns", "doorward-frames"]),
+    ),
     (
         "doorward",
         May::Use(&[
             "doorward-core",
+            "doorward-dyndns",
             "doorward-frames",
             "doorward-portmap",
             "doorward-router",
@@ -36,6 +42,7 @@ const ARROWS: &[(&str, May)] = &[
             "doorward-gateway",
             "doorward-agent",
             "doorward-alerts",
+            "doorward-oidc",
         ]),
     ),
     ("doorward-lab", May::UseAll),
@@ -119,7 +126,7 @@ mod tests {
         assert_eq!(
             problems(&[("doorward-portal", "doorward-gateway")]),
             [
-                "doorward-portal → doorward-gateway is forbidden: doorward-portal may depend on doorward-core, doorward-control"
+                "doorward-portal → doorward-gateway is forbidden: doorward-portal may depend on doorward-core, doorward-control, doorward-oidc"
             ]
         );
     }

@@ -22,7 +22,7 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "all in one process",
         tests: Tests::Package("doorward-lab"),
         threads: None,
-        patient: &[],
+        patient: &["doorward-lab (odd)", "doorward-lab (renewal)"],
     },
     Suite {
         name: "world",

@@ -1,14 +1,15 @@
 //! Holding a link: what the gateway says is answered, and what changes here is told.
 
 use super::Connection;
-use crate::ports;
+use crate::counts::{TELL_EVERY, Told};
 use crate::prepare::report;
 use crate::settings::{Service, check_size};
 use crate::status::{LinkState, ServiceStatus};
+use crate::{ports, scan, upkeep};
 use doorward_core::names::Label;
 use doorward_core::service::Offer;
 use doorward_tunnel::messages::{
-    CheckPorts, Goodbye, KNOWS_WISHES, Leaving, Message, Services, ServicesReport, SiteStored,
+    Additions, CheckPorts, Goodbye, KNOWS_WISHES, Leaving, Message, Services, ServicesReport, SiteStored,
 };
 use doorward_tunnel::{AgentLink, AgentStanding, HANDSHAKE_LIMIT, LinkEnd};
 use std::sync::Arc;
@@ -40,6 +41,10 @@ struct Held {
     /// Of the last `Services`.
     revision: u64,
     checks: JoinSet<()>,
+    told: Told,
+    /// The scan that was asked for last.
+    scan: u64,
+    scans: JoinSet<()>,
     /// Whether the gateway knows of services that are made ready.
     knows_wishes: bool,
 }
@@ -49,10 +54,12 @@ impl Connection {
         let AgentStanding { link, welcome, visits, mut events, driver } = standing;
         let mut driver = AbortOnDropHandle::new(tokio::spawn(driver));
         self.visits.take(visits);
-        let knows_wishes = welcome.capability >= KNOWS_WISHES;
-        let mut held = Held { link: link.clone(), revision: 0, checks: JoinSet::new(), knows_wishes };
+        let (knows_wishes, told) = (welcome.capability >= KNOWS_WISHES, Told::default());
+        let (checks, scans) = (JoinSet::new(), JoinSet::new());
+        let mut held = Held { link: link.clone(), revision: 0, checks, told, scan: 0, scans, knows_wishes };
         self.tell_services(&mut held).await;
         self.tell_preparations(&held).await;
+        self.tell_additions(&held).await;
         self.enter(&link, &welcome.device_name).await;
         if let Some(site) = welcome.site {
             self.hear(Message::Site(site), &mut held).await;
@@ -62,6 +69,8 @@ impl Connection {
         let is_introducing = climber.is_introducing();
         let mut climbing = Box::pin(climber.climb());
         let stop = self.stop.clone();
+        let mut telling = tokio::time::interval(TELL_EVERY);
+        telling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // A goodbye before the end that follows it.
@@ -69,6 +78,7 @@ impl Connection {
                 () = stop.cancelled() => {
                     link.say(Message::Goodbye(Goodbye { reason: Leaving::Stopping.into() })).await;
                     self.visits.drain(self.shared.tempo.drain).await;
+                    self.counts.store_now().await;
                     link.close(Leaving::Stopping).await;
                     return Outcome::Stopped;
                 }
@@ -96,10 +106,13 @@ impl Connection {
                     self.tell_services(&mut held).await;
                     // The gateway knew nothing of a service that it was told of before.
                     self.tell_preparations(&held).await;
+                    self.tell_additions(&held).await;
                 }
                 Ok(()) = self.board.changed() => self.tell_preparations(&held).await,
                 Ok(()) = self.network.changed() => link.doubt(),
                 Some(_) = held.checks.join_next() => {}
+                _ = telling.tick() => self.tell_spending(&mut held).await,
+                Some(_) = held.scans.join_next() => {}
             }
         }
     }
@@ -135,10 +148,21 @@ impl Connection {
             // To its gateway such a service is one like any other; the key would have it refuse the service.
             warn!(gateway = %self.gateway, "this gateway is of a release that has no service made ready; update it");
         }
-        let offers = services.iter().map(|service| written(service, held.knows_wishes));
-        let offers = offers.filter_map(|offer| offer.inspect_err(|error| warn!(%error, "a service is lost")).ok());
-        let services = Services { revision: held.revision, offers: offers.collect() };
+        let offer = |service: &&Service| {
+            let offer = written(service, held.knows_wishes).inspect_err(|error| warn!(%error, "a service is lost"));
+            Some((offer.ok()?, service.written_at.clone().unwrap_or_default()))
+        };
+        let (offers, written_at) = services.iter().filter_map(offer).unzip();
+        let services = Services { revision: held.revision, offers, written_at };
         held.link.say(Message::Services(services)).await;
+    }
+
+    async fn tell_spending(&mut self, held: &mut Held) {
+        let settings = self.settings.borrow().clone();
+        let services = settings.services_for(&self.gateway).map(|service| &service.offer.name);
+        if let Some(spending) = held.told.news(&self.counts, services, settings.reserve()) {
+            held.link.say(Message::Spending(spending)).await;
+        }
     }
 
     async fn tell_preparations(&mut self, held: &Held) {
@@ -146,6 +170,26 @@ impl Connection {
         if held.knows_wishes && !preparations.services.is_empty() {
             held.link.say(Message::Preparations(preparations)).await;
         }
+    }
+
+    async fn tell_additions(&self, held: &Held) {
+        let report = self.shared.additions.report(&self.gateway, &self.settings.borrow());
+        held.link.say(Message::AdditionsReport(report)).await;
+    }
+
+    async fn hear_additions(&self, additions: Additions, held: &mut Held) {
+        self.shared.additions.hear(&self.gateway, additions.services).await;
+        // It is repeated until its answer has come.
+        if additions.scan == 0 || additions.scan == held.scan {
+            return;
+        }
+        held.scan = additions.scan;
+        let (link, looking) = (held.link.clone(), self.shared.looking.clone());
+        let may_scan = self.settings.borrow().portal.may_scan;
+        held.scans.spawn(async move {
+            let found = if may_scan { scan::for_portal(&looking).await } else { Err(scan::NOT_ALLOWED.to_owned()) };
+            link.say(Message::Findings(scan::told(additions.scan, found))).await;
+        });
     }
 
     /// `Some`: the link is to be left.
@@ -158,11 +202,27 @@ impl Connection {
                 }
             }
             Message::CheckPorts(wanted) => self.check_ports(wanted, held),
+            Message::Additions(additions) => self.hear_additions(additions, held).await,
             Message::Wishes(wishes) => self.shared.preparing.hear(&self.gateway, &wishes),
+            Message::LogWanted(wanted) => {
+                let (upkeep, state) = (self.shared.upkeep.as_ref(), &self.shared.state);
+                let told = upkeep::tell_log(upkeep, state, wanted.number, wanted.lines);
+                held.link.say(Message::ErrandDone(told)).await;
+            }
+            Message::RestartWanted(wanted) => self.hear_restart(wanted.number, held).await,
             Message::Goodbye(goodbye) => return self.hear_goodbye(goodbye.reason()),
             other => debug!(kind = other.kind(), "the gateway said something that is not for an agent"),
         }
         None
+    }
+
+    async fn hear_restart(&mut self, number: u64, held: &Held) {
+        let (done, restart) = upkeep::restart(self.shared.upkeep.as_ref(), &self.shared.state, number);
+        held.link.say(Message::ErrandDone(done)).await;
+        if let Some(restart) = restart {
+            info!(gateway = %self.gateway, "starting anew, as was asked for at the gateway");
+            restart.cancel();
+        }
     }
 
     fn hear_goodbye(&mut self, reason: Leaving) -> Option<Outcome> {

@@ -1,6 +1,7 @@
 //! The visits of one gateway and the links they came by. Streams over lanes outlive the link that opened them; all
 //! end with this.
 
+use crate::counts::Counts;
 use crate::deliver::Deliverer;
 use crate::settings::Settings;
 use doorward_core::names::Label;
@@ -25,9 +26,14 @@ pub(super) struct Visits {
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 impl Visits {
-    pub(super) fn new(gateway: Label, settings: watch::Receiver<Arc<Settings>>, slots: Arc<Semaphore>) -> Self {
+    pub(super) fn new(
+        gateway: Label,
+        settings: watch::Receiver<Arc<Settings>>,
+        slots: Arc<Semaphore>,
+        counts: Arc<Counts>,
+    ) -> Self {
         let (cut, draining) = (CancellationToken::new(), CancellationToken::new());
-        let deliverer = Deliverer { gateway, settings, slots, troubles: Arc::default(), cut, draining };
+        let deliverer = Deliverer { gateway, settings, slots, troubles: Arc::default(), counts, cut, draining };
         Self { deliverer, running: JoinSet::new(), retired: JoinSet::new() }
     }
 

@@ -2,6 +2,7 @@
 
 use super::tcp::resolve;
 use super::{ANSWER_LIMIT, CONNECT_LIMIT, Failure, Troubles, connect_failure, out_of_time, refuse, too_slow};
+use crate::counts::Counts;
 use crate::target::Target;
 use bytes::{Bytes, BytesMut};
 use doorward_core::hop::HopFailure;
@@ -27,7 +28,7 @@ pub(super) async fn deliver(
     visit: Visit,
     (host, port): (&Host, u16),
     target: &Target,
-    troubles: &Troubles,
+    (troubles, counts): (&Troubles, &Counts),
     cut: impl Future<Output = ()>,
 ) {
     tokio::pin!(cut);
@@ -49,6 +50,7 @@ pub(super) async fn deliver(
     };
     troubles.clear(&service);
     let Ok(Ok(flow)) = timeout(ANSWER_LIMIT, visit.accept_flow()).await else { return };
+    let flow = flow.counted_in(counts.of(&service));
     let from_target = PacketQueue::default();
     let idle = if port == 53 { IDLE_DNS } else { IDLE };
     // What the target does not take is lost, as on any wire; a flow may live without ever being answered.

@@ -1,7 +1,9 @@
 //! The file as written, and its one conversion.
 
+use super::access;
 use super::entrances::Entrance;
 use super::pages::PageFiles;
+use super::portal::PortalTable;
 use super::prepare::{PrepareKeys, ReadyTable, StepTable};
 use super::web::{MountsTable, Web, WebKeys};
 use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings, TooMuch, check_size};
@@ -15,6 +17,9 @@ use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use toml::Spanned;
+
+/// More would leave nothing to those who come otherwise.
+const LARGEST_RESERVE: u8 = 90;
 
 /// What is wrong, and where (bytes).
 pub(super) struct Fault {
@@ -33,11 +38,13 @@ impl Fault {
 struct File {
     #[serde(default)]
     metered: bool,
+    reserve: Option<Spanned<u8>>,
     proxy: Option<Spanned<String>>,
     #[serde(default)]
     gateway: Vec<Gateway>,
     #[serde(default)]
     service: Vec<ServiceTable>,
+    portal: Option<PortalTable>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +80,8 @@ struct ServiceTable {
     linger: Option<Spanned<String>>,
 }
 
-pub(super) fn parse(text: &str) -> Result<Settings, Fault> {
+/// The settings, and where in the text (bytes) each service begins. `place`: what people are told of such a place.
+pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Settings, Fault> {
     let file: File = toml::from_str(text)
         .map_err(|error| Fault { at: error.span().unwrap_or(0..0), message: error.message().to_owned() })?;
     let proxy = file
@@ -81,17 +89,25 @@ pub(super) fn parse(text: &str) -> Result<Settings, Fault> {
         .as_ref()
         .map(|given| ProxyRule::parse(given.get_ref()).map_err(|why| Fault::new(&given.span(), why)));
     let proxy = proxy.transpose()?;
-    let services = services(&file.service)?;
+    let services = services(&file.service, place)?;
     let gateways = gateways(file.gateway, &services)?;
     if let Err(error) = check_size(services.iter()) {
         let (TooMuch::Services { service } | TooMuch::Bytes { service }) = &error;
         let table = file.service.iter().find(|table| table.name.get_ref() == service);
         return Err(Fault::new(&table.map(|table| table.name.span()).unwrap_or_default(), error));
     }
-    Ok(Settings { metered: file.metered, proxy, gateways, services })
+    let reserve = file.reserve.as_ref().map(reserve).transpose()?;
+    let portal = file.portal.map(PortalTable::read).transpose()?.unwrap_or_default();
+    Ok(Settings { metered: file.metered, reserve, proxy, gateways, services, portal, ..Settings::default() })
 }
 
-fn services(tables: &[ServiceTable]) -> Result<Vec<Service>, Fault> {
+fn reserve(given: &Spanned<u8>) -> Result<u8, Fault> {
+    let percent = *given.get_ref();
+    let refuse = || Fault::new(&given.span(), "a reserve is a number of percent from 0 to 90");
+    if percent <= LARGEST_RESERVE { Ok(percent) } else { Err(refuse()) }
+}
+
+fn services(tables: &[ServiceTable], place: &dyn Fn(usize) -> String) -> Result<Vec<Service>, Fault> {
     let mut names = HashSet::new();
     let mut has_main = false;
     let mut ports = HashSet::new();
@@ -116,7 +132,11 @@ fn services(tables: &[ServiceTable]) -> Result<Vec<Service>, Fault> {
             }
         }
     }
-    tables.iter().map(|table| service(table, &mut ports)).collect()
+    let read = |table: &ServiceTable| {
+        let at = table.access.as_ref().map_or_else(|| table.name.span(), Spanned::span).start;
+        service(table, &mut ports).map(|service| Service { written_at: Some(place(at)), ..service })
+    };
+    tables.iter().map(read).collect()
 }
 
 fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fault> {
@@ -129,9 +149,7 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         pages: table.pages.as_ref(),
     };
     let Web { target, mounts, offer: web, strips } = keys.read(&table.target)?;
-    if let Some(access) = &table.access {
-        access.get_ref().to_policy().map_err(|why| Fault::new(&access.span(), why))?;
-    }
+    let access = access::policy(table.access.as_ref(), table.preset.as_ref(), target.kind())?;
     let ssh = (table.name.get_ref().as_str() == "ssh").then_some(22);
     let virtual_port = match &table.virtual_port {
         Some(port) => Some(*port.get_ref()),
@@ -152,12 +170,12 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         virtual_port,
         main: table.main.as_ref().is_some_and(|main| *main.get_ref()),
         entrances: table.entrances.iter().map(|entrance| entrance.wish(strips)).collect(),
-        access: table.access.as_ref().map(|access| access.get_ref().clone()).unwrap_or_default(),
+        access,
         web,
         prepare: plan.as_ref().map(Plan::offer),
     };
     let page_files = table.pages.as_ref().map(|pages| pages.get_ref().clone()).unwrap_or_default();
-    Ok(Service { offer, target, mounts, page_files, plan })
+    Ok(Service { offer, target, mounts, page_files, plan, written_at: None })
 }
 
 fn gateways(tables: Vec<Gateway>, services: &[Service]) -> Result<Vec<GatewaySettings>, Fault> {

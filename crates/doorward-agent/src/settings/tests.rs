@@ -154,6 +154,19 @@ fn pages_are_read_beside_the_file_and_refused_where_they_could_not_be_shown() {
 }
 
 #[test]
+fn paths_of_a_preset_are_open_only_where_the_policy_says_so() {
+    let paths = |policy: &str| {
+        let text = format!(
+            "[[service]]\nname = \"a\"\ntarget = \"http://h:1\"\npreset = \"octoprint\"\n\
+             [service.access]\nwho = \"people\"\n{policy}"
+        );
+        parse(&text).unwrap().services[0].offer.access.open_paths.clone()
+    };
+    assert!(paths("").is_empty(), "no preset opens anything");
+    assert_eq!(paths("open-paths = [\"/x/\", \"preset\", \"/y/\"]"), ["/x/", "/api/", "/y/"]);
+}
+
+#[test]
 fn an_empty_file_offers_nothing() {
     assert!(parse("").unwrap().services.is_empty());
 }
@@ -165,6 +178,7 @@ fn every_mistake_names_file_line_key_and_remedy() {
     let table: Vec<(String, &[&str])> = vec![
         ("colour = 1".into(), &["agent.toml:1:1: colour: ", "unknown field", "expected one of"]),
         ("metered = 3".into(), &["agent.toml:1:11: metered: ", "boolean"]),
+        ("reserve = 91".into(), &["agent.toml:1:11: reserve: ", "percent from 0 to 90"]),
         ("[[service]]\nname = \"Küche\"\n".into(), &["agent.toml:2:8: name: ", "\"kueche\" would do"]),
         ("[[service]]\nname = \"a\"\n".into(), &["agent.toml:1:", "target"]),
         (format!("{service}{service}"), &["agent.toml:5:8: name: ", "two services \"a\""]),
@@ -197,6 +211,22 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{service}entrances = [{{ door = 1 }}]"), &["agent.toml:4:", "door"]),
         (format!("{service}access = {{ who = \"password\" }}"), &["agent.toml:4:10: access: ", "doorward password"]),
         (format!("{service}[service.access]\nfrom = [\"x\"]\n"), &["agent.toml:", "access.from"]),
+        (
+            format!("{service}[service.access]\nwho = \"people\"\nopen-paths = [\"/a/\"]\n"),
+            &["agent.toml:", "kind = \"http\" alone"],
+        ),
+        (
+            format!("{web}[service.access]\nwho = \"people\"\nopen-paths = [\"preset\"]\n"),
+            &["agent.toml:", "access.open-paths", "no preset"],
+        ),
+        (
+            format!("{web}preset = \"karmen\"\n[service.access]\nwho = \"people\"\nopen-paths = [\"preset\"]\n"),
+            &["agent.toml:", "access.open-paths", "no preset"],
+        ),
+        (
+            format!("{web}[service.access]\nwho = \"public\"\nopen-paths = [\"/a/\"]\n"),
+            &["agent.toml:", "access.open-paths", "people"],
+        ),
         (format!("{service}[service.access]\nwhom = \"x\"\n"), &["agent.toml:5:1: whom: ", "unknown field"]),
         (format!("{service}[[gateway]]\nservices = [\"b\"]"), &["agent.toml:5:13: services: ", "no service \"b\""]),
         ("[[gateway]]\n[[gateway]]".into(), &["agent.toml:", "two gateways \"main\""]),
@@ -291,4 +321,18 @@ fn a_step_that_is_none_is_refused_with_its_place() {
         let line = 3 + text.lines().count();
         assert!(error.contains(why) && error.starts_with(&format!("agent.toml:{line}:")), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_service_knows_where_its_policy_is_written() {
+    let text = "metered = true\n\n[[service]]\nname = \"a\"\ntarget = \"http://127.0.0.1:1\"\naccess = { who = \"public\" }\n\n\
+         [[service]]\nname = \"b\"\ntarget = \"http://127.0.0.1:2\"\n# who\n[service.access]\nwho = \"public\"\n\n\
+         [[service]]\nname = \"c\"\ntarget = \"http://127.0.0.1:3\"\n";
+    let settings = Settings::parse(text, Path::new("/etc/doorward/agent.toml")).unwrap();
+    let places: Vec<_> = settings.services.iter().map(|service| service.written_at.clone().unwrap()).collect();
+    assert_eq!(places, ["/etc/doorward/agent.toml:6", "/etc/doorward/agent.toml:12", "/etc/doorward/agent.toml:16"]);
+    let long = format!("/{}/agent.toml", "x".repeat(500));
+    let settings = Settings::parse(text, Path::new(&long)).unwrap();
+    let place = settings.services[0].written_at.clone().unwrap();
+    assert!(place.chars().count() == 200 && place.ends_with("/agent.toml:6"), "{place}");
 }

@@ -5,18 +5,19 @@
 use crate::store::{StoreError, words};
 use aws_lc_rs::digest::{Context, SHA256};
 use doorward_core::audit::Line;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
 
 /// SHA-256 over the hash before and all fields of a line, each with its length in front (8 bytes, the most significant
 /// first). In text, 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct LineHash([u8; 32]);
 
 /// A line with its hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChainedLine {
     #[serde(flatten)]
     pub line: Line,
@@ -24,7 +25,7 @@ pub struct ChainedLine {
 }
 
 /// Where a part of the chain begins: the last line that is not in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Anchor {
     pub id: i64,
     pub hash: LineHash,

@@ -5,8 +5,8 @@ use crate::Control;
 use crate::store::{StoreError, words};
 use doorward_core::audit::Line;
 use jiff::Timestamp;
-use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 /// Which lines. Empty and `None` leave the choice open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,12 +36,6 @@ pub struct Soundness {
 }
 
 pub(super) const FROM_ON: &str = "SELECT * FROM audit WHERE id >= $1 ORDER BY id LIMIT $2";
-const CHOSEN: &str = "SELECT * FROM audit WHERE id < $1 AND at >= $2 AND at < $3 \
-     AND ($4 = '' OR person = $4 OR (subject = $4 AND deed LIKE 'person-%')) \
-     AND ($5 = '' OR subject = $5 OR subject LIKE '%/' || $5) \
-     AND ($6 = '' OR subject = $6 OR subject LIKE $6 || '/%') \
-     AND ($7 = '' OR deed = $7 OR deed LIKE $7 || '-%') \
-     ORDER BY id DESC LIMIT $8";
 /// Read at a time.
 const PAGE: i64 = 2_000;
 
@@ -54,18 +48,7 @@ impl Control {
 
     /// Those that were asked for, the newest first.
     pub async fn audit_of(&self, choice: &AuditChoice, limit: u32) -> Result<Vec<ChainedLine>, StoreError> {
-        let time = |at: Option<Timestamp>, open: i64| at.map_or(open, words::time);
-        let rows = sqlx::query(CHOSEN)
-            .bind(choice.before.unwrap_or(i64::MAX))
-            .bind(time(choice.since, i64::MIN))
-            .bind(time(choice.until, i64::MAX))
-            .bind(&choice.person)
-            .bind(&choice.service)
-            .bind(&choice.device)
-            .bind(&choice.deed)
-            .bind(i64::from(limit))
-            .fetch_all(self.0.store.readers())
-            .await?;
+        let rows = query(choice, limit).build().fetch_all(self.0.store.readers()).await?;
         rows.iter().map(chained).collect()
     }
 
@@ -124,6 +107,30 @@ impl Control {
     }
 }
 
+/// Only what was asked for stands in it: a condition that always holds would keep the newest from being found first.
+fn query(choice: &AuditChoice, limit: u32) -> QueryBuilder<Sqlite> {
+    let AuditChoice { person, service, device, deed, since, until, before } = choice;
+    let mut query = QueryBuilder::new("SELECT * FROM audit WHERE id < ");
+    query.push_bind(before.unwrap_or(i64::MAX));
+    for (at, comparison) in [(since, " AND at >= "), (until, " AND at < ")] {
+        if let Some(at) = at {
+            query.push(comparison).push_bind(words::time(*at));
+        }
+    }
+    let mut either = |text: &str, [first, second, end]: [&'static str; 3]| {
+        if !text.is_empty() {
+            query.push(first).push_bind(text.to_owned());
+            query.push(second).push_bind(text.to_owned()).push(end);
+        }
+    };
+    either(person, [" AND (person = ", " OR (subject = ", " AND deed LIKE 'person-%'))"]);
+    either(service, [" AND (subject = ", " OR subject LIKE '%/' || ", ")"]);
+    either(device, [" AND (subject = ", " OR subject LIKE ", " || '/%')"]);
+    either(deed, [" AND (deed = ", " OR deed LIKE ", " || '-%')"]);
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+    query
+}
+
 pub(super) async fn anchor(connection: &mut SqliteConnection) -> Result<Anchor, StoreError> {
     let row = sqlx::query("SELECT id, hash FROM audit_anchor").fetch_one(connection).await?;
     Ok(Anchor { id: row.try_get("id")?, hash: LineHash::read(row.try_get("hash")?)? })
@@ -139,7 +146,7 @@ fn chained(row: &SqliteRow) -> Result<ChainedLine, StoreError> {
     Ok(ChainedLine { line: line(row)?, hash: LineHash::read(row.try_get("hash")?)? })
 }
 
-pub(super) fn line(row: &SqliteRow) -> Result<Line, StoreError> {
+pub(crate) fn line(row: &SqliteRow) -> Result<Line, StoreError> {
     let number = |name| Ok::<_, StoreError>(row.try_get::<i64, _>(name)?.unsigned_abs());
     Ok(Line {
         id: row.try_get("id")?,

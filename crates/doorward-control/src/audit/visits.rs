@@ -4,8 +4,9 @@
 
 use super::allowance::Allowance;
 use super::{AuditSettings, Due, IS_TOLD_EVERY};
+use crate::shares::ViewerSeat;
 use crate::{Control, Shared};
-use doorward_core::access::Permit;
+use doorward_core::access::{Permit, Visitor};
 use doorward_core::audit::{Deed, Grounds};
 use doorward_core::service::Entrance;
 use doorward_core::{AccountId, ServiceId};
@@ -38,6 +39,8 @@ pub(super) struct Visit {
 }
 
 struct Course {
+    /// As whoever came first came.
+    visitor: Visitor,
     open: u32,
     last: Timestamp,
     /// The last line of it, and when it was written.
@@ -68,6 +71,8 @@ pub(super) struct Passage {
 pub struct Attendance {
     shared: Arc<Shared>,
     visit: Visit,
+    /// Of whoever came by a share link.
+    viewer: Option<ViewerSeat>,
     up: AtomicU64,
     down: AtomicU64,
     ending: Mutex<&'static str>,
@@ -95,10 +100,11 @@ impl Control {
             person: self.snapshot().accounts_of(visitor).next(),
             grounds: Grounds(&visitor.proofs).to_string(),
         };
-        self.0.audit.visits.table().begin(&visit, now);
+        self.0.audit.visits.table().begin(&visit, visitor, now);
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
         let (ending, is_over) = (Mutex::new("ended"), AtomicBool::new(false));
-        Attendance { shared: self.0.clone(), visit, up, down, ending, is_over }
+        let viewer = visitor.shares().next().map(|used| ViewerSeat::take(&self.0, used, visitor.source(), now));
+        Attendance { shared: self.0.clone(), visit, viewer, up, down, ending, is_over }
     }
 }
 
@@ -109,6 +115,8 @@ impl Attendance {
         let (up, down) = (new(&self.up, up), new(&self.down, down));
         if up + down > 0 {
             self.shared.audit.visits.table().pass(&self.visit, up, down, now);
+            self.viewer.iter().for_each(|viewer| viewer.passed(up, down, now));
+            self.shared.count_for_its_device(self.visit.service, up + down, now);
         }
     }
 
@@ -125,6 +133,7 @@ impl Attendance {
         if !self.is_over.swap(true, Ordering::Relaxed) {
             let how = *self.ending.lock().expect("nothing panics while it holds this lock");
             self.shared.audit.visits.table().end(&self.visit, how, now);
+            self.viewer.iter().for_each(|viewer| viewer.leave(now));
         }
     }
 }
@@ -183,6 +192,13 @@ impl Visits {
         }
     }
 
+    /// Who is at this service now, and how often. Of a crowd that is not told apart any more, nothing.
+    pub(super) fn open_at(&self, service: ServiceId) -> Vec<(Visitor, u32)> {
+        let table = self.table();
+        let there = table.each.iter().filter(|(visit, course)| visit.service == service && course.open > 0);
+        there.map(|(_, course)| (course.visitor.clone(), course.open)).collect()
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.table().each.len()
     }
@@ -193,14 +209,17 @@ impl Visits {
 }
 
 impl Table {
-    fn begin(&mut self, visit: &Visit, now: Timestamp) {
+    fn begin(&mut self, visit: &Visit, visitor: &Visitor, now: Timestamp) {
         let part = Part { from: Some(now), until: Some(now), count: 1, ..Part::default() };
         if let Some(course) = self.each.get_mut(visit) {
             course.open += 1;
             course.last = now;
             course.fresh.add(&part);
         } else if self.each.len() < MAX_VISITS {
-            self.each.insert(visit.clone(), Course { open: 1, last: now, told: None, fresh: part });
+            self.each.insert(
+                visit.clone(),
+                Course { visitor: visitor.clone(), open: 1, last: now, told: None, fresh: part },
+            );
         } else {
             self.lump(part);
         }

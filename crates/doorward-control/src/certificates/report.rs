@@ -1,10 +1,12 @@
 //! What the gateway reports about its certificates, for people. In memory; nothing is decided by it.
 
+use doorward_core::schema::Instant;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CertificateReport {
     pub sets: Vec<SetReport>,
@@ -12,20 +14,22 @@ pub struct CertificateReport {
 }
 
 /// One certificate that is wanted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SetReport {
     /// With commas between.
     pub names: String,
     /// Until when the one in use is good; `null` without one.
+    #[schemars(with = "Option<Instant>")]
     pub held_until: Option<Timestamp>,
     pub state: CertificateState,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "state")]
 pub enum CertificateState {
     Fine {
+        #[schemars(with = "Instant")]
         renew_at: Timestamp,
     },
     Ordering {
@@ -38,17 +42,19 @@ pub enum CertificateState {
     /// The last order failed.
     Failed {
         why: String,
+        #[schemars(with = "Instant")]
         next_try: Timestamp,
     },
     /// The authority issues no more this week.
     Budget {
+        #[schemars(with = "Instant")]
         until: Timestamp,
     },
     /// No authority may be asked.
     Nobody,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuthorityReport {
     pub directory: String,

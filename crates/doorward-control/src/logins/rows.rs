@@ -1,8 +1,9 @@
 //! Logins in the store.
 
-use super::TokenDigest;
+use super::{TokenDigest, tokens};
 use crate::Control;
 use crate::store::{StoreError, words};
+use doorward_core::authority::TokenLimits;
 use doorward_core::login::{Login, LoginKind};
 use doorward_core::person::factors::Factors;
 use doorward_core::{AccountId, LoginId};
@@ -20,11 +21,17 @@ pub struct LoginSummary {
 pub(crate) struct LoginRecord {
     pub(crate) login: Login,
     pub(crate) digest: TokenDigest,
+    /// Of tokens.
+    pub(crate) limits: Option<TokenLimits>,
 }
 
 macro_rules! select {
     ($condition:literal) => {
-        concat!("SELECT id, account, kind, token_hash, title, source, since, until, factors FROM logins", $condition)
+        concat!(
+            "SELECT id, account, kind, token_hash, title, source, since, until, factors, scope, services \
+             FROM logins",
+            $condition
+        )
     };
 }
 
@@ -99,5 +106,6 @@ fn read(row: &SqliteRow) -> Result<LoginRecord, StoreError> {
         since: words::read_time(row.try_get("since")?)?,
         until: words::read_time(row.try_get("until")?)?,
     };
-    Ok(LoginRecord { login, digest: TokenDigest(words::read_hex_32(row.try_get("token_hash")?)?) })
+    let limits = tokens::read(row, login.kind)?;
+    Ok(LoginRecord { limits, login, digest: TokenDigest(words::read_hex_32(row.try_get("token_hash")?)?) })
 }

@@ -3,10 +3,12 @@
 
 use super::end;
 use crate::Control;
+use crate::snapshot::Snapshot;
 use crate::store::{StoreError, words};
 use crate::work::Work;
 use doorward_core::SessionId;
-use doorward_core::access::{Facts, How};
+use doorward_core::access::{Denied, Facts, How, Proof, preview};
+use doorward_core::service::Service;
 use doorward_core::session::{Session, SessionEnd};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -96,6 +98,9 @@ impl Control {
             return Some((SessionEnd::Time, session.until));
         }
         let Some(service) = snapshot.service(session.service) else { return Some((SessionEnd::Gone, now)) };
+        if service.policy.exclusive.is_some() && is_in_the_way(&service, session, &snapshot, now) {
+            return Some((SessionEnd::Gone, now));
+        }
         let How::OnRequest { max_idle: Some(max_idle), .. } = service.policy.how else { return None };
         let used = self.0.uses.last(session.id).unwrap_or(session.opened_at);
         (now.duration_since(used) >= max_idle).then_some((SessionEnd::Idle, now))
@@ -113,6 +118,36 @@ impl Control {
     }
 }
 
+/// Of no use to whoever has it, and nobody else can have it meanwhile.
+fn is_in_the_way(service: &Service, session: &Session, snapshot: &Snapshot, now: Timestamp) -> bool {
+    let proofs = [Proof::Person(session.account), Proof::Session(session.id)];
+    match preview(service, &proofs, snapshot, now) {
+        Ok(_) => false,
+        Err(denied) => match denied {
+            Denied::Nobody
+            | Denied::NotOneOfThem
+            | Denied::AccountDisabled
+            | Denied::AccountEnded
+            | Denied::SessionNeeded
+            | Denied::SessionOver
+            | Denied::ApprovalNeeded
+            | Denied::InUse
+            | Denied::DeviceRevoked => true,
+            Denied::NotOffered
+            | Denied::SourceNetwork
+            | Denied::Closed { .. }
+            | Denied::PasswordNeeded
+            | Denied::NotASender
+            | Denied::LoginOver
+            | Denied::ShareOver
+            | Denied::NeedsMore(_)
+            | Denied::BudgetSpent { .. }
+            | Denied::ReadOnly
+            | Denied::Full => false,
+        },
+    }
+}
+
 async fn store(work: &mut Work, uses: Vec<(SessionId, Timestamp)>) -> Result<(), StoreError> {
     for (id, at) in uses {
         sqlx::query("UPDATE sessions SET used_at = $1 WHERE id = $2")
@@ -126,6 +161,7 @@ async fn store(work: &mut Work, uses: Vec<(SessionId, Timestamp)>) -> Result<(),
 
 pub(crate) async fn forget_old(work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
     let kept = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+    super::approval::forget_old(work, kept).await?;
     sqlx::query("DELETE FROM sessions WHERE ended_at < $1").bind(words::time(kept)).execute(work.connection()).await?;
     Ok(())
 }

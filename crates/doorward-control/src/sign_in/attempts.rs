@@ -20,6 +20,8 @@ pub(crate) enum Guessed {
     Password,
     /// Six digits of an app.
     Code,
+    /// Six digits of a share link.
+    Pin,
     /// Too long to be guessed: only how often a source asks is bounded.
     Long,
 }
@@ -81,7 +83,7 @@ impl Attempts {
         let mut wait = counts.sources.wait(&source, &OF_A_SOURCE, now);
         let at_account = match guessed {
             Guessed::Password => counts.accounts.wait(&account, &AT_A_PASSWORD, now),
-            Guessed::Code => counts.accounts.wait(&account, &AT_A_CODE, now),
+            Guessed::Code | Guessed::Pin => counts.accounts.wait(&account, &AT_A_CODE, now),
             Guessed::Long => Duration::ZERO,
         };
         if at_account > Duration::ZERO {
@@ -89,7 +91,7 @@ impl Attempts {
             wait = wait.max(match (counts.trusts(&pair, now), guessed) {
                 (true, _) => counts.pairs.wait(&pair, &OF_A_TRUSTED_SOURCE, now),
                 (false, Guessed::Password | Guessed::Long) => counts.pairs.wait(&pair, &OF_ANY_OTHER, now),
-                (false, Guessed::Code) => at_account,
+                (false, Guessed::Code | Guessed::Pin) => at_account,
             });
         }
         if wait > Duration::ZERO {
@@ -133,7 +135,7 @@ impl Counts {
         self.sources.add(source, &OF_A_SOURCE, change, now);
         let measure = match guessed {
             Guessed::Password => &AT_A_PASSWORD,
-            Guessed::Code => &AT_A_CODE,
+            Guessed::Code | Guessed::Pin => &AT_A_CODE,
             Guessed::Long => return,
         };
         self.accounts.add(attempt.account.clone(), measure, change, now);

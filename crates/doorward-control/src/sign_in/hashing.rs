@@ -36,7 +36,7 @@ impl Hashing {
     }
 
     /// `None`: nobody's, which nothing fits.
-    pub(super) async fn verify(&self, phc: Option<String>, password: Secret<String>) -> Result<bool, CredentialError> {
+    pub(crate) async fn verify(&self, phc: Option<String>, password: Secret<String>) -> Result<bool, CredentialError> {
         let turn = self.turn().await?;
         let nobodys = self.nobodys.clone();
         let verified = tokio::task::spawn_blocking(move || {

@@ -1,28 +1,28 @@
 //! Passkeys (WebAuthn): a key in somebody's phone, computer or stick, which it uses only after it was unlocked, and only for our own host. By itself
 //! one is enough to sign in, without name and password; beside a password it stands for the code of an app.
-//!
-//! Each question that a browser is asked is remembered here until it is answered, once; a restart forgets it, and it is asked again.
+
+mod questions;
+mod rows;
+
+pub(crate) use questions::Questions;
+pub(crate) use rows::forget;
 
 use super::attempts::Guessed;
-use super::{CredentialError, HALF_WAY, HalfWay, Proven, RecoveryCodes, passwords, totp};
+use super::recovery::{self, RecoveryCodes};
+use super::{CredentialError, HALF_WAY, HalfWay, Proven};
 use crate::Control;
 use crate::store::{StoreError, words};
-use crate::work::Work;
 use doorward_core::audit::Deed;
-use doorward_core::person::factors::{Factor, Factors};
+use doorward_core::person::factors::Factor;
 use doorward_core::{AccountId, PasskeyId, Secret};
 use jiff::Timestamp;
+use questions::{ANSWERED_WITHIN, Asked};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use webauthn_rs::prelude::{
-    AuthenticationResult, DiscoverableAuthentication, DiscoverableKey, Passkey, PasskeyAuthentication,
-    PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential, Url, Uuid,
-};
+use std::time::Instant;
+use webauthn_rs::prelude::{DiscoverableKey, PublicKeyCredential, RegisterPublicKeyCredential, Url, Uuid};
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 /// What a browser is asked.
@@ -42,41 +42,7 @@ pub struct PasskeySummary {
     pub used_at: Option<Timestamp>,
 }
 
-#[derive(Default)]
-pub(crate) struct Questions(Mutex<HashMap<String, (Instant, Asked)>>);
-
-/// What is remembered of one.
-enum Asked {
-    NewOf(AccountId, PasskeyRegistration),
-    Anybody(DiscoverableAuthentication),
-    SecondOf(AccountId, PasskeyAuthentication),
-}
-
-const MOST_ASKED: usize = 10_000;
-const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 const MOST_OF_A_PERSON: usize = 20;
-
-impl Questions {
-    fn ask(&self, asked: Asked, now: Instant) -> Secret<String> {
-        let ticket = crate::welcomes::random_text();
-        let mut questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if questions.len() >= MOST_ASKED {
-            questions.retain(|_, (at, _)| now.duration_since(*at) < ANSWERED_WITHIN);
-        }
-        if questions.len() >= MOST_ASKED {
-            let oldest = questions.iter().min_by_key(|(_, (at, _))| *at).map(|(ticket, _)| ticket.clone());
-            oldest.map(|oldest| questions.remove(&oldest));
-        }
-        questions.insert(ticket.expose().clone(), (now, asked));
-        ticket
-    }
-
-    /// Once.
-    fn take(&self, ticket: &Secret<String>, now: Instant) -> Option<Asked> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket.expose());
-        taken.filter(|(at, _)| now.duration_since(*at) < ANSWERED_WITHIN).map(|(_, asked)| asked)
-    }
-}
 
 impl Control {
     pub async fn passkeys_of(&self, account: AccountId) -> Result<Vec<PasskeySummary>, StoreError> {
@@ -139,14 +105,14 @@ impl Control {
         let title = if title.is_empty() { "passkey".to_owned() } else { title };
         self.write(move |work| {
             Box::pin(async move {
-                insert(work, account, &passkey, &title, now).await?;
+                rows::insert(work, account, &passkey, &title, now).await?;
                 let what = format!("passkey added: {title}");
                 work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), &what, source, now).await?;
-                if totp::has_codes(work, account).await? {
+                if recovery::has_any(work, account).await? {
                     return Ok(None);
                 }
                 let codes = RecoveryCodes::make();
-                totp::put_codes(work, account, &codes.digests()).await?;
+                recovery::put(work, account, &codes.digests()).await?;
                 Ok(Some(codes))
             })
         })
@@ -169,7 +135,7 @@ impl Control {
                 if removed.rows_affected() > 0 {
                     let name = person.name.as_str();
                     work.write_down_from(Deed::SecondFactorChanged, name, "passkey removed", source, now).await?;
-                    totp::forget_idle_codes(work, account).await?;
+                    recovery::forget_idle(work, account).await?;
                 }
                 Ok(())
             })
@@ -224,14 +190,12 @@ impl Control {
         now: Timestamp,
     ) -> Result<Proven, CredentialError> {
         let half_way: HalfWay = self.open_ticket(HALF_WAY, half_way, now).ok_or(CredentialError::Stale)?;
-        if passwords::changed_at(self.0.store.readers(), half_way.account).await? != Some(half_way.password_of) {
-            return Err(CredentialError::Stale);
-        }
+        let first = self.first_step(&half_way).await?;
         let proven = self.sign_in_by_passkey(ticket, answer, source, now).await?;
         if proven.account != half_way.account {
             return Err(CredentialError::Wrong);
         }
-        Ok(Proven { factors: proven.factors.with(Factor::Password), ..proven })
+        Ok(Proven { factors: first.factors.with(Factor::Passkey), ..first })
     }
 
     async fn proven_by_passkey(
@@ -260,24 +224,10 @@ impl Control {
         };
         let person = self.person_in_good_standing(of, now).ok_or(CredentialError::Wrong)?;
         self.write(move |work| {
-            Box::pin(async move { Ok::<_, CredentialError>(used(work, id, passkey, &result, now).await?) })
+            Box::pin(async move { Ok::<_, CredentialError>(rows::used(work, id, passkey, &result, now).await?) })
         })
         .await?;
-        Ok(Proven { account: person.id, factors: Factors::from(Factor::Passkey) })
-    }
-
-    async fn stored_passkeys(&self, account: AccountId) -> Result<Vec<(PasskeyId, Passkey)>, StoreError> {
-        const THEIRS: &str = "SELECT id, passkey FROM passkeys WHERE account = $1";
-        let rows = sqlx::query(THEIRS).bind(account.0).fetch_all(self.0.store.readers()).await?;
-        rows.iter().map(|row| Ok((PasskeyId(row.try_get("id")?), read(row.try_get("passkey")?)?))).collect()
-    }
-
-    async fn stored_passkey(&self, credential: &[u8]) -> Result<Option<(AccountId, PasskeyId, Passkey)>, StoreError> {
-        const ONE: &str = "SELECT id, account, passkey FROM passkeys WHERE credential = $1";
-        let row = sqlx::query(ONE).bind(words::hex(credential)).fetch_optional(self.0.store.readers()).await?;
-        let Some(row) = row else { return Ok(None) };
-        let (account, id) = (AccountId(row.try_get("account")?), PasskeyId(row.try_get("id")?));
-        Ok(Some((account, id, read(row.try_get("passkey")?)?)))
+        Ok(Proven::by(person.id, Factor::Passkey))
     }
 
     /// For the portal's own host as it is now: keys are of a host, and count for no other.
@@ -290,66 +240,12 @@ impl Control {
     }
 }
 
-async fn insert(
-    work: &mut Work,
-    account: AccountId,
-    passkey: &Passkey,
-    title: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    const INSERT: &str =
-        "INSERT INTO passkeys (id, account, credential, passkey, title, since) VALUES ($1, $2, $3, $4, $5, $6)";
-    let id = work.next_id("passkey").await?;
-    sqlx::query(INSERT)
-        .bind(id)
-        .bind(account.0)
-        .bind(words::hex(passkey.cred_id().as_ref()))
-        .bind(write(passkey)?)
-        .bind(title)
-        .bind(words::time(now))
-        .execute(work.connection())
-        .await?;
-    Ok(())
-}
-
-/// Its count goes up, by which a copy of it is found out.
-async fn used(
-    work: &mut Work,
-    id: PasskeyId,
-    mut passkey: Passkey,
-    result: &AuthenticationResult,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    passkey.update_credential(result);
-    sqlx::query("UPDATE passkeys SET passkey = $1, used_at = $2 WHERE id = $3")
-        .bind(write(&passkey)?)
-        .bind(words::time(now))
-        .bind(id.0)
-        .execute(work.connection())
-        .await?;
-    Ok(())
-}
-
-/// All of this person's.
-pub(crate) async fn forget(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM passkeys WHERE account = $1").bind(account.0).execute(work.connection()).await?;
-    Ok(())
-}
-
 fn handle(account: AccountId) -> Uuid {
     Uuid::from_u128(u128::from(account.0.unsigned_abs()))
 }
 
 fn options(question: &impl serde::Serialize) -> Result<Value, CredentialError> {
     serde_json::to_value(question).map_err(|_| CredentialError::Wrong)
-}
-
-fn write(passkey: &Passkey) -> Result<String, StoreError> {
-    serde_json::to_string(passkey).map_err(|error| StoreError::Strange(format!("a passkey: {error}")))
-}
-
-fn read(text: &str) -> Result<Passkey, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Strange(format!("a passkey: {error}")))
 }
 
 fn refused(error: webauthn_rs::prelude::WebauthnError) -> CredentialError {

@@ -34,6 +34,11 @@ impl Control {
         .await
     }
 
+    /// What rests of a password that a policy asks visitors for, as `doorward password` makes it.
+    pub async fn hash_for_visitors(&self, password: Secret<String>) -> Result<String, CredentialError> {
+        self.0.sign_in.hashing.hash(password).await
+    }
+
     /// Judged, and hashed in its normal form.
     pub(crate) async fn hash_new(&self, new: &Secret<String>, names: &[&str]) -> Result<String, CredentialError> {
         let password = normalise(new);

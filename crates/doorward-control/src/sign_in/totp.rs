@@ -1,11 +1,11 @@
-//! Codes of an app (RFC 6238: SHA-1, six digits, 30 s, which all apps know), and recovery codes for when the phone is gone.
+//! Codes of an app (RFC 6238: SHA-1, six digits, 30 s, which all apps know).
 
-use super::CredentialError;
 use super::attempts::Guessed;
+use super::recovery::RecoveryCodes;
+use super::{CredentialError, recovery};
 use crate::Control;
 use crate::store::{StoreError, words};
 use crate::work::Work;
-use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use doorward_core::audit::Deed;
 use doorward_core::person::Person;
@@ -45,10 +45,6 @@ pub struct NewTotp {
     pub ticket: Secret<String>,
 }
 
-/// Shown this once.
-#[derive(Debug)]
-pub struct RecoveryCodes(pub Vec<Secret<String>>);
-
 #[derive(Serialize, Deserialize)]
 struct Offered {
     account: AccountId,
@@ -60,9 +56,6 @@ const OFFERED: &str = "ticket/new-totp";
 const OFFERED_FOR: SignedDuration = SignedDuration::from_mins(20);
 /// RFC 4226 4 asks for 160 bits.
 const SECRET_LENGTH: usize = 20;
-const CODES: usize = 10;
-/// 80 bits: 16 letters.
-const CODE_LENGTH: usize = 10;
 
 impl Control {
     pub async fn totp_of(&self, account: AccountId) -> Result<TotpStanding, StoreError> {
@@ -128,42 +121,9 @@ impl Control {
                     .execute(work.connection())
                     .await
                     .map_err(StoreError::from)?;
-                put_codes(work, account, &digests).await?;
+                recovery::put(work, account, &digests).await?;
                 work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app set up", source, now)
                     .await?;
-                Ok::<_, CredentialError>(())
-            })
-        })
-        .await?;
-        Ok(codes)
-    }
-
-    /// Ten new ones; the old ones count no more.
-    pub async fn renew_recovery_codes(
-        &self,
-        account: AccountId,
-        source: IpAddr,
-        now: Timestamp,
-    ) -> Result<RecoveryCodes, CredentialError> {
-        let person = self.person_in_good_standing(account, now).ok_or(CredentialError::Stale)?;
-        if !self.second_factors_of(account).await?.is_any() {
-            let why = "recovery codes stand in for an app or a passkey, and neither is set up";
-            return Err(CredentialError::Invalid(why.into()));
-        }
-        let codes = RecoveryCodes::make();
-        let digests = codes.digests();
-        self.write(move |work| {
-            Box::pin(async move {
-                forget_codes(work, account).await?;
-                put_codes(work, account, &digests).await?;
-                work.write_down_from(
-                    Deed::SecondFactorChanged,
-                    person.name.as_str(),
-                    "new recovery codes",
-                    source,
-                    now,
-                )
-                .await?;
                 Ok::<_, CredentialError>(())
             })
         })
@@ -177,7 +137,7 @@ impl Control {
         self.write(move |work| {
             Box::pin(async move {
                 forget_app(work, account).await?;
-                forget_idle_codes(work, account).await?;
+                recovery::forget_idle(work, account).await?;
                 work.write_down_from(Deed::SecondFactorChanged, person.name.as_str(), "app given up", source, now)
                     .await?;
                 Ok(())
@@ -206,7 +166,7 @@ impl Control {
                     if is_of_app {
                         use_app_code(work, account, &typed, now).await
                     } else {
-                        let is_right = use_recovery_code(work, account, &typed, now).await?;
+                        let is_right = recovery::use_one(work, account, &typed, now).await?;
                         if is_right {
                             let what = "a recovery code was used";
                             work.write_down_from(Deed::SecondFactorChanged, name.as_str(), what, source, now).await?;
@@ -248,71 +208,14 @@ async fn use_app_code(
     Ok(true)
 }
 
-async fn use_recovery_code(
-    work: &mut Work,
-    account: AccountId,
-    code: &str,
-    now: Timestamp,
-) -> Result<bool, CredentialError> {
-    const USE: &str = "UPDATE recovery_codes SET used_at = $1 WHERE account = $2 AND digest = $3 AND used_at IS NULL";
-    let used = sqlx::query(USE)
-        .bind(words::time(now))
-        .bind(account.0)
-        .bind(code_digest(code))
-        .execute(work.connection())
-        .await
-        .map_err(StoreError::from)?;
-    Ok(used.rows_affected() > 0)
-}
-
 /// The app with its recovery codes.
 pub(crate) async fn forget(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
     forget_app(work, account).await?;
-    forget_codes(work, account).await
+    recovery::forget(work, account).await
 }
 
 async fn forget_app(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM person_totp WHERE account = $1").bind(account.0).execute(work.connection()).await?;
-    Ok(())
-}
-
-/// Where there is nothing left that they would stand in for.
-pub(super) async fn forget_idle_codes(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
-    const FORGET: &str = "DELETE FROM recovery_codes WHERE account = $1 \
-         AND NOT EXISTS (SELECT 1 FROM person_totp WHERE account = $1) AND NOT EXISTS (SELECT 1 FROM passkeys WHERE account = $1)";
-    sqlx::query(FORGET).bind(account.0).execute(work.connection()).await?;
-    Ok(())
-}
-
-pub(super) async fn has_codes(work: &mut Work, account: AccountId) -> Result<bool, StoreError> {
-    const COUNT: &str = "SELECT COUNT(*) FROM recovery_codes WHERE account = $1 AND used_at IS NULL";
-    let left: i64 = sqlx::query_scalar(COUNT).bind(account.0).fetch_one(work.connection()).await?;
-    Ok(left > 0)
-}
-
-impl RecoveryCodes {
-    pub(super) fn make() -> Self {
-        Self((0..CODES).map(|_| recovery_code()).collect())
-    }
-
-    pub(super) fn digests(&self) -> Vec<String> {
-        self.0.iter().map(|code| code_digest(code.expose())).collect()
-    }
-}
-
-async fn forget_codes(work: &mut Work, account: AccountId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM recovery_codes WHERE account = $1").bind(account.0).execute(work.connection()).await?;
-    Ok(())
-}
-
-pub(super) async fn put_codes(work: &mut Work, account: AccountId, digests: &[String]) -> Result<(), StoreError> {
-    for digest in digests {
-        sqlx::query("INSERT INTO recovery_codes (account, digest) VALUES ($1, $2)")
-            .bind(account.0)
-            .bind(digest)
-            .execute(work.connection())
-            .await?;
-    }
     Ok(())
 }
 
@@ -332,21 +235,11 @@ fn place(account: AccountId) -> String {
     format!("person_totp/{account}")
 }
 
-fn recovery_code() -> Secret<String> {
-    Secret::new(grouped(&BASE32_NOPAD.encode(random::<CODE_LENGTH>().expose()).to_ascii_lowercase()))
-}
-
-/// However it was typed.
-fn code_digest(code: &str) -> String {
-    let letters: String = code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    words::hex(digest(&SHA256, letters.as_bytes()).as_ref())
-}
-
-fn grouped(letters: &str) -> String {
+pub(super) fn grouped(letters: &str) -> String {
     letters.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join("-")
 }
 
-fn random<const N: usize>() -> Secret<[u8; N]> {
+pub(super) fn random<const N: usize>() -> Secret<[u8; N]> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has random bytes");
     Secret::new(bytes)

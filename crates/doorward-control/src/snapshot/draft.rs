@@ -10,6 +10,8 @@ use crate::site::SiteKeys;
 use crate::ssh::certificates::SshCertificates;
 use crate::ssh::passwords::SshPassword;
 use crate::ssh::{KeyFingerprint, SshKey};
+use doorward_core::access::Spent;
+use doorward_core::addition::Addition;
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::{AccountId, DeviceId, ServiceId};
 use rpds::HashTrieMapSync;
@@ -30,11 +32,14 @@ impl Snapshot {
             ssh_passwords: HashTrieMapSync::new_sync(),
             services: HashTrieMapSync::new_sync(),
             services_of: HashTrieMapSync::new_sync(),
+            additions: HashTrieMapSync::new_sync(),
             hosts: HashTrieMapSync::new_sync(),
             ports: HashTrieMapSync::new_sync(),
             people: super::people::People::default(),
+            spent: HashTrieMapSync::new_sync(),
             logins: super::logins::Logins::default(),
-            named: super::named::Named::default(),
+            shares: super::shares::Shares::default(),
+            order: super::order::Order::default(),
         }
     }
 
@@ -93,6 +98,10 @@ impl Snapshot {
         self.ports.get(&(protocol, port)).map(|c| c.service)
     }
 
+    pub(crate) fn put_spent(&mut self, service: ServiceId, spent: Spent) {
+        self.spent.insert_mut(service, spent);
+    }
+
     pub(crate) fn put_site(&mut self, site: SiteSettings) {
         self.site = Arc::new(site);
     }
@@ -121,16 +130,22 @@ impl Snapshot {
 
     pub(crate) fn put_device(&mut self, record: DeviceRecord) {
         let id = record.device.id;
-        if let Some(old) = self.devices.get(&id).cloned()
-            && self.device_names.get(&old.device.name) == Some(&id)
-        {
-            self.device_names.remove_mut(&old.device.name);
+        if let Some(old) = self.devices.get(&id).cloned() {
+            if self.device_names.get(&old.device.name) == Some(&id) {
+                self.device_names.remove_mut(&old.device.name);
+            }
+            self.order.take_device(&old.device);
         }
+        self.order.put_device(&record.device);
         self.device_names.insert_mut(record.device.name.clone(), id);
         for (key, state) in &record.keys {
             self.keys.insert_mut(*key, (id, *state));
         }
         self.devices.insert_mut(id, Arc::new(record));
+    }
+
+    pub(crate) fn put_additions(&mut self, device: DeviceId, additions: Vec<Addition>) {
+        self.additions.insert_mut(device, Arc::new(additions));
     }
 
     pub(crate) fn put_service(&mut self, mut record: ServiceRecord) {
@@ -170,9 +185,9 @@ impl Snapshot {
             self.services_of.insert_mut(device, Arc::new(list));
         }
         if let Some(old) = self.services.get(&id) {
-            self.named.take(id, &old.service.policy);
+            self.order.take_service(old);
         }
-        self.named.put(id, &record.service.policy);
+        self.order.put_service(&record);
         self.services.insert_mut(id, Arc::new(record));
     }
 
@@ -183,7 +198,7 @@ impl Snapshot {
         let mut list = self.services_of.get(&device).map(|list| list.to_vec()).unwrap_or_default();
         list.retain(|(_, known)| *known != id);
         self.services_of.insert_mut(device, Arc::new(list));
-        self.named.take(id, &old.service.policy);
+        self.order.take_service(&old);
         self.services.remove_mut(&id);
     }
 

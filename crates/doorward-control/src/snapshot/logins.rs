@@ -18,7 +18,11 @@ pub(super) struct Logins {
 impl Snapshot {
     /// Whose token this is. Found by its hash, so that the time it takes tells nothing about any token.
     pub fn login_by_token(&self, token: &Secret<String>) -> Option<&Login> {
-        let id = self.logins.by_token.get(&TokenDigest::of(token))?;
+        self.login_by_digest(&TokenDigest::of(token))
+    }
+
+    pub(crate) fn login_by_digest(&self, digest: &TokenDigest) -> Option<&Login> {
+        let id = self.logins.by_token.get(digest)?;
         self.logins.by_id.get(id).map(|record| &record.login)
     }
 
@@ -26,6 +30,10 @@ impl Snapshot {
     pub fn logins_of(&self, account: AccountId) -> impl Iterator<Item = &Login> {
         let theirs = self.logins.of.get(&account).map(|list| list.as_slice()).unwrap_or_default();
         theirs.iter().filter_map(|id| self.logins.by_id.get(id)).map(|record| &record.login)
+    }
+
+    pub(crate) fn login_record(&self, id: LoginId) -> Option<&LoginRecord> {
+        self.logins.by_id.get(&id).map(|record| &**record)
     }
 
     pub(crate) fn logins(&self) -> impl Iterator<Item = &Login> {

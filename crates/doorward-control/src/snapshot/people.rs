@@ -2,24 +2,27 @@
 
 use super::Snapshot;
 use crate::groups::Group;
-use doorward_core::access::{Facts, Visitor};
+use doorward_core::access::{Facts, Spent, Visitor};
 use doorward_core::login::Login;
 use doorward_core::names::Label;
 use doorward_core::person::Person;
 use doorward_core::session::Session;
-use doorward_core::{AccountId, LoginId, ServiceId, SessionId};
-use rpds::{HashTrieMapSync, HashTrieSetSync};
+use doorward_core::share::Share;
+use doorward_core::{AccountId, LoginId, ServiceId, SessionId, ShareId};
+use jiff::Timestamp;
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 use std::sync::Arc;
 
 #[derive(Clone, Default)]
 pub(super) struct People {
-    by_id: HashTrieMapSync<AccountId, Arc<Person>>,
+    pub(super) by_id: HashTrieMapSync<AccountId, Arc<Person>>,
     by_name: HashTrieMapSync<Label, AccountId>,
     groups: HashTrieMapSync<Label, Arc<Group>>,
     sessions: HashTrieMapSync<SessionId, Arc<Session>>,
     /// Open ones. A person has few, of each service one.
     sessions_of: HashTrieMapSync<AccountId, Arc<Vec<SessionId>>>,
-    sessions_at: HashTrieMapSync<ServiceId, HashTrieSetSync<SessionId>>,
+    /// The same by service, the first opened first.
+    sessions_at: RedBlackTreeSetSync<(ServiceId, SessionId)>,
 }
 
 impl Facts for Snapshot {
@@ -31,8 +34,25 @@ impl Facts for Snapshot {
         self.people.sessions.get(&id).map(Arc::as_ref)
     }
 
+    /// Whoever opened it first. There are more only where it was for several at once before.
+    fn holder(&self, service: ServiceId, now: Timestamp) -> Option<SessionId> {
+        self.sessions_at(service).find(|session| now < session.until).map(|session| session.id)
+    }
+
+    fn spent(&self, service: ServiceId) -> Option<&Spent> {
+        self.spent.get(&service)
+    }
+
     fn login(&self, id: LoginId) -> Option<&Login> {
         self.logins.by_id.get(&id).map(|record| &record.login)
+    }
+
+    fn share(&self, id: ShareId) -> Option<&Share> {
+        self.shares.by_id.get(&id).map(|record| &record.share)
+    }
+
+    fn lets_in(&self, token: LoginId, service: ServiceId) -> bool {
+        self.token_limits(token).is_some_and(|limits| limits.let_in(service))
     }
 }
 
@@ -49,6 +69,11 @@ impl Snapshot {
         self.people.groups.get(name)
     }
 
+    /// How many there are.
+    pub fn headcount(&self) -> usize {
+        self.people.by_id.size()
+    }
+
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
         self.people.groups.values()
     }
@@ -63,10 +88,10 @@ impl Snapshot {
         theirs.iter().filter_map(|id| self.people.sessions.get(id))
     }
 
-    /// Of whomever.
+    /// Of whomever, the first opened first.
     pub fn sessions_at(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Session>> {
-        let there = self.people.sessions_at.get(&service);
-        there.into_iter().flatten().filter_map(|id| self.people.sessions.get(id))
+        let there = self.people.sessions_at.range((service, SessionId(0))..=(service, SessionId(i64::MAX)));
+        there.filter_map(|(_, id)| self.people.sessions.get(id))
     }
 
     /// What this person opened of this service.
@@ -85,16 +110,21 @@ impl Snapshot {
     }
 
     pub(crate) fn put_person(&mut self, person: Person) {
-        // The first owner chooses a name, once.
-        if let Some(before) = self.shared_person(person.id).filter(|before| before.name != person.name) {
-            self.people.by_name.remove_mut(&before.name);
+        if let Some(before) = self.shared_person(person.id) {
+            self.order.take_person(&before);
+            // The first owner chooses a name, once.
+            if before.name != person.name {
+                self.people.by_name.remove_mut(&before.name);
+            }
         }
+        self.order.put_person(&person);
         self.people.by_name.insert_mut(person.name.clone(), person.id);
         self.people.by_id.insert_mut(person.id, Arc::new(person));
     }
 
     pub(crate) fn remove_person(&mut self, id: AccountId) {
         if let Some(person) = self.shared_person(id) {
+            self.order.take_person(&person);
             self.people.by_name.remove_mut(&person.name);
             self.people.by_id.remove_mut(&id);
         }
@@ -110,13 +140,11 @@ impl Snapshot {
 
     pub(crate) fn put_session(&mut self, session: Session) {
         let (id, account) = (session.id, session.account);
+        self.people.sessions_at.insert_mut((session.service, id));
         if self.people.sessions.get(&id).is_none() {
             let mut theirs = self.people.sessions_of.get(&account).map(|list| list.to_vec()).unwrap_or_default();
             theirs.push(id);
             self.people.sessions_of.insert_mut(account, Arc::new(theirs));
-            let there = self.people.sessions_at.get(&session.service).cloned();
-            let there = there.unwrap_or_else(HashTrieSetSync::new_sync).insert(id);
-            self.people.sessions_at.insert_mut(session.service, there);
         }
         self.people.sessions.insert_mut(id, Arc::new(session));
     }
@@ -130,13 +158,7 @@ impl Snapshot {
         } else {
             self.people.sessions_of.insert_mut(session.account, Arc::new(theirs));
         }
-        if let Some(there) = self.people.sessions_at.get(&session.service).map(|there| there.remove(&id)) {
-            if there.is_empty() {
-                self.people.sessions_at.remove_mut(&session.service);
-            } else {
-                self.people.sessions_at.insert_mut(session.service, there);
-            }
-        }
         self.people.sessions.remove_mut(&id);
+        self.people.sessions_at.remove_mut(&(session.service, id));
     }
 }

@@ -6,7 +6,7 @@ use crate::snapshot::{
     AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
     ServiceRecord, Snapshot,
 };
-use crate::{accounts, groups, logins, people, sessions, site, ssh};
+use crate::{accounts, additions, groups, logins, people, sessions, shares, site, spending, ssh};
 use doorward_core::access::PolicyDocument;
 use doorward_core::names::PathPrefix;
 use doorward_core::prepare::PrepareOffer;
@@ -53,13 +53,22 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
     people::load(connection).await?.into_iter().for_each(|person| snapshot.put_person(person));
     groups::load(connection).await?.into_iter().for_each(|group| snapshot.put_group(group));
     sessions::load(connection).await?.into_iter().for_each(|session| snapshot.put_session(session));
+    for (service, counted) in spending::load(connection).await? {
+        snapshot.put_spent(service, counted.spent);
+    }
     logins::load(connection).await?.into_iter().for_each(|record| snapshot.put_login(record));
+    shares::load(connection).await?.into_iter().for_each(|record| snapshot.put_share(record));
     let mut hosts = grouped(sqlx::query(HOSTS).fetch_all(&mut *connection).await?, "service")?;
     let mut ports = grouped(sqlx::query(PORTS).fetch_all(&mut *connection).await?, "service")?;
     for row in sqlx::query(services!(" ORDER BY s.id")).fetch_all(&mut *connection).await? {
         let id: i64 = row.try_get("id")?;
         let (hosts, ports) = (hosts.remove(&id).unwrap_or_default(), ports.remove(&id).unwrap_or_default());
         snapshot.put_service(read_service(&row, &hosts, &ports)?);
+    }
+    for (device, wish) in additions::load(connection).await? {
+        let mut wishes = snapshot.additions(device).to_vec();
+        wishes.push(wish);
+        snapshot.put_additions(device, wishes);
     }
     Ok(snapshot)
 }

@@ -22,26 +22,6 @@ async fn tamper(directory: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// Makes the audit what it was before it was a chain.
-pub(super) async fn undo(data: &Path) {
-    for statement in [
-        "DROP INDEX audit_by_time",
-        "DROP INDEX audit_by_person",
-        "DROP INDEX audit_by_subject",
-        "ALTER TABLE audit DROP COLUMN until",
-        "ALTER TABLE audit DROP COLUMN person",
-        "ALTER TABLE audit DROP COLUMN grounds",
-        "ALTER TABLE audit DROP COLUMN up",
-        "ALTER TABLE audit DROP COLUMN down",
-        "ALTER TABLE audit DROP COLUMN ending",
-        "ALTER TABLE audit DROP COLUMN hash",
-        "DROP TABLE audit_anchor",
-        "DROP TABLE told_offline",
-    ] {
-        super::resting::change(data, statement).await;
-    }
-}
-
 #[tokio::test]
 async fn whatever_is_changed_left_out_or_put_in_between_is_found_at_its_line() {
     let hash = "a".repeat(64);

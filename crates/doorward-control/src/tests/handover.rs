@@ -1,6 +1,6 @@
 use super::people::add;
 use super::support::*;
-use crate::{Challenge, Handover};
+use crate::{Bearer, Challenge, Handover};
 use doorward_core::access::Facts;
 use doorward_core::{LoginId, Secret, ServiceId};
 use jiff::SignedDuration;
@@ -10,7 +10,8 @@ fn state(text: &str) -> Secret<String> {
 }
 
 fn handover(login: LoginId) -> Handover {
-    Handover { login, service: ServiceId(4), host: host("cam.example.org"), challenge: Challenge::of(&state("mine")) }
+    let (service, host) = (ServiceId(4), host("cam.example.org"));
+    Handover { bearer: Bearer::Login(login), service, host, challenge: Challenge::of(&state("mine")) }
 }
 
 #[tokio::test]

@@ -7,19 +7,6 @@ use doorward_core::access::Facts;
 use doorward_core::login::{LoginKind, USUAL_LOGIN};
 use doorward_core::person::Person;
 use jiff::{SignedDuration, Timestamp};
-use std::path::Path;
-
-/// Makes the store what it was before there were logins.
-pub(super) async fn undo(data: &Path) {
-    for statement in [
-        "DROP INDEX sessions_by_person",
-        "DROP TABLE logins",
-        "DELETE FROM ids WHERE kind = 'login'",
-        "DELETE FROM _sqlx_migrations WHERE version = 10",
-    ] {
-        super::resting::change(data, statement).await;
-    }
-}
 
 async fn sign_in(site: &Site, person: &Person, now: Timestamp) -> NewLogin {
     let source = Some("192.0.2.7".parse().unwrap());

@@ -5,14 +5,13 @@ use doorward_core::access::Facts;
 use doorward_core::person::{Person, Role};
 use doorward_core::ssh::PublicKey;
 use jiff::{Timestamp, ToSpan};
-use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn new(name: &str, role: Role) -> NewPerson {
     NewPerson { name: label(name), title: None, role, ends_at: None }
 }
 
-fn key(n: u8) -> PublicKey {
+pub(super) fn key(n: u8) -> PublicKey {
     PublicKey::from_blob(&[&b"\0\0\0\x0bssh-ed25519\0\0\0\x20"[..], &[n; 32]].concat()).unwrap()
 }
 
@@ -20,35 +19,11 @@ pub(super) async fn add(site: &Site, name: &str) -> Arc<Person> {
     site.control.add_person(new(name, Role::Member), noon()).await.unwrap()
 }
 
-/// Makes the store what it was before there were people.
-pub(super) async fn undo(data: &Path) {
-    super::signing_in::undo(data).await;
-    super::logins::undo(data).await;
-    for statement in [
-        "DROP TABLE sessions",
-        "DROP TABLE memberships",
-        "DROP TABLE person_groups",
-        "DROP TABLE ssh_keys",
-        "CREATE TABLE ssh_keys (fingerprint TEXT PRIMARY KEY, key TEXT NOT NULL, device BIGINT REFERENCES devices (id), \
-         person TEXT, state TEXT NOT NULL, added_at BIGINT NOT NULL, CHECK ((device IS NULL) <> (person IS NULL)))",
-        "ALTER TABLE accounts DROP COLUMN role",
-        "ALTER TABLE accounts DROP COLUMN title",
-        "ALTER TABLE accounts DROP COLUMN ends_at",
-        "ALTER TABLE accounts DROP COLUMN disabled_at",
-        "ALTER TABLE accounts DROP COLUMN version",
-        "DELETE FROM accounts WHERE id > 1",
-        "DELETE FROM ids WHERE kind IN ('account', 'group', 'session')",
-        "DELETE FROM _sqlx_migrations WHERE version = 9",
-    ] {
-        super::resting::change(data, statement).await;
-    }
-}
-
 #[tokio::test]
 async fn people_of_a_store_from_before_are_who_their_keys_said() {
     let site = Site::open().await;
     site.control.close().await;
-    undo(&site.data()).await;
+    super::before::turn_back(&site.data(), 8).await;
     for (n, statement) in [
         (1, "INSERT INTO ssh_keys VALUES ($1, $2, NULL, 'ben', 'active', 5)"),
         (2, "INSERT INTO ssh_keys VALUES ($1, $2, NULL, 'anna', 'active', 7)"),

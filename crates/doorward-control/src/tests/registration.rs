@@ -1,6 +1,7 @@
 use super::support::*;
-use crate::{AccessHome, EditError, News, Protocol, Reservation};
+use crate::{AccessHome, EditError, News, Protocol, Registration, Reservation};
 use doorward_core::access::{PolicyDocument, WhoDocument};
+use doorward_core::prepare::PrepareOffer;
 use doorward_core::service::{EntranceWish, Offer, ServiceKind, Standing};
 use std::collections::BTreeSet;
 
@@ -285,4 +286,23 @@ async fn a_device_that_comes_back_unchanged_changes_nothing() {
     site.join(2, "other").await;
     let Some(News::Change(next)) = next_news(&mut changes).await else { panic!("no change") };
     assert!(next.services.is_empty(), "the first news is the other device's: {next:?}");
+}
+
+#[tokio::test]
+async fn that_a_service_is_made_ready_outlives_a_restart_and_what_nothing_wakes_is_told() {
+    let site = Site::open().await;
+    let device = site.join(1, "pi").await;
+    let sleeper = |on_visit| Offer { prepare: Some(PrepareOffer { on_visit, limit: 210 }), ..http("pc") };
+    let told =
+        |registered: Registration| registered.notes.iter().any(|note| note.contains("nothing ever makes it ready"));
+    assert!(told(site.offer(&device, sleeper(false)).await));
+    assert!(!told(site.offer(&device, sleeper(true)).await));
+    let site = site.reopen().await;
+    let prepare = |site: &Site| site.control.snapshot().service_of(device.id, &label("pc")).unwrap().prepare;
+    assert_eq!(prepare(&site), sleeper(true).prepare);
+    let generation = site.control.snapshot().generation();
+    site.offer(&device, sleeper(true)).await;
+    assert_eq!(site.control.snapshot().generation(), generation, "the same again writes nothing");
+    site.offer(&device, http("pc")).await;
+    assert_eq!(prepare(&site), None);
 }

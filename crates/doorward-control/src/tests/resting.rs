@@ -128,7 +128,7 @@ async fn a_newer_store_is_refused_and_says_so() {
     let data = site.data();
     let (_directory, ()) = (site.directory, drop(site.control));
     let error = refusal(&data).await;
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 13.., .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 15.., .. }), "{error}");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ impl Lesson {
             length: SignedDuration::from_mins(minutes),
             source: Some("192.0.2.7".parse().unwrap()),
             id: id.map(str::to_owned),
+            proofs: Vec::new(),
         };
         self.site.control.open_session(request, now).await
     }
@@ -198,10 +199,12 @@ async fn sessions_end_with_their_person_and_their_service() {
         length: SignedDuration::from_mins(length),
         source: None,
         id: None,
+        proofs: Vec::new(),
     };
     let second = control.open_session(request(30), minutes(2)).await.unwrap();
     control.remove_person(ben.id, None, minutes(3)).await.unwrap();
-    assert_eq!(lesson.ending(&second, minutes(4)).await, Some((SessionEnd::Gone, minutes(3))));
+    let forgotten = control.session_summary(second.id, minutes(4)).await.unwrap();
+    assert!(forgotten.is_none() && control.snapshot().session(second.id).is_none(), "nothing of them is kept");
     assert!(matches!(control.open_session(request(30), minutes(4)).await, Err(SessionError::Unknown(_))));
 
     let enable = PersonEdit { is_disabled: Some(false), ..PersonEdit::default() };
@@ -212,4 +215,36 @@ async fn sessions_end_with_their_person_and_their_service() {
     control.release(service, minutes(6)).await.unwrap();
     control.end_lapsed_sessions(minutes(7)).await.unwrap();
     assert_eq!(lesson.ending(&third, minutes(8)).await, Some((SessionEnd::Gone, minutes(7))));
+}
+
+#[tokio::test]
+async fn a_repeated_request_extends_an_open_session_once() {
+    let lesson = Lesson::begin(on_request(&["anna"], Some("4h"), None)).await;
+    let first = lesson.open(30, Some("first"), noon()).await.unwrap();
+    let extended = lesson.open(30, Some("second"), minutes(20)).await.unwrap();
+    assert_eq!((extended.id, extended.until), (first.id, minutes(50)));
+    let repeated = lesson.open(30, Some("second"), minutes(40)).await.unwrap();
+    assert_eq!(repeated, extended, "asked again, it is not extended again");
+    assert_eq!(lesson.open(30, Some("first"), minutes(41)).await.unwrap(), extended);
+    assert_eq!(lesson.open(30, Some("third"), minutes(42)).await.unwrap().until, minutes(72));
+}
+
+#[tokio::test]
+async fn one_id_of_a_request_may_be_used_for_each_service() {
+    let lesson = Lesson::begin(on_request(&["anna"], None, None)).await;
+    let device = lesson.site.join(2, "other").await;
+    let offer = Offer { access: on_request(&["anna"], None, None), ..http("camera") };
+    let camera = lesson.site.offer(&device, offer).await.service.unwrap();
+    let here = lesson.open(30, Some("now"), noon()).await.unwrap();
+    let request = SessionRequest {
+        account: lesson.anna.id,
+        service: camera,
+        length: SignedDuration::from_mins(30),
+        source: None,
+        id: Some("now".to_owned()),
+        proofs: Vec::new(),
+    };
+    let there = lesson.site.control.open_session(request, noon()).await.unwrap();
+    assert_eq!((here.service, there.service), (lesson.service.id, camera));
+    assert_ne!(here.id, there.id);
 }

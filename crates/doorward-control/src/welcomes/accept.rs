@@ -5,7 +5,7 @@ use crate::accounts::OWNER;
 use crate::sign_in::{Proven, passkeys, passwords, totp};
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
-use crate::{Control, CredentialError, EditError, NewPerson, logins, people, sessions};
+use crate::{Control, CredentialError, EditError, NewPerson, identities, logins, people, sessions};
 use doorward_core::audit::Deed;
 use doorward_core::names::Label;
 use doorward_core::person::factors::{Factor, Factors};
@@ -164,7 +164,7 @@ async fn accept(
     };
     work.write_down_from(Deed::WelcomeUsed, person.name.as_str(), &how, answer.source, now).await?;
     let factors = Factors::from(Factor::Password).with(Factor::Welcome);
-    Ok(Accepted { person, proven: Proven { account, factors } })
+    Ok(Accepted { person, proven: Proven::by(account, factors) })
 }
 
 /// Once. The first account has been there all the time, in the name of `owner`.
@@ -224,6 +224,7 @@ async fn rename_first(work: &mut Work, owner: &Person, name: &Label) -> Result<(
 async fn begin_anew(work: &mut Work, account: AccountId, now: Timestamp) -> Result<AccountId, WelcomeError> {
     totp::forget(work, account).await?;
     passkeys::forget(work, account).await?;
+    identities::forget(work, account).await?;
     logins::end_all_of(work, account, None, now).await?;
     sessions::end_all_of(work, account, now).await?;
     Ok(account)
@@ -238,6 +239,10 @@ async fn come_in(
     let name = answer.name.clone().ok_or_else(|| EditError::Invalid("a name is needed".into()))?;
     if work.draft.person_by_name(&name).is_some() {
         return Err(EditError::Taken(format!("there is a person \"{name}\" already")).into());
+    }
+    // Whoever takes such a name would be let in by a policy that means somebody else.
+    if work.draft.is_name_in_policies(&name) {
+        return Err(EditError::Taken(format!("\"{name}\" is somebody whom a policy names already")).into());
     }
     let ends_at = welcome.account_ends_at;
     let new = NewPerson { name, title: answer.title.clone(), role: welcome.role, ends_at };

@@ -1,8 +1,8 @@
 //! Who is one of the people that a policy names, and whether they opened what must be opened.
 
-use super::{Denied, End, Facts, How, Proof};
+use super::{Denied, End, Facts, How, Need, Proof};
 use crate::AccountId;
-use crate::login::is_ahead;
+use crate::login::{Login, LoginKind, is_ahead};
 use crate::names::Label;
 use crate::person::{Person, PersonStanding};
 use crate::service::Service;
@@ -35,13 +35,16 @@ pub(super) fn admit(
         let (id, end) = match proof {
             Proof::Person(id) => (*id, End::default()),
             Proof::Login(id) => match facts.login(*id).filter(|login| login.counts(now)) {
+                Some(login) if !is_for(login, service, facts) => continue,
                 Some(login) => (login.account, End::at(Some(login.until))),
                 None => {
                     denied = Denied::LoginOver;
                     continue;
                 }
             },
-            Proof::Password(_) | Proof::Session(_) | Proof::Sender(_) => continue,
+            Proof::Password(_) | Proof::Session(_) | Proof::Sender(_) | Proof::Share(_) | Proof::OpenPath(_) => {
+                continue;
+            }
         };
         match admit_one(service, id, named, proofs, facts, now) {
             Ok(theirs) => return Ok(theirs.or(end)),
@@ -50,6 +53,15 @@ pub(super) fn admit(
         }
     }
     Err(denied)
+}
+
+/// A token says by itself for which services it is; certificates are taken where the policy says so.
+fn is_for(login: &Login, service: &Service, facts: &dyn Facts) -> bool {
+    match login.kind {
+        LoginKind::Browser => true,
+        LoginKind::Token => facts.lets_in(login.id, service.id),
+        LoginKind::Certificate => service.policy.certificates,
+    }
 }
 
 fn admit_one(
@@ -66,13 +78,22 @@ fn admit_one(
         PersonStanding::Disabled => return Err(Denied::AccountDisabled),
         PersonStanding::Ended => return Err(Denied::AccountEnded),
     }
+    let unproved = |need: &&Need| !has_proved(**need, person.id, proofs, facts, now);
+    if let Some(need) = service.policy.needs.iter().find(unproved) {
+        return Err(Denied::NeedsMore(*need));
+    }
     let max_duration = match service.policy.how {
         How::SignedIn => return Ok(End::at(person.ends_at)),
         How::OnRequest { max_duration, .. } => max_duration,
     };
     let sessions = proofs.iter().filter_map(|proof| match proof {
         Proof::Session(id) => facts.session(*id),
-        Proof::Password(_) | Proof::Person(_) | Proof::Login(_) | Proof::Sender(_) => None,
+        Proof::Password(_)
+        | Proof::Person(_)
+        | Proof::Login(_)
+        | Proof::Sender(_)
+        | Proof::Share(_)
+        | Proof::OpenPath(_) => None,
     });
     let mut theirs = sessions.filter(|session| session.service == service.id && session.account == person.id);
     let session = theirs.next().ok_or(Denied::SessionNeeded)?;
@@ -80,7 +101,29 @@ fn admit_one(
     if end <= now || is_ahead(session.opened_at, now) {
         return Err(Denied::SessionOver);
     }
+    let approval = service.policy.approval.as_ref();
+    if approval.is_some_and(|approval| session.approved_by.as_ref() != Some(&approval.by)) {
+        return Err(Denied::ApprovalNeeded);
+    }
+    if service.policy.exclusive.is_some() && facts.holder(service.id, now) != Some(session.id) {
+        return Err(Denied::InUse);
+    }
     Ok(End { until: Some(end), farthest: Some(longest(session, max_duration)) }.or(End::at(person.ends_at)))
+}
+
+/// By a login of theirs that was begun with it.
+fn has_proved(need: Need, person: AccountId, proofs: &[Proof], facts: &dyn Facts, now: Timestamp) -> bool {
+    proofs.iter().any(|proof| match proof {
+        Proof::Login(id) => facts
+            .login(*id)
+            .is_some_and(|login| login.account == person && login.counts(now) && need.is_met_by(login.factors)),
+        Proof::Password(_)
+        | Proof::Person(_)
+        | Proof::Session(_)
+        | Proof::Sender(_)
+        | Proof::Share(_)
+        | Proof::OpenPath(_) => false,
+    })
 }
 
 /// A policy that allows less than when the session was opened ends it sooner.

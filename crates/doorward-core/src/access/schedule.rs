@@ -47,10 +47,15 @@ pub enum ScheduleError {
 /// How far ahead the next opening or closing is looked for. A week shows every window once.
 const HORIZON_DAYS: i64 = 8;
 
+/// A time zone by its name.
+pub(super) fn zone(name: &str) -> Result<TimeZone, ScheduleError> {
+    let database = jiff::tz::TimeZoneDatabase::bundled();
+    database.get(name).map_err(|_| ScheduleError::Zone(name.chars().take(80).collect()))
+}
+
 impl Schedule {
     pub fn parse(zone: &str, open: &[String]) -> Result<Self, ScheduleError> {
-        let database = jiff::tz::TimeZoneDatabase::bundled();
-        let zone = database.get(zone).map_err(|_| ScheduleError::Zone(zone.chars().take(80).collect()))?;
+        let zone = self::zone(zone)?;
         let mut windows = Vec::new();
         for text in open {
             windows.extend(parse_window(text).ok_or_else(|| ScheduleError::Window(text.chars().take(80).collect()))?);

@@ -1,21 +1,25 @@
 //! One line of the audit, as it is shown, exported and hashed.
 
 use crate::access::Proof;
+use crate::schema::Instant;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Who did what to what, from where, on what grounds, and what came of it. Nothing here is secret: of a credential it
 /// holds whose it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// One more than the line before.
     pub id: i64,
     /// When it happened; of what was counted together, the first.
     #[serde(serialize_with = "write_time")]
+    #[schemars(with = "Instant")]
     pub at: Timestamp,
     /// Where it took a while: until when.
     #[serde(serialize_with = "write_optional_time")]
+    #[schemars(with = "Option<Instant>")]
     pub until: Option<Timestamp>,
     /// A [`Deed`](super::Deed)'s word.
     pub deed: String,
@@ -86,6 +90,8 @@ impl fmt::Display for Grounds<'_> {
                 Proof::Session(id) => write!(f, "session {id}")?,
                 Proof::Login(id) => write!(f, "login {id}")?,
                 Proof::Sender(_) => f.write_str("sender key")?,
+                Proof::Share(used) => write!(f, "share {}, use {}", used.share, used.number)?,
+                Proof::OpenPath(path) => write!(f, "open path {path}")?,
             }
         }
         Ok(())

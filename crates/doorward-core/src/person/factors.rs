@@ -13,13 +13,16 @@ pub enum Factor {
     Passkey,
     /// A link that somebody handed to them.
     Welcome,
+    /// An identity provider's word.
+    Provider,
 }
 
 /// All that were used. Written as words with a blank between, in a fixed order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Factors(u8);
 
-const ALL: [Factor; 5] = [Factor::Password, Factor::Totp, Factor::Recovery, Factor::Passkey, Factor::Welcome];
+const ALL: [Factor; 6] =
+    [Factor::Password, Factor::Totp, Factor::Recovery, Factor::Passkey, Factor::Welcome, Factor::Provider];
 
 impl Factor {
     pub fn word(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Factor {
             Self::Recovery => "recovery-code",
             Self::Passkey => "passkey",
             Self::Welcome => "welcome",
+            Self::Provider => "provider",
         }
     }
 
@@ -39,6 +43,7 @@ impl Factor {
             Self::Recovery => 4,
             Self::Passkey => 8,
             Self::Welcome => 16,
+            Self::Provider => 32,
         }
     }
 }

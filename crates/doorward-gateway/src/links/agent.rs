@@ -1,6 +1,8 @@
 //! What happens to an agent that arrives: it is known or enrols, takes its place, says what it offers, and is watched
 //! until it ends.
 
+use super::additions::AdditionsOf;
+use super::errands::UnderWay;
 use super::registration::Registered;
 use super::takeover::{Claimant, Verdict, judge};
 use super::{Held, Links};
@@ -9,10 +11,13 @@ use crate::preparing::Preparing;
 use crate::site::SiteVoice;
 use doorward_control::{
     Arrival as Seen, Control, Device, EnrolError, Enrolment, KeyStanding, LinkId, LinkReport, Protocol, Reachability,
+    SpendingReport,
 };
 use doorward_core::audit::Deed;
+use doorward_core::names::Label;
+use doorward_core::service::MAX_SERVICES;
 use doorward_core::{DeviceId, Secret};
-use doorward_tunnel::messages::{Goodbye, Leaving, Message, PortsChecked, Refusal};
+use doorward_tunnel::messages::{Goodbye, Leaving, Message, PortsChecked, Refusal, ServiceSpending, Spending};
 use doorward_tunnel::{Arrival, Claims, GatewayLink, Standing};
 use jiff::Timestamp;
 use std::net::IpAddr;
@@ -175,6 +180,8 @@ impl Reception {
         let (id, link_id) = (device.id, LinkId(number));
         let mut report = tokio::time::interval(REPORT_EVERY);
         let (mut registered, mut turns) = (None, self.ports.turns());
+        let mut additions = AdditionsOf::new(&self.control, id, link_id);
+        let (mut errands, mut under_way) = (self.control.take_errands(id, link_id), UnderWay::default());
         let end = loop {
             tokio::select! {
                 end = &mut driver => break end,
@@ -184,10 +191,16 @@ impl Reception {
                         debug!(device = %device.name, reason = ?goodbye.reason(), "the agent says goodbye");
                         self.links.release(id, number);
                     }
+                    Some(Message::AdditionsReport(report)) => additions.hear(report, &link).await,
+                    Some(Message::Findings(found)) => additions.hear_of_scan(found),
+                    Some(Message::ErrandDone(done)) => under_way.hear(done),
+                    Some(Message::Unsupported(what)) => under_way.hear_unsupported(&what),
                     Some(message) => self.hear(id, &link, message, &mut registered).await,
                     None => {}
                 },
+                Some(asked) = errands.next() => under_way.send(asked, &link),
                 Ok(()) = turns.changed() => self.tell(&link, &mut registered).await,
+                () = additions.changed() => additions.tell(&link).await,
             }
             if self.links.holder(id).is_none_or(|held| held.number != number) {
                 // Superseded, or leaving: no new visits come. Streams may finish.
@@ -241,7 +254,19 @@ impl Reception {
             Message::SiteStored(stored) => self.voice.stored(id, stored.revision),
             Message::Preparations(preparations) => self.preparing.hear(id, preparations),
             Message::PortsChecked(checked) => self.ports_checked(&checked),
+            Message::Spending(spending) => self.spent(id, spending).await,
             other => debug!(kind = other.kind(), "an agent said something out of place"),
+        }
+    }
+
+    /// What the device counted.
+    async fn spent(&self, device: DeviceId, spending: Spending) {
+        let read = |service: ServiceSpending| Some((Label::parse(&service.name).ok()?, service.bytes));
+        let counters = spending.services.into_iter().take(MAX_SERVICES).filter_map(read).collect();
+        let reserve = u8::try_from(spending.reserve).unwrap_or(u8::MAX);
+        let report = SpendingReport { reserve, counters };
+        if let Err(error) = self.control.spent_reported(device, report, Timestamp::now()).await {
+            debug!(%error, "what a device spent could not be written down");
         }
     }
 

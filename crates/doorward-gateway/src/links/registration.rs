@@ -6,7 +6,7 @@ use doorward_core::DeviceId;
 use doorward_core::service::Offer;
 use doorward_tunnel::messages::{ServiceReport, Services, ServicesReport};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tracing::debug;
 
 /// What came of one `Services`.
@@ -28,15 +28,21 @@ type PortStates = BTreeMap<(Protocol, u16), PortState>;
 /// More than a device has room for, so that whoever has a few too many learns which. A report on any number of them
 /// would not fit the link.
 const MAX_OFFERS: usize = 256;
+/// Characters of where a policy is written, in the device's own words.
+const MAX_PLACE: usize = 300;
 /// Characters of a problem: it may quote the device's own words.
 const MAX_PROBLEM: usize = 500;
 
 impl Registered {
     pub(super) async fn register(control: &Control, device: DeviceId, services: Services) -> Self {
-        let (mut told, mut offers) = (Vec::new(), Vec::new());
+        let (mut told, mut offers, mut written_at) = (Vec::new(), Vec::new(), HashMap::new());
         for (index, json) in services.offers.iter().take(MAX_OFFERS).enumerate() {
             match serde_json::from_str::<Offer>(json) {
-                Ok(offer) => offers.push(offer),
+                Ok(offer) => {
+                    let place = services.written_at.get(index).filter(|place| !place.is_empty());
+                    written_at.insert(offer.name.clone(), place.map(|place| place.chars().take(MAX_PLACE).collect()));
+                    offers.push(offer);
+                }
                 Err(error) => {
                     let name = format!("service {}", index + 1);
                     told.push(Told::refused(name, format!("this gateway cannot read it: {error}")));
@@ -47,7 +53,15 @@ impl Registered {
             told.push(Told::refused("the rest".into(), format!("{rest} services too many were left out")));
         }
         match control.register(device, offers, Timestamp::now()).await {
-            Ok(registrations) => told.extend(registrations.into_iter().map(Told::from)),
+            Ok(registrations) => {
+                for registration in &registrations {
+                    let place: Option<String> = written_at.get(&registration.name).cloned().flatten();
+                    if let Some(service) = registration.service {
+                        control.presence().service_written(service, place);
+                    }
+                }
+                told.extend(registrations.into_iter().map(Told::from));
+            }
             Err(error @ (RegisterError::NotADevice | RegisterError::Store(_))) => {
                 debug!(%error, "a device's services could not be registered");
                 told.push(Told::refused("services".into(), error.to_string()));

@@ -92,7 +92,8 @@ pub(crate) async fn carry(mut socket: impl Duplex, admission: &Admission, admitt
     }
 }
 
-async fn pass(socket: impl Duplex, stream: doorward_tunnel::Stream, admitted: &Admitted) {
+/// Passes bytes until the visit ends.
+pub(crate) async fn pass(socket: impl Duplex, stream: doorward_tunnel::Stream, admitted: &Admitted) {
     let started = Instant::now();
     let traffic = admitted.presence.traffic();
     let end = splice(socket, stream, &traffic.up, &traffic.down, admitted.presence.cut()).await;

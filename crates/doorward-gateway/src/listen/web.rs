@@ -1,6 +1,7 @@
 //! HTTPS and HTTP. One TCP port serves all who speak TLS. The ClientHello tells them apart, in this order: by its name
 //! who comes to a service that speaks TLS itself, then by its ALPN links, authorities, and everybody else.
 
+use crate::certificates::WebTls;
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
 use crate::listen::hello::{Hello, Unread};
@@ -41,7 +42,7 @@ pub(crate) struct WebEntrance {
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) passthrough: Arc<Passthrough>,
     /// `None`: plain HTTP.
-    pub(crate) certificate: Option<Arc<ServerConfig>>,
+    pub(crate) certificate: Option<WebTls>,
     /// Nobody but the web server in front may connect.
     pub(crate) only_proxies: bool,
     pub(crate) tasks: Tasks,
@@ -173,12 +174,7 @@ impl WebEntrance {
     }
 
     /// The hello tells who it is.
-    async fn secure(
-        &self,
-        socket: VisitorSocket,
-        certificate: Arc<ServerConfig>,
-        place: Option<&Place>,
-    ) -> io::Result<Secured> {
+    async fn secure(&self, socket: VisitorSocket, certificate: WebTls, place: Option<&Place>) -> io::Result<Secured> {
         let hello = Hello::read(socket).await?;
         // What follows is the dearest thing that a stranger can ask for.
         let _passing = match place {
@@ -193,8 +189,13 @@ impl WebEntrance {
                 hello.answer(config).await.map(|_| Secured::Authority)
             }
             Caller::Visitor => {
-                let presented = Presented::to(hello.client_hello(), &certificate);
-                Ok(Secured::Visitor(hello.answer(certificate).await?, presented))
+                let asks = hello.host().is_some_and(|host| self.web.asks_for_certificates(&host));
+                let config = if asks { certificate.asking } else { certificate.usual };
+                let presented = Presented::to(hello.client_hello(), &config);
+                let stream = hello.answer(config).await?;
+                let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let presented = if asks { presented.asked(shown) } else { presented };
+                Ok(Secured::Visitor(stream, presented))
             }
         }
     }

@@ -11,6 +11,9 @@ use jiff::Timestamp;
 use std::fmt::Write;
 use std::net::IpAddr;
 
+/// For whoever joins.
+pub(super) const PASTE: &str = "Paste the invite and press Enter:\n";
+
 impl Room {
     /// How one says `ssh` to this gateway.
     pub(super) fn command(&self, options: &str) -> String {
@@ -35,7 +38,7 @@ pub(super) fn guest(room: &Room, offered: Option<&PublicKey>, refusal: Option<&s
         |key| format!("This gateway does not know your key {}.", KeyFingerprint::of(key)),
     );
     format!(
-        "{key}\n\nWith an invite (`doorward invite` on the gateway makes one) it becomes a device's:\n\n  {} join INVITE\n",
+        "{key}\n\nWith an invite (`doorward invite` on the gateway makes one) it becomes a device's:\n\n  {} join\n",
         room.command("")
     )
 }

@@ -81,7 +81,12 @@ impl Handler for SshSession {
                 reply.reject(prohibited(&why.to_string())).await;
                 return Ok(());
             }
-            Meaning::Offer(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) | Meaning::Session(_) => {
+            Meaning::Offer(_)
+            | Meaning::Join(_)
+            | Meaning::AskForInvite
+            | Meaning::Show
+            | Meaning::Hold(_)
+            | Meaning::Session(_) => {
                 return Ok(());
             }
         };
@@ -142,6 +147,7 @@ impl Handler for SshSession {
             | Meaning::Offer(_)
             | Meaning::Reach(_)
             | Meaning::Join(_)
+            | Meaning::AskForInvite
             | Meaning::Hold(_)
             | Meaning::Session(_) => self.show(session, id, terminal),
         }
@@ -152,7 +158,8 @@ impl Handler for SshSession {
         let Some(terminal) = self.terminal(id) else { return session.channel_failure(id) };
         session.channel_success(id)?;
         match self.meaning(Request::Execute(&String::from_utf8_lossy(command))) {
-            Meaning::Join(invite) => self.join(&invite, session, id, terminal),
+            Meaning::Join(invite) => self.join(Some(*invite), session, id, terminal),
+            Meaning::AskForInvite => self.join(None, session, id, terminal),
             Meaning::Session(wish) => self.heed(wish, session, id, terminal),
             Meaning::Refuse(Refusal::Unknown) => self.show(session, id, terminal),
             Meaning::Refuse(why) => self.say_no(&why, session, id, terminal),

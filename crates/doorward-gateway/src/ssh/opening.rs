@@ -6,7 +6,7 @@ use super::greeting::way_to;
 use super::inward::{NOTHING_HERE, prohibited};
 use super::session::{SshSession, Who};
 use super::terminal::Terminal;
-use doorward_control::{SessionError, SessionRequest};
+use doorward_control::{Opening, SessionError, SessionRequest};
 use doorward_core::access::{Denied, Facts};
 use doorward_core::names::Label;
 use doorward_core::service::Service;
@@ -57,8 +57,13 @@ impl Room {
     async fn heed(&self, wish: SessionWish, account: AccountId, source: IpAddr) -> Result<Done, String> {
         let said = |text| Done { text, readied: None };
         match wish {
-            SessionWish::Open { device, service, length } => {
-                self.open_session(account, &device, &service, length, source).await
+            SessionWish::Open { device, service, length, takes_over } => {
+                self.open_session(account, (&device, &service), (length, takes_over), source).await
+            }
+            SessionWish::Leave { device, service } => self.leave_line(account, &device, &service).await.map(said),
+            SessionWish::Requests => self.list_requests(account).await.map(said),
+            SessionWish::Answer { request, is_yes } => {
+                self.answer_request(request, account, is_yes, source).await.map(said)
             }
             SessionWish::List => Ok(said(self.list_sessions(account))),
             SessionWish::End(id) => self.end_session(account, id).await.map(said),
@@ -68,9 +73,8 @@ impl Room {
     async fn open_session(
         &self,
         account: AccountId,
-        device: &Label,
-        service: &Label,
-        length: SignedDuration,
+        (device, service): (&Label, &Label),
+        (length, takes_over): (SignedDuration, bool),
         source: IpAddr,
     ) -> Result<Done, String> {
         // Whether there is such a thing is told to nobody who may not use it.
@@ -78,9 +82,20 @@ impl Room {
         let snapshot = self.admission.control.snapshot();
         let found = snapshot.device_by_name(device).and_then(|found| snapshot.record_of(found.id, service));
         let record = found.ok_or_else(nothing)?;
-        let request = SessionRequest { account, service: record.service.id, length, source: Some(source), id: None };
-        let opened = self.admission.control.open_session(request, Timestamp::now()).await;
+        let (service_id, proofs) = (record.service.id, Vec::new());
+        let request = SessionRequest { account, service: service_id, length, source: Some(source), id: None, proofs };
+        let (control, now) = (&self.admission.control, Timestamp::now());
+        let opened = if takes_over {
+            control.take_over(request, now).await
+        } else {
+            control.request_session(request, now).await
+        };
         let opened = opened.map_err(|error| if is_told(&error) { error.to_string() } else { nothing() })?;
+        let opened = match opened {
+            Opening::Open(session) => session,
+            Opening::InLine(turn) => return Err(self.line_text(&record.service, account, &turn).await),
+            Opening::Asked(request) => return Err(self.asked_text(&request)),
+        };
         let mut text = format!("{device}/{service} is open for you {}.\n", until(&opened));
         if let Some(way) = way_to(self, &record, 8080) {
             let _ = write!(text, "\n  {way}\n");
@@ -136,8 +151,13 @@ impl Room {
             | Denied::NotOneOfThem
             | Denied::NotASender
             | Denied::LoginOver
+            | Denied::ShareOver
             | Denied::AccountDisabled
-            | Denied::AccountEnded => prohibited(NOTHING_HERE),
+            | Denied::AccountEnded
+            | Denied::ReadOnly => prohibited(NOTHING_HERE),
+            Denied::NeedsMore(_) | Denied::BudgetSpent { .. } | Denied::Full => prohibited(&denied.to_string()),
+            // What they have open counts no more.
+            Denied::ApprovalNeeded | Denied::InUse => prohibited(&format!("{denied}: {}", self.opening(service))),
         }
     }
 }
@@ -146,7 +166,15 @@ impl Room {
 fn is_told(error: &SessionError) -> bool {
     match error {
         SessionError::Refused(SessionRefusal::Denied(denied)) => match denied {
-            Denied::SessionOver | Denied::SessionNeeded | Denied::AccountEnded | Denied::AccountDisabled => true,
+            Denied::SessionOver
+            | Denied::SessionNeeded
+            | Denied::AccountEnded
+            | Denied::AccountDisabled
+            | Denied::NeedsMore(_)
+            | Denied::ApprovalNeeded
+            | Denied::InUse
+            | Denied::BudgetSpent { .. }
+            | Denied::Full => true,
             Denied::NotOffered
             | Denied::DeviceRevoked
             | Denied::Nobody
@@ -155,10 +183,20 @@ fn is_told(error: &SessionError) -> bool {
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem
             | Denied::NotASender
-            | Denied::LoginOver => false,
+            | Denied::ShareOver
+            | Denied::LoginOver
+            | Denied::ReadOnly => false,
         },
         // Whoever hears that none is needed would come in without.
-        SessionError::Refused(SessionRefusal::NoTime | SessionRefusal::NotNeeded)
+        SessionError::Refused(
+            SessionRefusal::NoTime
+            | SessionRefusal::NotNeeded
+            | SessionRefusal::OthersWait
+            | SessionRefusal::NoTakeOver,
+        )
+        | SessionError::InLine(_)
+        | SessionError::AwaitsApproval(_)
+        | SessionError::NoVoice(_)
         | SessionError::Invalid(_)
         | SessionError::Stale { .. }
         | SessionError::Store(_) => true,
@@ -168,7 +206,11 @@ fn is_told(error: &SessionError) -> bool {
 
 /// The client's time zone is not known here.
 fn until(session: &Opened) -> String {
-    let left = session.until.duration_since(Timestamp::now()).as_secs().max(0);
+    until_when(session.until)
+}
+
+pub(super) fn until_when(end: Timestamp) -> String {
+    let left = end.duration_since(Timestamp::now()).as_secs().max(0);
     let left = if left < 120 { format!("{left} s") } else { format!("{} min", left / 60) };
-    format!("until {} (another {left})", session.until.strftime("%F %H:%M:%S UTC"))
+    format!("until {} (another {left})", end.strftime("%F %H:%M:%S UTC"))
 }

@@ -196,9 +196,12 @@ impl SshSession {
                 self.refuse_forward(host, *port, &why.to_string(), session).await;
                 return false;
             }
-            Meaning::Reach(_) | Meaning::Join(_) | Meaning::Show | Meaning::Hold(_) | Meaning::Session(_) => {
-                return false;
-            }
+            Meaning::Reach(_)
+            | Meaning::Join(_)
+            | Meaning::AskForInvite
+            | Meaning::Show
+            | Meaning::Hold(_)
+            | Meaning::Session(_) => return false,
         };
         let Some(device) = self.device() else { return false };
         let asked = Asked { wanted, host: host.to_owned(), port: *port };
@@ -222,21 +225,26 @@ impl SshSession {
         }
     }
 
-    pub(super) fn join(&self, invite: &Invite, session: &Session, id: ChannelId, terminal: Terminal) {
+    /// `None`: the invite is asked for.
+    pub(super) fn join(&self, invite: Option<Invite>, session: &Session, id: ChannelId, mut terminal: Terminal) {
         let handle = session.handle();
         let Some(key) = self.offered.clone() else {
             let text = "Your client offered no key. Make one, then join again:\n\n  ssh-keygen -t ed25519\n";
             self.room.tasks.spawn(async move { terminal.end(text, 1, &handle, id).await });
             return;
         };
-        let (room, user) = (self.room.clone(), self.user.clone());
-        let enrolment = SshEnrolment {
-            secret: Secret::new(*invite.secret.expose()),
-            key,
-            suggested_name: user,
-            source: self.peer.ip(),
-        };
+        let (room, suggested_name, source) = (self.room.clone(), self.user.clone(), self.peer.ip());
         self.room.tasks.spawn(async move {
+            let read = match invite {
+                Some(invite) => Ok(invite),
+                None => Invite::parse(terminal.ask(greeting::PASTE).await.expose()),
+            };
+            let invite = match read {
+                Ok(invite) => invite,
+                Err(why) => return terminal.end(&format!("{why}\n"), 1, &handle, id).await,
+            };
+            let secret = Secret::new(*invite.secret.expose());
+            let enrolment = SshEnrolment { secret, key, suggested_name, source };
             let fingerprint = KeyFingerprint::of(&enrolment.key);
             let joined = room.admission.control.enrol_ssh(enrolment, Timestamp::now()).await;
             match joined {

@@ -1,6 +1,7 @@
 //! What is said in the terminal of whoever came without `-N`.
 
 use super::pipe::ChannelPipe;
+use doorward_core::Secret;
 use doorward_core::names::Label;
 use russh::ChannelId;
 use russh::server::Handle;
@@ -21,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What Ctrl-C and Ctrl-D send where the client has made its terminal raw.
 const ENDS: [u8; 2] = [3, 4];
 
+/// An invite fits, and somebody who looks for it finds it.
+const MOST_TYPED: usize = 4096;
+const TYPING_LIMIT: Duration = Duration::from_secs(300);
+/// Enter, with and without a raw terminal; and what gives up in one.
+const ENDS_OF_LINE: [u8; 4] = [b'\n', b'\r', 3, 4];
+
 /// A session channel that shows text.
 pub(crate) struct Terminal {
     pub(crate) pipe: ChannelPipe,
@@ -34,6 +41,24 @@ impl Terminal {
         let text = plain(text);
         let text = if self.is_raw { text.replace('\n', "\r\n") } else { text };
         matches!(timeout(PATIENCE, self.pipe.write_all(text.as_bytes())).await, Ok(Ok(())))
+    }
+
+    /// The line that is typed after a question; empty if none is. What is typed is not repeated.
+    pub(crate) async fn ask(&mut self, question: &str) -> Secret<String> {
+        // It never grows: nothing of it is left behind elsewhere.
+        let mut line = String::with_capacity(MOST_TYPED);
+        if self.say(question).await {
+            let typing = async {
+                while let Ok(byte) = self.pipe.read_u8().await {
+                    if ENDS_OF_LINE.contains(&byte) || line.len() == MOST_TYPED {
+                        return;
+                    }
+                    line.push(if byte.is_ascii() { char::from(byte) } else { '?' });
+                }
+            };
+            let _ = timeout(TYPING_LIMIT, typing).await;
+        }
+        Secret::new(line)
     }
 
     /// Says its last and tells the client how it went.

@@ -1,6 +1,6 @@
 //! One visitor's HTTP connection.
 
-use super::presented::Presented;
+use super::presented::{Presented, Shown};
 use super::turns::{Turn, Turns};
 use super::upstreams::Upstreams;
 use crate::listen::socket::Breaker;
@@ -46,6 +46,11 @@ impl VisitorConnection {
 
     pub(crate) fn is_https(&self) -> bool {
         self.presented.is_some()
+    }
+
+    /// `None`: plain HTTP, where nobody can show one.
+    pub(crate) fn shown_in_turn(&self) -> Option<&Shown> {
+        self.presented.as_ref().map(Presented::shown_in_turn)
     }
 
     /// Whether the visitor was shown a certificate for this host, where any is shown.

@@ -5,7 +5,7 @@ use super::credentials::cookie;
 use super::forward::Web;
 use super::{Body, empty, page};
 use data_encoding::BASE64URL_NOPAD;
-use doorward_control::Challenge;
+use doorward_control::{Bearer, Challenge};
 use doorward_core::access::{Proof, Visitor, Who};
 use doorward_core::names::HostName;
 use doorward_core::service::Service;
@@ -18,6 +18,8 @@ use rand::RngExt;
 
 /// Where the browser comes back with its code.
 pub(crate) const ENTER_PATH: &str = "/.well-known/doorward/enter";
+/// From where a browser is sent to the portal, whoever it is: somebody who used a share link comes this way.
+pub(crate) const START_PATH: &str = "/.well-known/doorward/start";
 /// Where the portal gives codes.
 const DOOR_PATH: &str = "/door";
 /// What proves that whoever comes back is the browser that went. For this host as a whole: several tabs may be on their way.
@@ -31,6 +33,11 @@ fn pass_cookie(service: ServiceId) -> String {
     format!("__Host-doorward-{service}")
 }
 
+/// Beside it, so that whoever signs in later is not held to what a link allows.
+fn share_cookie(service: ServiceId) -> String {
+    format!("__Host-doorward-share-{service}")
+}
+
 /// Whether a browser goes to a page, rather than a program or a script asking for something.
 pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -41,9 +48,17 @@ pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a script of a page asks: browsers say so of everything but navigations.
+pub(super) fn is_script(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate")
+}
+
 impl Web {
-    /// What this browser was given when it came back from the portal, if the service is for people.
+    /// What this browser was given when it came back from the portal: by a share link, or because the service is for people.
     pub(super) fn recognise(&self, service: &Service, host: &HostName, headers: &HeaderMap, visitor: &mut Visitor) {
+        let shared = cookie(headers, &share_cookie(service.id));
+        let used = shared.and_then(|pass| self.admission.control.use_by_pass(&pass, service.id, host));
+        visitor.proofs.extend(used.map(Proof::Share));
         match &service.policy.who {
             Who::People(_) => {}
             Who::Nobody | Who::Public | Who::Password(_) | Who::Senders => return,
@@ -81,6 +96,11 @@ impl Web {
     /// The way to the portal. The same for every name, whatever it leads to. `None`: nobody signs in here, or this is no
     /// browser on its way to a page.
     pub(super) fn to_portal<B>(&self, request: &Request<B>, host: &HostName) -> Option<Response<Body>> {
+        self.to_portal_and_then(request, host, request.uri().path_and_query().map_or("/", |path| path.as_str()))
+    }
+
+    /// `to`: where it goes from there.
+    fn to_portal_and_then<B>(&self, request: &Request<B>, host: &HostName, to: &str) -> Option<Response<Body>> {
         let headers = request.headers();
         let site = self.admission.control.site();
         let portal = site.portal.as_ref().filter(|_| self.portal.is_some())?;
@@ -90,15 +110,34 @@ impl Web {
         }
         let held = cookie(headers, STATE_COOKIE).filter(is_state);
         let (state, is_new) = held.map_or_else(|| (new_state(), true), |state| (state, false));
-        let scheme = if site.web.is_https { "https" } else { "http" };
         let url = format!(
-            "{scheme}://{portal}{port}{DOOR_PATH}?host={host}&challenge={challenge}&to={to}",
-            port = port_of(request),
+            "{home}{DOOR_PATH}?host={host}&challenge={challenge}&to={to}",
+            home = home(site.web.is_https, portal, request),
             challenge = Challenge::of(&state),
-            to = encoded(request.uri().path_and_query().map_or("/", |path| path.as_str())),
+            to = encoded(to),
         );
         let cookies = is_new.then(|| set(STATE_COOKIE, &state, STATE_SECONDS));
         Some(redirect(&url, cookies))
+    }
+
+    /// On the way from a share link to what it leads to. The same for every name.
+    pub(super) fn start<B>(&self, request: &Request<B>, host: &HostName) -> Response<Body> {
+        let to = Asked::of(request.uri().query().unwrap_or_default()).to.unwrap_or_else(LocalPath::root);
+        let sent = self.to_portal_and_then(request, host, to.as_str());
+        sent.unwrap_or_else(|| page::nothing_here(request.headers()))
+    }
+
+    /// What a browser is told whose share link is over; it forgets its pass, and is a stranger from then on.
+    pub(super) fn share_over(headers: &HeaderMap, service: ServiceId) -> Response<Body> {
+        let mut response = page::share_over(headers);
+        response.headers_mut().insert(SET_COOKIE, set(&share_cookie(service), &Secret::new(String::new()), 0));
+        response
+    }
+
+    /// Where the portal is for whoever sent this request.
+    pub(super) fn portal_home<B>(&self, request: &Request<B>) -> String {
+        let site = self.admission.control.site();
+        site.portal.as_ref().map(|portal| home(site.web.is_https, portal, request)).unwrap_or_default()
     }
 
     /// Back from the portal, with a code.
@@ -112,11 +151,21 @@ impl Web {
         let (control, now) = (&self.admission.control, Timestamp::now());
         let state = cookie(headers, STATE_COOKIE).filter(is_state);
         let handover = asked.code.and_then(|code| control.redeem(&code, host, state.as_ref(), now));
-        let pass = handover
-            .and_then(|handover| Some((handover.service, control.pass(handover.login, handover.service, host)?)));
-        let Some((service, (pass, login))) = pass else { return page::not_signed_in(headers, &to) };
-        let left = login.until.duration_since(now).as_secs();
-        redirect(to.as_str(), Some(set(&pass_cookie(service), &pass, left)))
+        let pass = handover.and_then(|handover| {
+            let service = handover.service;
+            match handover.bearer {
+                Bearer::Login(login) => {
+                    let (pass, login) = control.pass(login, service, host)?;
+                    Some((pass_cookie(service), pass, login.until))
+                }
+                Bearer::Share(used) => {
+                    let (pass, until) = control.share_pass(used, service, host)?;
+                    Some((share_cookie(service), pass, until))
+                }
+            }
+        });
+        let Some((name, pass, until)) = pass else { return page::not_signed_in(headers, &to) };
+        redirect(to.as_str(), Some(set(&name, &pass, until.duration_since(now).as_secs().max(0))))
     }
 }
 
@@ -149,6 +198,10 @@ fn new_state() -> Secret<String> {
 
 fn is_state(state: &Secret<String>) -> bool {
     BASE64URL_NOPAD.decode(state.expose().as_bytes()).is_ok_and(|bytes| bytes.len() == STATE_BYTES)
+}
+
+fn home<B>(is_https: bool, portal: &HostName, request: &Request<B>) -> String {
+    format!("{}://{portal}{}", if is_https { "https" } else { "http" }, port_of(request))
 }
 
 /// `:8443` where the visitor's own URL has a port: the portal is at the same one.

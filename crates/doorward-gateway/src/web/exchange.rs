@@ -7,6 +7,7 @@ use super::passage::Passage;
 use super::upstreams::{TargetPlace, Upstream};
 use super::{Body, page};
 use crate::admit::Admitted;
+use crate::pacing::Terms;
 use doorward_core::hop::HopFailure;
 use doorward_core::web::WebProtocol;
 use doorward_tunnel::OpenError;
@@ -30,7 +31,8 @@ impl Web {
         passage: &Passage,
         request: Request<Body>,
     ) -> Result<Answered, OpenError> {
-        let place = (admitted.service.id, passage.mount.clone());
+        let terms = Terms::of(&admitted.service.policy.limits);
+        let place = (admitted.service.id, passage.mount.clone(), terms);
         match passage.protocol {
             WebProtocol::Http1 => self.exchange_http1(connection, admitted, place, request).await,
             WebProtocol::H2c | WebProtocol::H2 => self.exchange_http2(connection, admitted, place, request).await,

@@ -1,14 +1,18 @@
 //! A request's way: host → route → admission → stream → target, and the answer's way back.
 
 use super::answer::Answer;
+use super::arriving::Arriving;
 use super::bodies::Visit;
 use super::breaking::VisitorSide;
+use super::carrying::CARRY_PATH;
 use super::connection::VisitorConnection;
 use super::credentials::check_cookies;
-use super::door::ENTER_PATH;
+use super::door::{ENTER_PATH, START_PATH};
 use super::expected::Expected;
 use super::guarded::refused;
 use super::headers::{X_FORWARDED_PROTO, source_behind};
+use super::inspect::Look;
+use super::looking::only_looks;
 use super::malformed::{Broken, is_malformed};
 use super::origin::is_foreign_deed;
 use super::outgoing::{Upload, outgoing};
@@ -17,9 +21,9 @@ use super::portal::Portal;
 use super::rates::Rates;
 use super::request::{check_shape, host_of};
 use super::root::InUse;
-use super::tunnelled;
+use super::tokens::{DOORWARD_TOKEN, Guesses};
 use super::turns::InTurn;
-use super::{Body, empty, page, upgrade};
+use super::{Body, empty, open_path, page, tunnelled, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::certificates::resolver::WebCertificates;
 use crate::links::agent::Reception;
@@ -31,7 +35,7 @@ use doorward_control::SiteSettings;
 use doorward_core::access::{Denied, Networks, Visitor};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::HostName;
-use doorward_core::service::{Entrance, ServiceKind, WebRoute};
+use doorward_core::service::{ServiceKind, WebRoute};
 use doorward_core::site::LINK_PATH;
 use doorward_core::web::WebProtocol;
 use doorward_tunnel::{Acceptor, Reset, Upgraded, answer_link_upgrade};
@@ -52,6 +56,7 @@ pub(crate) struct Web {
     pub(crate) acceptor: Arc<Acceptor>,
     pub(crate) reception: Reception,
     pub(crate) passwords: Passwords,
+    pub(crate) guesses: Guesses,
     pub(crate) proxies: ArcSwap<Networks>,
     /// Proxies that speak the PROXY protocol; they must.
     pub(crate) proxy_protocol_from: ArcSwap<Networks>,
@@ -113,10 +118,17 @@ impl Web {
         if path == ENTER_PATH {
             return Ok(self.enter(&request, &host));
         }
+        if path == START_PATH {
+            return Ok(self.start(&request, &host));
+        }
+        let snapshot = self.admission.control.snapshot();
+        if let Some(named) = path.strip_prefix(CARRY_PATH).filter(|_| self.portal_at(&host, &snapshot).is_some()) {
+            let named = named.to_owned();
+            return Ok(self.carry(&connection, request, &named, source).await);
+        }
         if path.starts_with(OWN_PATHS) {
             return Ok(page::nothing_here(headers));
         }
-        let snapshot = self.admission.control.snapshot();
         if let Some(portal) = self.portal_at(&host, &snapshot) {
             return Ok(Self::ask_portal(portal, source, request).await);
         }
@@ -132,20 +144,25 @@ impl Web {
         source: IpAddr,
     ) -> Result<Response<Body>, Reset> {
         let headers = request.headers();
-        let stranger = || self.to_portal(&request, &asked).unwrap_or_else(|| page::nothing_here(headers));
+        let arriving = match Arriving::of(&request, asked, source) {
+            Ok(arriving) => arriving,
+            Err(why) => return Ok(page::malformed(headers, why.0)),
+        };
+        let stranger = || self.turn_away(&request, &arriving);
         let snapshot = self.admission.control.snapshot();
-        let host = stands_for(asked.clone(), snapshot.site());
+        let host = stands_for(arriving.host.clone(), snapshot.site());
         let found = snapshot.web(&host, request.uri().path());
         let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
             return Ok(stranger());
         };
-        let mut visitor = match self.prove(&service, headers, Visitor::new(source, Entrance::Web)).await {
+        let visitor = match self.find_out_who(&service, &route, &request, &arriving, &connection).await {
             Ok(visitor) => visitor,
             Err(refusal) => return Ok(*refusal),
         };
-        self.recognise(&service, &asked, headers, &mut visitor);
         let is_signed_in = self.is_signed_in(&visitor);
-        if !is_signed_in && let Some(to_portal) = self.to_sign_in(&service, &request, &asked) {
+        let came_by_a_link = visitor.shares().next().is_some();
+        let is_known = is_signed_in || came_by_a_link || open_path::is_by_path(&visitor);
+        if !is_known && let Some(to_portal) = self.to_sign_in(&service, &request, &arriving.host) {
             return Ok(to_portal);
         }
         let way = Way::Web { host, prefix: route.prefix.clone() };
@@ -156,13 +173,30 @@ impl Web {
             Ok(admitted) if !self.rates.has_room(admitted.presence.crowd) => {
                 Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE))
             }
+            Ok(admitted) if admitted.permit.is_read_only() && !only_looks(&request, upgrade::is_upgrade(&request)) => {
+                Ok(page::only_to_look_at(headers))
+            }
             Ok(admitted) => match self.admission.preparing.arrive(&admitted.service) {
                 None => self.forward(connection, request, admitted, &route).await,
                 Some(seen) => Ok(page::preparing(headers, request.method(), &seen, &admitted.service)),
             },
+            Err(Denied::ShareOver) => Ok(Self::share_over(headers, service.id)),
             Err(Denied::PasswordNeeded) => Ok(page::password_needed(headers, &service)),
-            Err(Denied::SessionNeeded | Denied::SessionOver) if is_signed_in => {
-                let to_portal = self.to_portal(&request, &asked);
+            Err(Denied::BudgetSpent { until }) => Ok(page::used_up(headers, until)),
+            Err(Denied::Full) => Ok(page::too_often(headers, StatusCode::SERVICE_UNAVAILABLE)),
+            Err(Denied::SessionNeeded | Denied::SessionOver | Denied::ApprovalNeeded | Denied::InUse)
+                if is_signed_in && arriving.shows_token() =>
+            {
+                Ok(page::session_needed_by_program(headers, &service, &self.portal_home(&request)))
+            }
+            Err(
+                Denied::SessionNeeded
+                | Denied::SessionOver
+                | Denied::ApprovalNeeded
+                | Denied::InUse
+                | Denied::NeedsMore(_),
+            ) if is_signed_in => {
+                let to_portal = self.to_portal(&request, &arriving.host);
                 Ok(to_portal.unwrap_or_else(|| page::session_needed(headers, &service)))
             }
             Err(
@@ -177,6 +211,10 @@ impl Web {
                 | Denied::AccountEnded
                 | Denied::SessionNeeded
                 | Denied::SessionOver
+                | Denied::NeedsMore(_)
+                | Denied::ApprovalNeeded
+                | Denied::InUse
+                | Denied::ReadOnly
                 | Denied::Closed { .. },
             ) => Ok(if is_signed_in { page::nothing_here(headers) } else { stranger() }),
         }
@@ -211,13 +249,17 @@ impl Web {
         let is_http2 = request.version() == Version::HTTP_2;
         let upgraded = upgrading.then(|| hyper::upgrade::on(&mut request));
         let headers = request.headers().clone();
+        let public = self.admission.control.inspections().is_any().then(|| request.uri().clone());
         let visitor = VisitorSide::of(request.version(), &connection.breaker);
         let upload_over = CancellationToken::new();
         let Some(passage) = self.passage(&connection, &request, &admitted, route) else {
             return Ok(page::malformed(&headers, "it names no host"));
         };
-        // Whoever is known by our cookie is so on requests of sibling hosts' pages, too, which no target expects.
-        let is_ours_to_check = passage.blinds_target() || admitted.permit.visitor().logins().next().is_some();
+        // Whoever is known by our cookie is so on requests of sibling hosts' pages, too, which no target expects. A header of
+        // ours no browser sends by itself.
+        let is_known_by_itself =
+            is_known_by_cookie(admitted.permit.visitor()) && !headers.contains_key(&DOORWARD_TOKEN);
+        let is_ours_to_check = passage.blinds_target() || is_known_by_itself;
         if is_ours_to_check && is_foreign_deed(request.method(), upgrading, &headers, passage.public()) {
             return Ok(page::foreign(&headers));
         }
@@ -230,6 +272,11 @@ impl Web {
         let outgoing = match outgoing(request, &admitted, &passage, upgrading, upload) {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(page::malformed(&headers, why)),
+        };
+        let look = public.and_then(|uri| Look::begin(&self.admission.control, &admitted, &passage, &uri, &outgoing));
+        let outgoing = match &look {
+            Some(look) => look.listen(outgoing),
+            None => outgoing,
         };
         let (uplink, outgoing) = if is_inside_http2 { tunnelled::with_uplink(outgoing) } else { (None, outgoing) };
         let started = Instant::now();
@@ -245,10 +292,17 @@ impl Web {
         let (response, upstream) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(_)) if visitor.is_broken() => return Err(Reset::VisitorGone),
-            Ok(Err(failure)) => return Ok(page::hop_failed(&headers, failure.hop, &admitted.service)),
+            Ok(Err(failure)) => {
+                look.into_iter().for_each(|look| look.failed(failure.hop.word()));
+                return Ok(page::hop_failed(&headers, failure.hop, &admitted.service));
+            }
             Err(_) => return Ok(page::hop_failed(&headers, HopFailure::TargetTimedOut, &admitted.service)),
         };
         expected.answered();
+        let response = match look {
+            Some(look) => look.answered(response),
+            None => response,
+        };
         let visit = Visit { admitted, visitor, upstream, upload_over, expected, connection };
         let answer = Answer { visit, passage, headers, is_http2, started };
         Ok(match upgraded {
@@ -277,6 +331,11 @@ impl Web {
         let claimed = headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         connection.is_https() || (vouched && claimed == Some(b"https"))
     }
+}
+
+/// By one of ours, which browsers send along from other sites' pages, too.
+fn is_known_by_cookie(visitor: &Visitor) -> bool {
+    visitor.logins().next().is_some() || visitor.shares().next().is_some()
 }
 
 /// A bare address stands for the domain, so that services with a path there can be had without any name.

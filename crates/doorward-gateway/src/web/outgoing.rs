@@ -9,13 +9,14 @@ use super::headers::{join_cookies, strip_hop_by_hop};
 use super::pace::Paced;
 use super::passage::Passage;
 use super::websocket::ask_as_http1;
+use super::{open_path, tokens};
 use crate::admit::Admitted;
 use doorward_core::access::Who;
 use doorward_core::web::WebProtocol;
 use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +45,7 @@ pub(super) fn outgoing(
     join_cookies(&mut parts.headers);
     take_out_cookies(&mut parts.headers);
     passage.prepare(&mut parts.headers, admitted.permit.visitor().source());
-    if matches!(admitted.service.policy.who, Who::Password(_)) {
-        // It was for us.
-        parts.headers.remove(AUTHORIZATION);
-    }
+    take_out_proofs(&mut parts.headers, admitted);
     if let Some(upgrade_to) = upgrade_to {
         parts.headers.insert(UPGRADE, upgrade_to);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -68,6 +66,20 @@ pub(super) fn outgoing(
             .map(|()| multiplexed(parts, Sending::new(Paced::unhurried(incoming), None, visitor, traffic, &over))),
         WebProtocol::H2 => as_http2(&mut parts, Scheme::HTTPS)
             .map(|()| multiplexed(parts, Sending::new(Paced::unhurried(incoming), None, visitor, traffic, &over))),
+    }
+}
+
+/// What was for us.
+fn take_out_proofs(headers: &mut HeaderMap, admitted: &Admitted) {
+    tokens::take_out(headers);
+    let is_by_path = open_path::is_by_path(admitted.permit.visitor());
+    if is_by_path {
+        open_path::take_out_other_paths(headers);
+    }
+    match &admitted.service.policy.who {
+        Who::Password(_) if is_by_path => open_path::take_out_basic(headers),
+        Who::Password(_) => drop(headers.remove(AUTHORIZATION)),
+        Who::Nobody | Who::Public | Who::People(_) | Who::Senders => {}
     }
 }
 

@@ -2,21 +2,23 @@
 //! Whoever may know of a service gets the service's own pages, where it has any.
 
 mod preparing;
+mod programs;
 
 pub(crate) use preparing::preparing;
+pub(crate) use programs::{session_needed_by_program, token_needed, too_many_tokens};
 
 use super::framing::Refusal;
-use super::grpc;
 use super::language::Language;
-use super::{Body, body};
+use super::{Body, body, grpc};
 use doorward_core::hop::HopFailure;
 use doorward_core::service::Service;
 use doorward_core::web::{Blank, LocalPath, Page};
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, REFRESH, RETRY_AFTER, VARY,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, REFRESH, RETRY_AFTER, VARY,
     WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use jiff::Timestamp;
 
 /// What everybody gets who may not know more: unknown, forbidden and offline look the same.
 pub(crate) fn nothing_here(headers: &HeaderMap) -> Response<Body> {
@@ -67,6 +69,29 @@ pub(crate) fn too_often(headers: &HeaderMap, status: StatusCode) -> Response<Bod
     response
 }
 
+/// What may pass in this time has passed.
+pub(crate) fn used_up(headers: &HeaderMap, until: Timestamp) -> Response<Body> {
+    let detail = "As much as may pass through this service in this time has passed.";
+    let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
+    let remedy = format!("{} {}.", language.say("It goes on at"), until.strftime("%F %H:%M UTC"));
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = answer(headers, status, "Used up for now", detail, &remedy);
+    let left = until.duration_since(Timestamp::now()).as_secs().max(1);
+    if let Ok(left) = HeaderValue::try_from(left.to_string()) {
+        response.headers_mut().insert(RETRY_AFTER, left);
+    }
+    response
+}
+
+/// More than looking was asked for.
+pub(crate) fn only_to_look_at(headers: &HeaderMap) -> Response<Body> {
+    let detail = "This service may be looked at, and no more.";
+    let remedy = "Whoever runs it can let you do more.";
+    let mut response = answer(headers, StatusCode::METHOD_NOT_ALLOWED, "Only to look at", detail, remedy);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
 /// Back from the portal with something that counts for nothing here. No redirect: it could go round for ever.
 pub(crate) fn not_signed_in(headers: &HeaderMap, to: &LocalPath) -> Response<Body> {
     let detail =
@@ -84,6 +109,13 @@ pub(crate) fn session_needed(headers: &HeaderMap, service: &Service) -> Response
     let language = if wants_json(headers) { Language::English } else { Language::wanted(headers) };
     let detail = format!("{}: {}.", service.title, language.say("no session is open for you"));
     answer(headers, StatusCode::FORBIDDEN, "No session", &detail, "Reload the page to open one.")
+}
+
+/// For whoever came by a share link that counts no more.
+pub(crate) fn share_over(headers: &HeaderMap) -> Response<Body> {
+    let detail = "The link by which you came here is over.";
+    let remedy = "Ask whoever gave it to you for another one.";
+    answer(headers, StatusCode::FORBIDDEN, "This link is over", detail, remedy)
 }
 
 pub(crate) fn too_many(headers: &HeaderMap) -> Response<Body> {

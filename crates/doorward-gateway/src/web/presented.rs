@@ -5,20 +5,41 @@ use doorward_core::names::HostName;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct Presented {
     asked_for: Option<HostName>,
     certificate: Option<Arc<CertifiedKey>>,
+    visitors: Shown,
+}
+
+/// What the visitor showed in turn.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    /// It was not asked for.
+    NotAsked,
+    Nothing,
+    /// Its key was proved to be there.
+    Certificate(CertificateDer<'static>),
 }
 
 impl Presented {
     /// What this hello is about to be answered with.
     pub(crate) fn to(hello: ClientHello<'_>, config: &ServerConfig) -> Self {
         let asked_for = hello.server_name().and_then(|name| HostName::parse(name).ok());
-        Self { asked_for, certificate: config.cert_resolver.resolve(hello) }
+        Self { asked_for, certificate: config.cert_resolver.resolve(hello), visitors: Shown::NotAsked }
+    }
+
+    /// The visitor was asked for a certificate.
+    pub(crate) fn asked(self, shown: Option<&CertificateDer<'_>>) -> Self {
+        let shown = shown.map(|shown| Shown::Certificate(shown.clone().into_owned()));
+        Self { visitors: shown.unwrap_or(Shown::Nothing), ..self }
+    }
+
+    pub(crate) fn shown_in_turn(&self) -> &Shown {
+        &self.visitors
     }
 
     /// The name asked for always is: whoever accepted the certificate accepted it for this.

@@ -5,6 +5,7 @@ use super::Body;
 use super::breaking::TargetStream;
 use super::multiplexed::{Lease, Multiplexed};
 use crate::listen::strangers::Place;
+use crate::pacing::Terms;
 use crate::tasks::Tasks;
 use doorward_core::ServiceId;
 use doorward_core::names::PathPrefix;
@@ -28,8 +29,8 @@ pub(crate) struct Upstreams {
     shared: Mutex<Vec<Arc<Shared>>>,
 }
 
-/// A service, or one of its mounts.
-pub(crate) type TargetPlace = (ServiceId, Option<PathPrefix>);
+/// A service, or one of its mounts, and how fast its streams may be: one that was opened under other terms is not used again.
+pub(crate) type TargetPlace = (ServiceId, Option<PathPrefix>, Terms);
 
 /// A connection to a target, as one exchange has it. Dropped before `keep` or `let_go`, the exchange is given up, and
 /// then it must not look finished to the target.

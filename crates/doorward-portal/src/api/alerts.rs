@@ -1,17 +1,17 @@
 //! Where notices go, how that fares, and whether one arrives.
 
-use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::Problem;
 use axum::Json;
-use axum::extract::State;
 use doorward_control::AlertDestination;
 use doorward_core::notice::Notice;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Delivered {
     name: String,
     kind: String,
@@ -22,12 +22,12 @@ pub(crate) struct Delivered {
 /// A mail server may take its time.
 const LIMIT: Duration = Duration::from_secs(25);
 
-pub(crate) async fn list(State(state): State<PortalState>) -> Json<BTreeMap<String, AlertDestination>> {
+pub(crate) async fn list(Acting(state): Acting) -> Json<BTreeMap<String, AlertDestination>> {
     Json(state.control.alert_destinations().borrow().clone())
 }
 
 /// Sends one to every destination, and says what came of it.
-pub(crate) async fn test(State(state): State<PortalState>) -> Result<Json<Vec<Delivered>>, Problem> {
+pub(crate) async fn test(Acting(state): Acting) -> Result<Json<Vec<Delivered>>, Problem> {
     let mut board = state.control.alert_destinations();
     if board.borrow().is_empty() {
         return Err(Problem::invalid("nobody is told anything: [[alert]] in gateway.toml says who"));

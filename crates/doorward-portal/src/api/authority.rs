@@ -1,14 +1,15 @@
-use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::Problem;
 use axum::Json;
-use axum::extract::State;
 use doorward_control::OwnAuthority;
+use doorward_core::schema::Instant;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::net::IpAddr;
 
 /// The authority of the gateway's own, all of it public.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct AuthorityBody {
     /// It counts for this and all names below it.
@@ -16,7 +17,9 @@ pub(crate) struct AuthorityBody {
     addresses: Vec<IpAddr>,
     /// SHA-256 of the certificate.
     fingerprint: String,
+    #[schemars(with = "Instant")]
     not_before: Timestamp,
+    #[schemars(with = "Instant")]
     not_after: Timestamp,
     pem: String,
 }
@@ -34,7 +37,7 @@ impl From<&OwnAuthority> for AuthorityBody {
     }
 }
 
-pub(crate) async fn show(State(state): State<PortalState>) -> Result<Json<AuthorityBody>, Problem> {
+pub(crate) async fn show(Acting(state): Acting) -> Result<Json<AuthorityBody>, Problem> {
     let authority = state.control.own_authority().borrow().clone();
     let none = || {
         Problem::unknown("no authority of the gateway's own is in use: its certificate is in files, or it has no HTTPS")
@@ -43,7 +46,7 @@ pub(crate) async fn show(State(state): State<PortalState>) -> Result<Json<Author
 }
 
 /// Another root in place of this one, for the addresses that the gateway has now. The old one counts no more.
-pub(crate) async fn renew(State(state): State<PortalState>) -> Result<Json<AuthorityBody>, Problem> {
+pub(crate) async fn renew(Acting(state): Acting) -> Result<Json<AuthorityBody>, Problem> {
     let made = state.control.renew_own_authority((state.clock)()).await?;
     Ok(Json(AuthorityBody::from(&*made)))
 }

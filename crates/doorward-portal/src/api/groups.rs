@@ -1,15 +1,16 @@
 use super::people::label;
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{At, Body, Problem, Seen, Versioned};
-use axum::Json;
-use axum::extract::State;
+use crate::asker::Asker;
+use crate::describe::{Created, Done};
+use crate::paging::{Listed, Paging};
 use doorward_control::{Group, GroupEdit};
 use doorward_core::names::Label;
-use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct GroupBody {
     name: Label,
     title: String,
@@ -17,7 +18,7 @@ pub(crate) struct GroupBody {
     version: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBody {
     name: String,
@@ -26,7 +27,7 @@ pub(crate) struct NewBody {
     people: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditBody {
     title: Option<String>,
@@ -36,30 +37,30 @@ pub(crate) struct EditBody {
     remove: Vec<String>,
 }
 
-pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<GroupBody>> {
+/// Whoever does not see all of them sees their own, and nobody else in them.
+pub(crate) async fn list(Acting(state): Acting, asker: Asker, paging: Paging) -> Result<Listed<GroupBody>, Problem> {
     let snapshot = state.control.snapshot();
-    let mut members: HashMap<&Label, Vec<Label>> = HashMap::new();
-    for person in snapshot.people() {
-        for group in &person.groups {
-            members.entry(group).or_default().push(person.name.clone());
-        }
-    }
-    let mut groups: Vec<_> =
-        snapshot.groups().map(|group| body(group, members.remove(&group.name).unwrap_or_default())).collect();
-    groups.sort_by(|a, b| a.name.cmp(&b.name));
-    Json(groups)
+    let own = snapshot.shared_person(asker.account);
+    let is_in = |group: &Group| own.as_ref().is_some_and(|person| person.is_in(&group.name));
+    let groups = snapshot.groups().filter(|group| asker.sees_everything() || is_in(group));
+    let listed = paging.of(groups.collect(), |group| group.name.to_string())?;
+    let shown = |group: &Group| match (&own, asker.sees_everything()) {
+        (_, true) => snapshot.members_of(group).cloned().collect(),
+        (own, false) => own.iter().map(|person| person.name.clone()).collect(),
+    };
+    Ok(listed.map(|group| body(group, shown(group))))
 }
 
 pub(crate) async fn add(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     Body(new): Body<NewBody>,
-) -> Result<(StatusCode, Versioned<GroupBody>), Problem> {
+) -> Result<Created<Versioned<GroupBody>>, Problem> {
     let group = state.control.add_group(label(&new.name)?, new.title, labels(&new.people)?, (state.clock)()).await?;
-    Ok((StatusCode::CREATED, shown(&state, &group)))
+    Ok(Created(shown(&state, &group)))
 }
 
 pub(crate) async fn edit(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     At(name): At<String>,
     Seen(version): Seen,
     Body(edit): Body<EditBody>,
@@ -69,13 +70,9 @@ pub(crate) async fn edit(
     Ok(shown(&state, &group))
 }
 
-pub(crate) async fn remove(
-    State(state): State<PortalState>,
-    At(name): At<String>,
-    Seen(version): Seen,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn remove(Acting(state): Acting, At(name): At<String>, Seen(version): Seen) -> Result<Done, Problem> {
     state.control.remove_group(label(&name)?, version, (state.clock)()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 fn labels(names: &[String]) -> Result<Vec<Label>, Problem> {
@@ -84,11 +81,9 @@ fn labels(names: &[String]) -> Result<Vec<Label>, Problem> {
 
 fn shown(state: &PortalState, group: &Group) -> Versioned<GroupBody> {
     let snapshot = state.control.snapshot();
-    let people = snapshot.people().filter(|person| person.is_in(&group.name)).map(|person| person.name.clone());
-    Versioned(group.version, body(group, people.collect()))
+    Versioned(group.version, body(group, snapshot.members_of(group).cloned().collect()))
 }
 
-fn body(group: &Group, mut people: Vec<Label>) -> GroupBody {
-    people.sort();
+fn body(group: &Group, people: Vec<Label>) -> GroupBody {
     GroupBody { name: group.name.clone(), title: group.title.clone(), people, version: group.version }
 }

@@ -1,29 +1,35 @@
-use super::device_named;
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{At, Body, Problem, Seen};
+use crate::asker::Asker;
+use crate::describe::{Created, Done, Given, Operation, gives_json};
+use crate::paging::{Listed, Paging};
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use doorward_control::{EditError, InviteRequest, InviteSummary, accounts};
+use doorward_control::{EditError, InviteRequest, InviteSummary};
 use doorward_core::invite::{Invite, SECRET_LENGTH};
 use doorward_core::names::Label;
+use doorward_core::schema::Instant;
 use doorward_core::{InviteId, Secret};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct RequestBody {
     uses: Option<u32>,
     /// `36h`, `90m`; at most a year.
+    #[schemars(with = "Option<String>")]
     expires_in: Option<SignedDuration>,
     name: Option<String>,
     /// The name of the device whose place the machine takes.
     replaces: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct InviteBody {
     id: InviteId,
@@ -32,33 +38,41 @@ pub(crate) struct InviteBody {
     is_usable: bool,
     name: Option<Label>,
     replaces: Option<Label>,
+    #[schemars(with = "Instant")]
     created_at: Timestamp,
+    #[schemars(with = "Instant")]
     expires_at: Timestamp,
+    #[schemars(with = "Option<Instant>")]
     revoked_at: Option<Timestamp>,
     version: i64,
 }
 
 /// An invite just made: the one time that its text is known.
 pub(crate) struct NewInvite {
-    id: InviteId,
-    text: Secret<String>,
+    pub(crate) id: InviteId,
+    pub(crate) text: Secret<String>,
 }
 
 /// Serialised in place, so that no second copy of the text stays in memory.
-#[derive(Serialize)]
-struct NewInviteBody<'i> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NewInviteBody<'i> {
     id: InviteId,
     invite: &'i str,
 }
 
 impl IntoResponse for NewInvite {
     fn into_response(self) -> Response {
-        let body = NewInviteBody { id: self.id, invite: self.text.expose() };
-        (StatusCode::CREATED, Json(body)).into_response()
+        Json(NewInviteBody { id: self.id, invite: self.text.expose() }).into_response()
     }
 }
 
-pub(crate) async fn list(State(state): State<PortalState>) -> Result<Json<Vec<InviteBody>>, Problem> {
+impl Given for NewInvite {
+    fn describe(operation: &mut Operation, schemas: &mut SchemaGenerator) {
+        gives_json::<NewInviteBody>(operation, schemas);
+    }
+}
+
+pub(crate) async fn list(Acting(state): Acting, asker: Asker, paging: Paging) -> Result<Listed<InviteBody>, Problem> {
     let (now, snapshot) = ((state.clock)(), state.control.snapshot());
     let body = |invite: InviteSummary| InviteBody {
         id: invite.id,
@@ -72,15 +86,18 @@ pub(crate) async fn list(State(state): State<PortalState>) -> Result<Json<Vec<In
         revoked_at: invite.revoked_at,
         version: invite.version,
     };
-    Ok(Json(state.control.invites().await?.into_iter().map(body).collect()))
+    let mut invites = state.control.invites().await?;
+    invites.retain(|invite| asker.gets_at_account(invite.account));
+    Ok(paging.of(invites, |invite| Reverse(invite.id.0))?.map(body))
 }
 
 pub(crate) async fn create(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
+    asker: Asker,
     Body(body): Body<RequestBody>,
-) -> Result<NewInvite, Problem> {
+) -> Result<Created<NewInvite>, Problem> {
     let name = body.name.map(|name| Label::parse(&name)).transpose().map_err(|e| Problem::invalid(e.to_string()))?;
-    let replaces = body.replaces.map(|name| device_named(&state.control.snapshot(), &name)).transpose()?;
+    let replaces = body.replaces.map(|name| asker.device(&state.control.snapshot(), &name)).transpose()?;
     let usual = InviteRequest::default();
     let request = InviteRequest {
         uses: body.uses.unwrap_or(usual.uses),
@@ -88,22 +105,31 @@ pub(crate) async fn create(
         name,
         replaces: replaces.map(|device| device.id),
     };
-    hand_over(&state, async || state.control.create_invite(accounts::OWNER, request, (state.clock)()).await).await
+    hand_over(&state, async || state.control.create_invite(asker.account, request, (state.clock)()).await).await
 }
 
 pub(crate) async fn revoke(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
+    asker: Asker,
     At(id): At<i64>,
     Seen(version): Seen,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
+    let invites = if asker.sees_everything() { Vec::new() } else { state.control.invites().await? };
+    let is_theirs = |invite: &InviteSummary| invite.id == InviteId(id) && asker.gets_at_account(invite.account);
+    if !asker.sees_everything() && !invites.iter().any(is_theirs) {
+        return Err(Problem::unknown(format!("there is no invite {id}")));
+    }
     state.control.revoke_invite(InviteId(id), version, (state.clock)()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 type Made = Result<(InviteId, Secret<[u8; SECRET_LENGTH]>), EditError>;
 
 /// Makes an invite and its text. Without an address to put into it none is made.
-pub(super) async fn hand_over(state: &PortalState, make: impl AsyncFnOnce() -> Made) -> Result<NewInvite, Problem> {
+pub(crate) async fn hand_over(
+    state: &PortalState,
+    make: impl AsyncFnOnce() -> Made,
+) -> Result<Created<NewInvite>, Problem> {
     let addresses = state.addresses.borrow().clone();
     if addresses.is_empty() {
         let remedy = "set the gateway's public address in its settings";
@@ -115,5 +141,5 @@ pub(super) async fn hand_over(state: &PortalState, make: impl AsyncFnOnce() -> M
     }
     let (id, secret) = make().await?;
     let site = state.control.site_keys().active.fingerprint;
-    Ok(NewInvite { id, text: Invite { addresses, site, secret }.to_text() })
+    Ok(Created(NewInvite { id, text: Invite { addresses, site, secret }.to_text() }))
 }

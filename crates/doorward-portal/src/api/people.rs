@@ -1,24 +1,29 @@
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{At, Body, Problem, Seen, Versioned};
-use axum::Json;
-use axum::extract::State;
-use doorward_control::{NewPerson, PersonEdit, Snapshot};
+use crate::asker::Asker;
+use crate::describe::{Created, Done};
+use crate::paging::{Listed, Paging};
+use doorward_control::{NewPerson, PersonEdit};
 use doorward_core::names::Label;
 use doorward_core::person::{Person, PersonStanding, Role};
-use http::StatusCode;
+use doorward_core::schema::Instant;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PersonBody {
     name: Label,
     title: String,
     role: Role,
     standing: &'static str,
+    #[schemars(with = "Instant")]
     created_at: Timestamp,
     /// `null`: for ever.
+    #[schemars(with = "Option<Instant>")]
     ends_at: Option<Timestamp>,
     groups: Vec<Label>,
     ssh_keys: usize,
@@ -26,23 +31,25 @@ pub(crate) struct PersonBody {
     version: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct NewBody {
     name: String,
     title: Option<String>,
     role: Option<Role>,
+    #[schemars(with = "Option<Instant>")]
     ends_at: Option<Timestamp>,
 }
 
 /// What is left out stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct EditBody {
     title: Option<String>,
     role: Option<Role>,
     /// `null`: for ever.
     #[serde(default, deserialize_with = "even_null")]
+    #[schemars(with = "Option<Instant>")]
     ends_at: Option<Option<Timestamp>>,
     disabled: Option<bool>,
 }
@@ -51,30 +58,37 @@ fn even_null<'de, D: Deserializer<'de>>(given: D) -> Result<Option<Option<Timest
     Option::<Timestamp>::deserialize(given).map(Some)
 }
 
-pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<PersonBody>> {
+pub(crate) async fn list(Acting(state): Acting, asker: Asker, paging: Paging) -> Result<Listed<PersonBody>, Problem> {
     let snapshot = state.control.snapshot();
-    let mut people: Vec<_> = snapshot.people().cloned().collect();
-    people.sort_by(|a, b| a.name.cmp(&b.name));
-    Json(people.iter().map(|person| body(&state, person)).collect())
+    let after = paging.after::<String>()?;
+    let people: Vec<_> = if asker.sees_everything() {
+        snapshot.people_after(after.as_deref()).take(paging.most()?).cloned().collect()
+    } else {
+        let own = snapshot.shared_person(asker.account).into_iter();
+        own.filter(|person| after.as_deref().is_none_or(|after| person.name.as_str() > after)).collect()
+    };
+    let listed = paging.piece(people, |person: &Arc<Person>| person.name.to_string())?;
+    Ok(listed.map(|person| body(&state, &person)))
 }
 
 pub(crate) async fn add(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     Body(new): Body<NewBody>,
-) -> Result<(StatusCode, Versioned<PersonBody>), Problem> {
+) -> Result<Created<Versioned<PersonBody>>, Problem> {
     let name = label(&new.name)?;
     let new = NewPerson { name, title: new.title, role: new.role.unwrap_or(Role::Member), ends_at: new.ends_at };
     let person = state.control.add_person(new, (state.clock)()).await?;
-    Ok((StatusCode::CREATED, Versioned(person.version, body(&state, &person))))
+    Ok(Created(Versioned(person.version, body(&state, &person))))
 }
 
 pub(crate) async fn edit(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
+    asker: Asker,
     At(name): At<String>,
     Seen(version): Seen,
     Body(edit): Body<EditBody>,
 ) -> Result<Versioned<PersonBody>, Problem> {
-    let id = person_named(&state.control.snapshot(), &name)?.id;
+    let id = asker.person(&state.control.snapshot(), &name)?.id;
     let EditBody { title, role, ends_at, disabled } = edit;
     let edit = PersonEdit { title, role, ends_at, is_disabled: disabled };
     let person = state.control.edit_person(id, edit, version, (state.clock)()).await?;
@@ -82,25 +96,21 @@ pub(crate) async fn edit(
 }
 
 pub(crate) async fn remove(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
+    asker: Asker,
     At(name): At<String>,
     Seen(version): Seen,
-) -> Result<StatusCode, Problem> {
-    let id = person_named(&state.control.snapshot(), &name)?.id;
+) -> Result<Done, Problem> {
+    let id = asker.person(&state.control.snapshot(), &name)?.id;
     state.control.remove_person(id, version, (state.clock)()).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-pub(super) fn person_named(snapshot: &Snapshot, name: &str) -> Result<Arc<Person>, Problem> {
-    let found = Label::parse(name).ok().and_then(|label| snapshot.person_by_name(&label).cloned());
-    found.ok_or_else(|| Problem::unknown(format!("there is no person \"{name}\"")))
+    Ok(Done)
 }
 
 pub(super) fn label(name: &str) -> Result<Label, Problem> {
     Label::parse(name).map_err(|error| Problem::invalid(error.to_string()))
 }
 
-pub(super) fn standing(person: &Person, now: Timestamp) -> &'static str {
+pub(crate) fn standing(person: &Person, now: Timestamp) -> &'static str {
     match person.standing(now) {
         PersonStanding::Good => "good",
         PersonStanding::Disabled => "disabled",

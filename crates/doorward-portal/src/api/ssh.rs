@@ -1,17 +1,20 @@
-use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{At, Body, Problem};
+use crate::asker::Asker;
+use crate::describe::Done;
+use crate::paging::{Listed, Paging};
 use axum::Json;
-use axum::extract::State;
 use doorward_control::{KeyFingerprint, NewHolder, PasswordNumber, Snapshot, SshHolder, SshPassword, SshStanding};
 use doorward_core::access::Facts;
 use doorward_core::names::Label;
 use doorward_core::person::PersonStanding;
+use doorward_core::schema::Instant;
 use doorward_core::ssh::PublicKey;
-use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct KeyBody {
     /// As ssh-keygen writes it; of a password its number, as `password-7`.
@@ -24,11 +27,12 @@ pub(crate) struct KeyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
     counts: bool,
+    #[schemars(with = "Instant")]
     added_at: Timestamp,
 }
 
 /// `keys`: the text of a .pub or authorized_keys file.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct AddBody {
     device: Option<String>,
@@ -36,12 +40,12 @@ pub(crate) struct AddBody {
     keys: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AddedBody {
     added: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct HostKeysBody {
     host: String,
@@ -52,10 +56,11 @@ pub(crate) struct HostKeysBody {
 }
 
 /// Keys, and passwords as if they were keys.
-pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<KeyBody>> {
+pub(crate) async fn list(Acting(state): Acting, asker: Asker, paging: Paging) -> Result<Listed<KeyBody>, Problem> {
     let snapshot = state.control.snapshot();
-    let mut keys: Vec<_> = snapshot
+    let keys: Vec<_> = snapshot
         .ssh_keys()
+        .filter(|key| gets_at_holder(&asker, &snapshot, &key.holder))
         .map(|key| {
             let (device, person) = match &key.holder {
                 SshHolder::Device(id) => (snapshot.device(*id).map(|device| device.name.clone()), None),
@@ -69,10 +74,24 @@ pub(crate) async fn list(State(state): State<PortalState>) -> Json<Vec<KeyBody>>
             let (fingerprint, kind) = (key.fingerprint.to_string(), key.key.kind());
             KeyBody { fingerprint, kind, device, person, port: None, counts, added_at: key.added_at }
         })
-        .chain(snapshot.ssh_passwords().map(|password| of_password(&snapshot, password)))
+        .chain(
+            snapshot
+                .ssh_passwords()
+                .filter(|password| gets_at_holder(&asker, &snapshot, &SshHolder::Device(password.device)))
+                .map(|password| of_password(&snapshot, password)),
+        )
         .collect();
-    keys.sort_by(|a, b| (&a.person, &a.device, a.added_at).cmp(&(&b.person, &b.device, b.added_at)));
-    Json(keys)
+    paging.of(keys, |key| {
+        let name = |name: &Option<Label>| name.as_ref().map(Label::to_string).unwrap_or_default();
+        (format!("{}~{}", name(&key.person), name(&key.device)), format!("{}~{}", key.added_at, key.fingerprint))
+    })
+}
+
+fn gets_at_holder(asker: &Asker, snapshot: &Snapshot, holder: &SshHolder) -> bool {
+    match holder {
+        SshHolder::Device(id) => snapshot.device(*id).is_some_and(|device| asker.gets_at_part_of(&device, None)),
+        SshHolder::Person(id) => asker.gets_at_account(*id),
+    }
 }
 
 fn of_password(snapshot: &Snapshot, password: &SshPassword) -> KeyBody {
@@ -88,13 +107,27 @@ fn of_password(snapshot: &Snapshot, password: &SshPassword) -> KeyBody {
 }
 
 pub(crate) async fn add(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
+    asker: Asker,
     Body(body): Body<AddBody>,
 ) -> Result<Json<AddedBody>, Problem> {
     let label = |name: &str| Label::parse(name).map_err(|error| Problem::invalid(error.to_string()));
+    let snapshot = state.control.snapshot();
     let holder = match (body.device, body.person) {
-        (Some(name), None) => NewHolder::Device(label(&name)?),
-        (None, Some(name)) => NewHolder::Person(label(&name)?),
+        (Some(name), None) => {
+            let name = label(&name)?;
+            if !asker.sees_everything() {
+                asker.device(&snapshot, name.as_str())?;
+            }
+            NewHolder::Device(name)
+        }
+        (None, Some(name)) => {
+            let name = label(&name)?;
+            if !asker.sees_everything() {
+                asker.person(&snapshot, name.as_str())?;
+            }
+            NewHolder::Person(name)
+        }
         (Some(_), Some(_)) | (None, None) => return Err(Problem::invalid("name either a device or a person")),
     };
     let keys = PublicKey::read_lines(&body.keys).map_err(|error| Problem::invalid(error.to_string()))?;
@@ -102,20 +135,27 @@ pub(crate) async fn add(
     Ok(Json(AddedBody { added }))
 }
 
-pub(crate) async fn remove(
-    State(state): State<PortalState>,
-    At(fingerprint): At<String>,
-) -> Result<StatusCode, Problem> {
-    let now = (state.clock)();
+pub(crate) async fn remove(Acting(state): Acting, asker: Asker, At(fingerprint): At<String>) -> Result<Done, Problem> {
+    let (snapshot, now) = (state.control.snapshot(), (state.clock)());
+    let theirs = |holder: &SshHolder| gets_at_holder(&asker, &snapshot, holder);
     if let Ok(password) = fingerprint.parse::<PasswordNumber>() {
+        let mut held = snapshot.ssh_passwords().filter(|held| held.number == password);
+        if !asker.sees_everything() && !held.any(|held| theirs(&SshHolder::Device(held.device))) {
+            return Err(Problem::unknown(format!("there is no SSH password {fingerprint}")));
+        }
         state.control.remove_ssh_password(password, now).await?;
     } else {
-        state.control.remove_ssh_key(fingerprint.parse::<KeyFingerprint>()?, now).await?;
+        let parsed = fingerprint.parse::<KeyFingerprint>()?;
+        let mut held = snapshot.ssh_keys().filter(|held| held.fingerprint == parsed);
+        if !asker.sees_everything() && !held.any(|held| theirs(&held.holder)) {
+            return Err(Problem::unknown(format!("there is no SSH key {fingerprint}")));
+        }
+        state.control.remove_ssh_key(parsed, now).await?;
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
-pub(crate) async fn host_keys(State(state): State<PortalState>) -> Result<Json<HostKeysBody>, Problem> {
+pub(crate) async fn host_keys(Acting(state): Acting) -> Result<Json<HostKeysBody>, Problem> {
     let site = state.control.site();
     let keys = state.control.ssh_host_public_keys().await?;
     Ok(Json(HostKeysBody { host: site.port_host(), port: site.ssh_port, keys }))

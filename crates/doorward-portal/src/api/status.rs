@@ -1,13 +1,13 @@
 use crate::PortalState;
+use crate::acting::Acting;
 use axum::Json;
-use axum::extract::State;
 use doorward_control::{AlertDestination, CertificateReport, PortState, Protocol, Reachability};
 use doorward_core::names::Label;
-use doorward_core::service::Standing;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Status {
     release: &'static str,
@@ -28,7 +28,7 @@ pub(crate) struct Status {
 }
 
 /// A public port that the gateway is to listen on.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PortStatus {
     pub(crate) protocol: Protocol,
@@ -40,7 +40,7 @@ pub(crate) struct PortStatus {
     pub(crate) reachability: Option<Reachability>,
 }
 
-pub(crate) async fn show(State(state): State<PortalState>) -> Json<Status> {
+pub(crate) async fn show(Acting(state): Acting) -> Json<Status> {
     let snapshot = state.control.snapshot();
     let presence = state.control.presence();
     let keys = snapshot.site_keys();
@@ -52,9 +52,9 @@ pub(crate) async fn show(State(state): State<PortalState>) -> Json<Status> {
         site_key_successor: keys.successor.as_ref().map(|key| key.fingerprint.to_string()),
         site_key_awaited: awaited.iter().map(|device| device.name.clone()).collect(),
         addresses: state.addresses.borrow().iter().map(ToString::to_string).collect(),
-        devices: snapshot.devices().filter(|d| d.revoked_at.is_none()).count(),
-        devices_online: snapshot.devices().filter(|d| presence.is_online(d.id)).count(),
-        services: snapshot.services().filter(|r| r.service.standing == Standing::Offered).count(),
+        devices: snapshot.counts().devices,
+        devices_online: presence.online(),
+        services: snapshot.counts().services,
         ports: ports(&state),
         certificates: state.control.certificate_reports().newest(),
         alerts: state.control.alert_destinations().borrow().clone(),

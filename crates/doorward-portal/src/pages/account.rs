@@ -1,21 +1,21 @@
 //! One's own account: password, app for codes, recovery codes. Whatever is weighty asks for the password once more.
 
 use super::frame::{Frame, page, page_with};
+use super::providers::{self, Linked, Shown};
+use super::qr::picture;
 use super::telling::{DIFFER, place_of, tell};
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::Problem;
 use crate::caller::{SignedIn, Source};
 use crate::forms::Sent;
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use doorward_control::{CredentialError, NewTotp, PasskeySummary, RecoveryCodes, SecondFactors, TotpStanding};
 use doorward_core::Secret;
 use http::StatusCode;
-use qrcode::render::svg;
-use qrcode::{EcLevel, QrCode};
 use serde::Deserialize;
 
 #[derive(Template)]
@@ -28,6 +28,9 @@ pub(super) struct AccountPage {
     totp: TotpStanding,
     passkeys: Vec<PasskeySummary>,
     second: SecondFactors,
+    has_password: bool,
+    providers: Vec<Shown>,
+    linked: Vec<Linked>,
     done: Option<&'static str>,
     error: Option<String>,
 }
@@ -82,12 +85,12 @@ pub(crate) const DONE: [&str; 2] = [CHANGED, DROPPED];
 const CHANGED: &str = "Your password was changed. Your other browsers are signed out.";
 const DROPPED: &str = "Codes are asked for no more.";
 
-async fn show(State(state): State<PortalState>, frame: Frame, signed_in: SignedIn) -> Result<Response, Problem> {
+async fn show(Acting(state): Acting, frame: Frame, signed_in: SignedIn) -> Result<Response, Problem> {
     Ok(page(&AccountPage::of(&state, frame, &signed_in).await?))
 }
 
 async fn change_password(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,
@@ -109,7 +112,7 @@ async fn change_password(
 }
 
 async fn offer_totp(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,
@@ -121,13 +124,15 @@ async fn offer_totp(
         return AccountPage::of(&state, frame, &signed_in).await?.refuse(error);
     }
     match state.control.offer_totp(signed_in.person.id, now) {
-        Some(offer) => Ok(page(&TotpPage { frame, picture: picture(&offer), offer, error: None })),
+        Some(offer) => {
+            Ok(page(&TotpPage { frame, picture: picture(offer.url.expose()).unwrap_or_default(), offer, error: None }))
+        }
         None => AccountPage::of(&state, frame, &signed_in).await?.refuse(CredentialError::Stale),
     }
 }
 
 async fn set_up_totp(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,
@@ -139,9 +144,15 @@ async fn set_up_totp(
         Err(error @ CredentialError::Wrong) => {
             let (status, told) = tell(&frame, error)?;
             match state.control.offered_totp(account, &ticket, now) {
-                Some(offer) => {
-                    Ok(page_with(status, &TotpPage { frame, picture: picture(&offer), offer, error: Some(told) }))
-                }
+                Some(offer) => Ok(page_with(
+                    status,
+                    &TotpPage {
+                        frame,
+                        picture: picture(offer.url.expose()).unwrap_or_default(),
+                        offer,
+                        error: Some(told),
+                    },
+                )),
                 None => AccountPage::of(&state, frame, &signed_in).await?.refuse(CredentialError::Stale),
             }
         }
@@ -150,7 +161,7 @@ async fn set_up_totp(
 }
 
 async fn drop_totp(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,
@@ -172,7 +183,7 @@ async fn drop_totp(
 }
 
 async fn renew_codes(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,
@@ -199,6 +210,9 @@ impl AccountPage {
             totp: state.control.totp_of(person.id).await?,
             passkeys: state.control.passkeys_of(person.id).await?,
             second: state.control.second_factors_of(person.id).await?,
+            has_password: state.control.has_password(person.id).await?,
+            providers: providers::shown(state),
+            linked: providers::linked(state, signed_in).await?,
             done: None,
             error: None,
             frame,
@@ -210,19 +224,13 @@ impl AccountPage {
         page(&CodesPage { frame, codes })
     }
 
-    pub(super) fn refuse(mut self, error: CredentialError) -> Result<Response, Problem> {
+    pub(super) fn refuse(self, error: CredentialError) -> Result<Response, Problem> {
         let (status, told) = tell(&self.frame, error)?;
-        self.error = Some(told);
-        Ok(page_with(status, &self))
+        Ok(self.told(status, told))
     }
-}
 
-/// For the phone's camera: dark on light whatever the page's colours.
-fn picture(offer: &NewTotp) -> String {
-    let Ok(code) = QrCode::with_error_correction_level(offer.url.expose().as_bytes(), EcLevel::L) else {
-        return String::new();
-    };
-    let image = code.render::<svg::Color<'_>>().min_dimensions(220, 220).quiet_zone(true).build();
-    let from = image.find("<svg").unwrap_or_default();
-    image.get(from..).unwrap_or_default().to_owned()
+    pub(super) fn told(mut self, status: StatusCode, error: String) -> Response {
+        self.error = Some(error);
+        page_with(status, &self)
+    }
 }

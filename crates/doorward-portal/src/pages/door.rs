@@ -1,18 +1,20 @@
-//! On the way to a service: whoever is signed in, and may come in, gets a code for it; whoever may open a session is asked
+//! On the way to a service: whoever is signed in or used a share link, and may come in, gets a code for it; whoever may open a session is asked
 //! to; everybody else is told that there is nothing for them, whatever the reason.
 
 use super::frame::{Frame, page, page_with};
 use super::opening::{self, Lapse, OpeningPage};
+use super::share;
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{Asked, Problem};
 use crate::caller::{SignedIn, Source};
 use askama::Template;
-use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use doorward_control::{Challenge, Handover};
-use doorward_core::access::{Denied, Proof, Visitor, preview_visit};
+use doorward_control::{Bearer, Challenge, Handover};
+use doorward_core::access::{Denied, Need, Proof, Visitor, preview_visit};
 use doorward_core::names::HostName;
 use doorward_core::service::{Entrance, Service, ServiceKind};
+use doorward_core::share::ShareUse;
 use doorward_core::web::LocalPath;
 use http::StatusCode;
 use http::header::{HOST, HeaderMap};
@@ -65,20 +67,37 @@ impl Way {
 }
 
 pub(super) async fn show(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
-    signed_in: SignedIn,
+    signed_in: Result<SignedIn, Response>,
     source: Source,
     headers: HeaderMap,
     Asked(way): Asked<Way>,
 ) -> Result<Response, Problem> {
-    let Some(found) = way.find(&state) else { return Ok(nothing(frame)) };
-    match would_be(&state, &signed_in, source, &found.service) {
-        Ok(()) => Ok(back(&state, &signed_in, &headers, found)),
-        Err(Denied::SessionNeeded | Denied::SessionOver) => {
+    let found = way.find(&state);
+    let shared = found.as_ref().map(|found| share::used_for(&state, &headers, &found.service)).unwrap_or_default();
+    let signed_in = match signed_in {
+        Ok(signed_in) => Some(signed_in),
+        Err(_) if !shared.is_empty() => None,
+        Err(sign_in_first) => return Ok(sign_in_first),
+    };
+    let Some(found) = found else { return Ok(nothing(frame)) };
+    let by_themselves = signed_in.as_ref().map(|signed_in| would_be(&state, signed_in, source, &found.service));
+    // A link lets in whoever cannot come in otherwise; it may be for looking alone.
+    if !matches!(by_themselves, Some(Ok(()))) {
+        let counts = |used: &ShareUse| would_be_by(&state, *used, source, &found.service).is_ok();
+        if let Some(used) = shared.into_iter().find(counts) {
+            return Ok(back(&state, Bearer::Share(used), &headers, found));
+        }
+    }
+    let (Some(signed_in), Some(by_themselves)) = (signed_in, by_themselves) else { return Ok(nothing(frame)) };
+    match by_themselves {
+        Ok(()) => Ok(back(&state, Bearer::Login(signed_in.login.id), &headers, found)),
+        Err(Denied::SessionNeeded | Denied::SessionOver | Denied::ApprovalNeeded | Denied::InUse) => {
             let lapse = Lapse::of(&state, &signed_in, &found.service).await?;
             Ok(page(&OpeningPage::new(frame, &found.service, way, lapse)))
         }
+        Err(Denied::NeedsMore(need)) => Err(needs_more(need)),
         Err(
             Denied::NotOffered
             | Denied::DeviceRevoked
@@ -89,25 +108,47 @@ pub(super) async fn show(
             | Denied::NotOneOfThem
             | Denied::NotASender
             | Denied::LoginOver
+            | Denied::ShareOver
             | Denied::AccountDisabled
-            | Denied::AccountEnded,
+            | Denied::AccountEnded
+            | Denied::BudgetSpent { .. }
+            | Denied::ReadOnly
+            | Denied::Full,
         ) => Ok(nothing(frame)),
     }
 }
 
-/// Whether this person would be let in now, from here.
-fn would_be(state: &PortalState, signed_in: &SignedIn, source: Source, service: &Service) -> Result<(), Denied> {
-    let (snapshot, now) = (state.control.snapshot(), (state.clock)());
-    let mut visitor = Visitor::new(source.0.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), Entrance::Web);
-    visitor.proofs.push(Proof::Login(signed_in.login.id));
-    let session = snapshot.session_for(signed_in.person.id, service.id);
-    visitor.proofs.extend(session.map(|session| Proof::Session(session.id)));
-    preview_visit(service, &visitor, &*snapshot, now).map(|_| ())
+fn needs_more(need: Need) -> Problem {
+    let remedy = match need {
+        Need::Totp => "sign out, and sign in with a code of your app or with a passkey",
+        Need::Passkey => "sign out, and sign in with a passkey",
+    };
+    Problem::new(StatusCode::FORBIDDEN, Denied::NeedsMore(need).to_string(), remedy)
 }
 
-fn back(state: &PortalState, signed_in: &SignedIn, headers: &HeaderMap, found: Found) -> Response {
+/// Whether this person would be let in now, from here.
+fn would_be(state: &PortalState, signed_in: &SignedIn, source: Source, service: &Service) -> Result<(), Denied> {
+    let snapshot = state.control.snapshot();
+    let session = snapshot.session_for(signed_in.person.id, service.id);
+    let mut proofs = vec![Proof::Login(signed_in.login.id)];
+    proofs.extend(session.map(|session| Proof::Session(session.id)));
+    would_be_with(state, proofs, source, service)
+}
+
+/// The same of whoever used a share link.
+fn would_be_by(state: &PortalState, used: ShareUse, source: Source, service: &Service) -> Result<(), Denied> {
+    would_be_with(state, vec![Proof::Share(used)], source, service)
+}
+
+fn would_be_with(state: &PortalState, proofs: Vec<Proof>, source: Source, service: &Service) -> Result<(), Denied> {
+    let mut visitor = Visitor::new(source.0.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), Entrance::Web);
+    visitor.proofs = proofs;
+    preview_visit(service, &visitor, &*state.control.snapshot(), (state.clock)()).map(|_| ())
+}
+
+fn back(state: &PortalState, bearer: Bearer, headers: &HeaderMap, found: Found) -> Response {
     let Found { host, challenge, to, service } = found;
-    let handover = Handover { login: signed_in.login.id, service: service.id, host: host.clone(), challenge };
+    let handover = Handover { bearer, service: service.id, host: host.clone(), challenge };
     let code = state.control.hand_over(handover, (state.clock)());
     let scheme = if state.control.site().web.is_https { "https" } else { "http" };
     let query = [("code", code.expose().as_str()), ("to", to.as_str())];
@@ -117,7 +158,7 @@ fn back(state: &PortalState, signed_in: &SignedIn, headers: &HeaderMap, found: F
 }
 
 /// Services are at the same port as the portal.
-fn port_of(headers: &HeaderMap) -> String {
+pub(super) fn port_of(headers: &HeaderMap) -> String {
     let own: Option<Authority> = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse().ok());
     own.and_then(|own| own.port_u16()).map(|port| format!(":{port}")).unwrap_or_default()
 }
@@ -128,7 +169,7 @@ pub(super) fn nothing(frame: Frame) -> Response {
 
 /// For the page that asks for a session.
 pub(super) async fn open(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     signed_in: SignedIn,
     source: Source,

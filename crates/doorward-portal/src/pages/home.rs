@@ -1,165 +1,126 @@
-//! The dashboard: what a person may use, and what stands open for them.
+//! The dashboard: what a person may use, what stands open for them, and their devices.
 
-use super::frame::{Frame, onward, page};
-use super::opening::{self, Length};
+use super::device::{DeviceTile, Link};
+use super::frame::{Frame, onward, onward_to, page};
+use super::opening::Length;
+use super::tile::{Lapses, Standing, Tile};
 use crate::PortalState;
-use crate::answer::{At, Problem};
+use crate::acting::Acting;
+use crate::answer::{Asked, At, Problem};
+use crate::asker::Asker;
 use crate::caller::{SignedIn, Source};
 use crate::forms::Sent;
 use askama::Template;
-use axum::extract::State;
-use axum::response::{IntoResponse, Redirect, Response};
-use doorward_control::{LinkState, Reach, ServiceRecord, SessionError, SessionRequest};
-use doorward_core::access::{Denied, Facts, How, Proof, preview};
-use doorward_core::service::ServiceKind;
-use doorward_core::session::Session;
+use axum::response::Response;
+use doorward_control::{Reach, SessionError, SessionRequest};
+use doorward_core::ServiceId;
+use doorward_core::access::Proof;
+use doorward_core::authority::Action;
 use doorward_core::web::LocalPath;
-use doorward_core::{ServiceId, SessionId};
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::sync::Arc;
 
 #[derive(Template)]
 #[template(path = "home.html")]
 struct Home {
     frame: Frame,
+    now: Timestamp,
     tiles: Vec<Tile>,
+    devices: Vec<DeviceTile>,
+    find: String,
+    /// Whether there is so much that one looks for it.
+    is_long: bool,
+    /// Where there are more of them.
+    more: Option<String>,
+    adds_devices: bool,
 }
 
-/// One service.
-struct Tile {
-    id: ServiceId,
-    title: String,
-    /// As `device/service`.
-    path: String,
-    is_online: bool,
-    standing: TileStanding,
-    /// Where browsers go.
-    links: Vec<String>,
-    /// What other programs want to know.
-    places: Vec<String>,
-}
-
-enum TileStanding {
-    /// It may be used as it is; until then, if there is an end.
-    Free(Option<Timestamp>),
-    /// A session must be opened, for so many minutes.
-    Shut(Vec<i64>),
-    /// By a session that ends then.
-    Open { session: SessionId, until: Timestamp },
-    /// Outside its hours.
-    Closed(Option<Timestamp>),
+/// What of it is wanted.
+#[derive(Deserialize)]
+pub(super) struct Look {
+    find: Option<String>,
+    show: Option<usize>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Press {
     #[serde(flatten)]
     length: Length,
+    /// On to the service itself, where a browser can.
+    go: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
+/// Tiles of each kind at once.
+const USUAL: usize = 50;
+const MOST: usize = 10_000;
 
-pub(super) async fn show(State(state): State<PortalState>, frame: Frame, signed_in: SignedIn) -> Response {
-    let snapshot = state.control.snapshot();
-    let theirs = snapshot.services_naming(&signed_in.person);
-    let mut tiles: Vec<_> = theirs.filter_map(|record| tile(&state, &signed_in, &record)).collect();
-    tiles.sort_by(|one, other| one.path.cmp(&other.path));
-    page(&Home { frame, tiles })
-}
-
-/// `None`: it is not for them.
-fn tile(state: &PortalState, signed_in: &SignedIn, record: &Arc<ServiceRecord>) -> Option<Tile> {
+pub(super) async fn show(
+    Acting(state): Acting,
+    frame: Frame,
+    signed_in: SignedIn,
+    Asked(look): Asked<Look>,
+) -> Result<Response, Problem> {
     let (snapshot, now) = (state.control.snapshot(), (state.clock)());
-    let service = &record.service;
-    let session = snapshot.session_for(signed_in.person.id, service.id).filter(|session| now < session.until);
-    let mut proofs = vec![Proof::Login(signed_in.login.id)];
-    proofs.extend(session.map(|session| Proof::Session(session.id)));
-    let standing = match (preview(service, &proofs, &*snapshot, now), session, service.policy.how) {
-        (Ok(until), Some(session), How::OnRequest { .. }) => {
-            let until = until.unwrap_or(session.until).min(session.until);
-            TileStanding::Open { session: session.id, until }
-        }
-        (Ok(until), _, _) => TileStanding::Free(until.filter(|until| *until != signed_in.login.until)),
-        (Err(Denied::SessionNeeded | Denied::SessionOver), _, _) => TileStanding::Shut(opening::choices(service)),
-        (Err(Denied::Closed { opens }), _, _) => TileStanding::Closed(opens),
-        (
-            Err(
-                Denied::NotOffered
-                | Denied::DeviceRevoked
-                | Denied::Nobody
-                | Denied::SourceNetwork
-                | Denied::PasswordNeeded
-                | Denied::NotOneOfThem
-                | Denied::NotASender
-                | Denied::LoginOver
-                | Denied::AccountDisabled
-                | Denied::AccountEnded,
-            ),
-            _,
-            _,
-        ) => return None,
+    let find = look.find.unwrap_or_default().trim().to_lowercase();
+    let is_wanted = |name: &str, title: &str| {
+        find.is_empty() || name.to_lowercase().contains(&find) || title.to_lowercase().contains(&find)
     };
-    let (mut links, mut places) = (Vec::new(), Vec::new());
-    for reach in state.control.reach(record) {
-        match reach {
-            Reach::Web { .. } | Reach::Tls { .. } => links.push(reach.to_string()),
-            Reach::Port { .. } => places.push(reach.to_string()),
-        }
-    }
-    let by_ssh = record.virtual_port.zip(snapshot.site().ssh_port).filter(|_| service.kind == ServiceKind::Tcp);
-    places.extend(by_ssh.map(|(port, ssh)| {
-        let gateway = snapshot.site().port_host();
-        format!("ssh -p {ssh} -W {}:{port} {gateway}", service.device_name)
-    }));
-    Some(Tile {
-        id: service.id,
-        title: service.title.clone(),
-        path: service.path(),
-        is_online: matches!(state.control.presence().device(service.device).link, LinkState::Online { .. }),
-        standing,
-        links,
-        places,
-    })
+    let shown = look.show.unwrap_or(USUAL).clamp(1, MOST);
+    let mut services: Vec<_> = snapshot.services_naming(&signed_in.person).collect();
+    services.retain(|record| is_wanted(&record.service.path(), &record.service.title));
+    services.sort_by_cached_key(|record| record.service.path());
+    let asker = Asker::at_any_page(&signed_in, Action::ListDevices);
+    let whose = (!asker.sees_everything()).then_some(signed_in.person.id);
+    let devices = snapshot.devices_after(whose, None).filter(|device| {
+        device.revoked_at.is_none() && asker.gets_at_device(device) && is_wanted(device.name.as_str(), &device.title)
+    });
+    // One more, to know whether there are more.
+    let devices: Vec<_> = devices.take(shown + 1).collect();
+    let longest = services.len().max(devices.len());
+    let mut lapses = Lapses::of(&state, &signed_in).await?;
+    let tiles = services.iter().filter_map(|record| Tile::of(&state, &signed_in, record, &mut lapses));
+    let tiles = tiles.take(shown).collect();
+    let devices = devices.iter().take(shown).map(|device| DeviceTile::of(&state, device)).collect();
+    let query = [("find", find.clone()), ("show", (shown + USUAL).to_string())];
+    let query = serde_urlencoded::to_string(query).expect("text is always encodable");
+    let more = (longest > shown).then(|| format!("/?{query}"));
+    let is_long = more.is_some() || !find.is_empty() || longest > USUAL / 4;
+    let adds_devices = Asker::at_page(&signed_in, Action::CreateInvite).is_ok();
+    Ok(page(&Home { frame, now, tiles, devices, find, is_long, more, adds_devices }))
 }
 
 /// Opens a session, or makes the one that is open longer.
 pub(super) async fn open(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     signed_in: SignedIn,
     source: Source,
     At(service): At<i64>,
     Sent(press): Sent<Press>,
 ) -> Result<Response, Problem> {
-    let now = (state.clock)();
+    let (now, service) = ((state.clock)(), ServiceId(service));
     let request = SessionRequest {
         account: signed_in.person.id,
-        service: ServiceId(service),
+        service,
         length: press.length.read(now)?,
         source: source.0,
         id: None,
+        proofs: vec![Proof::Login(signed_in.login.id)],
     };
     match state.control.open_session(request, now).await {
-        Ok(_) => Ok(onward(frame, LocalPath::root())),
+        Ok(_) => Ok(match page_of(&state, service).filter(|_| press.go.is_some()) {
+            Some(url) => onward_to(frame, url),
+            None => onward(frame, LocalPath::root()),
+        }),
         // What there is, and what is not for them, looks the same.
         Err(SessionError::Refused(_) | SessionError::Unknown(_)) => Ok(super::door::nothing(frame)),
-        Err(error) => Err(error.into()),
+        Err(error) => super::approvals::instead(&state, frame, error),
     }
 }
 
-/// One's own.
-pub(super) async fn end(
-    State(state): State<PortalState>,
-    signed_in: SignedIn,
-    At(session): At<i64>,
-    Sent(Nothing {}): Sent<Nothing>,
-) -> Result<Response, Problem> {
-    let id = SessionId(session);
-    let snapshot = state.control.snapshot();
-    let is_theirs = |session: &&Session| session.account == signed_in.person.id;
-    if snapshot.session(id).filter(is_theirs).is_some() {
-        state.control.end_session(id, None, (state.clock)()).await?;
-    }
-    Ok(Redirect::to("/").into_response())
+/// Where browsers find it.
+fn page_of(state: &PortalState, service: ServiceId) -> Option<String> {
+    let record = state.control.snapshot().service_record(service)?;
+    let reached = state.control.reach(&record);
+    reached.iter().find(|reach| matches!(reach, Reach::Web { .. } | Reach::Tls { .. })).map(ToString::to_string)
 }

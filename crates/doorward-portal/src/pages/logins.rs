@@ -2,12 +2,12 @@
 
 use super::frame::{Frame, page};
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{At, Problem};
 use crate::caller::SignedIn;
 use crate::forms::Sent;
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use doorward_control::{EditError, LoginSummary};
@@ -32,14 +32,14 @@ pub(super) fn routes() -> Router<PortalState> {
         .route("/logins/{id}/end", post(end))
 }
 
-async fn show(State(state): State<PortalState>, frame: Frame, signed_in: SignedIn) -> Response {
+async fn show(Acting(state): Acting, frame: Frame, signed_in: SignedIn) -> Response {
     let logins = state.control.logins_of(signed_in.person.id, (state.clock)());
     page(&LoginsPage { frame, logins, own: signed_in.login.id })
 }
 
 /// One that ended meanwhile is fine.
 async fn end(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     signed_in: SignedIn,
     At(id): At<i64>,
     Sent(Nothing {}): Sent<Nothing>,
@@ -52,7 +52,7 @@ async fn end(
 }
 
 async fn end_others(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     signed_in: SignedIn,
     Sent(Nothing {}): Sent<Nothing>,
 ) -> Result<Response, Problem> {

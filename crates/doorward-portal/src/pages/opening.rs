@@ -8,8 +8,9 @@ use crate::caller::{SignedIn, Source};
 use crate::words::Language;
 use askama::Template;
 use axum::response::Response;
-use doorward_control::SessionRequest;
-use doorward_core::access::How;
+use doorward_control::{SessionRequest, SessionSummary};
+use doorward_core::access::{How, Proof};
+use doorward_core::names::Label;
 use doorward_core::service::Service;
 use doorward_core::session::SessionEnd;
 use doorward_core::span::parse_span;
@@ -33,7 +34,10 @@ pub(super) struct OpeningPage {
 
 /// The end of a session that this person had.
 pub(super) struct Lapse {
-    pub(super) why: &'static str,
+    how: SessionEnd,
+    /// Who ended it, if it was ended by hand and not by this person.
+    by: Option<Label>,
+    is_own_hand: bool,
     pub(super) at: Timestamp,
 }
 
@@ -100,17 +104,50 @@ impl Lapse {
     ) -> Result<Option<Self>, Problem> {
         let now = (state.clock)();
         let last = state.control.last_session(signed_in.person.id, service.id, now).await?;
-        let ended = last.and_then(|last| last.ended).filter(|(_, at)| now.duration_since(*at).as_hours() < 1);
-        Ok(ended.map(|(how, at)| Self { why: why(how), at }))
+        Ok(last.and_then(|last| Self::of_session(&last, &signed_in.person.name, now)))
     }
-}
 
-fn why(how: SessionEnd) -> &'static str {
-    match how {
-        SessionEnd::Time => "Your session is over: its time has run out.",
-        SessionEnd::Hand => "Your session is over: somebody ended it.",
-        SessionEnd::Idle => "Your session is over: nobody used it for a while.",
-        SessionEnd::Gone => "Your session is over: what it rested on has gone.",
+    /// `None`: it is open, or it is over for longer than an hour.
+    pub(super) fn of_session(session: &SessionSummary, reader: &Label, now: Timestamp) -> Option<Self> {
+        Self::of_any(session, reader).filter(|lapse| now.duration_since(lapse.at).as_hours() < 1)
+    }
+
+    pub(super) fn of_any(session: &SessionSummary, reader: &Label) -> Option<Self> {
+        let (how, at) = session.ended?;
+        let by = session.ended_by.clone();
+        let is_own_hand = by.as_ref() == Some(reader);
+        Some(Self { how, by: by.filter(|_| !is_own_hand), is_own_hand, at })
+    }
+
+    pub(super) fn why(&self) -> &'static str {
+        match self.how {
+            SessionEnd::Time => "Your session is over: its time has run out.",
+            SessionEnd::Hand if self.is_own_hand => "You ended your session.",
+            SessionEnd::Hand if self.by.is_some() => "Your session was ended by",
+            SessionEnd::Hand => "Your session is over: somebody ended it.",
+            SessionEnd::Idle => "Your session is over: nobody used it for a while.",
+            SessionEnd::TakenOver if self.by.is_some() => "The service was taken over by",
+            SessionEnd::TakenOver => "Your session is over: somebody who may has taken the service over.",
+            SessionEnd::Gone => "Your session is over: what it rested on has gone.",
+        }
+    }
+
+    /// The same of anybody's session, in two words.
+    pub(super) fn how(&self) -> &'static str {
+        match self.how {
+            SessionEnd::Time => "time ran out",
+            SessionEnd::Hand if self.by.is_some() => "ended by",
+            SessionEnd::Hand => "ended by hand",
+            SessionEnd::Idle => "not used",
+            SessionEnd::TakenOver if self.by.is_some() => "taken over by",
+            SessionEnd::TakenOver => "taken over",
+            SessionEnd::Gone => "revoked",
+        }
+    }
+
+    /// The name that goes behind either.
+    pub(super) fn by(&self) -> String {
+        self.by.as_ref().map(|name| format!(" {name}.")).unwrap_or_default()
     }
 }
 
@@ -139,7 +176,31 @@ pub(super) async fn open(
         length: opening.length.read(now)?,
         source: source.0,
         id: None,
+        proofs: vec![Proof::Login(signed_in.login.id)],
     };
-    state.control.open_session(request, now).await?;
-    Ok(onward(frame, way.here()))
+    match state.control.open_session(request, now).await {
+        Ok(_) => Ok(onward(frame, way.here())),
+        Err(error) => super::approvals::instead(&state, frame, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_told_in_the_readers_language() {
+        let mut seen = std::collections::BTreeSet::new();
+        for how in [SessionEnd::Time, SessionEnd::Hand, SessionEnd::Idle, SessionEnd::TakenOver, SessionEnd::Gone] {
+            for (by, is_own_hand) in [(None, false), (None, true), (Label::parse("olga").ok(), false)] {
+                let lapse = Lapse { how, by, is_own_hand, at: Timestamp::UNIX_EPOCH };
+                for words in [lapse.why(), lapse.how()] {
+                    assert_ne!(Language::German.say(words), words);
+                    assert_ne!(Language::Spanish.say(words), words);
+                    seen.insert(words);
+                }
+            }
+        }
+        assert_eq!(seen.len(), 15);
+    }
 }

@@ -6,6 +6,7 @@ use super::frame::{Frame, page};
 use super::sign_in;
 use super::telling::place_of;
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::{At, Problem};
 use crate::caller::{SignedIn, Source};
 use crate::entering::{browser, enter};
@@ -103,7 +104,7 @@ async fn take(
 
 /// A key of one's own is weighty: the password is asked for once more.
 async fn ask_for_new(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     source: Source,
     signed_in: SignedIn,
     Sent(given): Sent<Confirmed>,
@@ -115,7 +116,7 @@ async fn ask_for_new(
 }
 
 async fn add(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,
@@ -133,7 +134,7 @@ async fn add(
 }
 
 async fn remove(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     frame: Frame,
     source: Source,
     signed_in: SignedIn,

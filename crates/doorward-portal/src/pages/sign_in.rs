@@ -1,8 +1,10 @@
 //! Where one signs in, by name and password and then a code where one set that up, and signs out.
 
 use super::frame::{Frame, page, page_with};
+use super::providers::{self, Shown};
 use super::telling::{place_of, tell};
 use crate::PortalState;
+use crate::acting::Acting;
 use crate::answer::Problem;
 use crate::caller::{SignedIn, Source};
 use crate::entering::{enter, leave};
@@ -28,6 +30,7 @@ struct SignInPage {
     name: String,
     error: Option<String>,
     is_set_up: bool,
+    providers: Vec<Shown>,
 }
 
 #[derive(Template)]
@@ -82,8 +85,7 @@ async fn show(
     if signed_in.is_some() {
         return Ok(Redirect::to(then.as_str()).into_response());
     }
-    let is_set_up = state.control.is_set_up().await?;
-    Ok(page(&SignInPage { frame, then, name: String::new(), error: None, is_set_up }))
+    Ok(page(&SignInPage::of(&state, frame, then).await?))
 }
 
 async fn take(
@@ -102,8 +104,8 @@ async fn take(
         Ok(Step::CodeWanted(ticket)) => code_page(&state, frame, then, ticket, None).await,
         Err(error) => {
             let (status, error) = tell(&frame, error)?;
-            let is_set_up = state.control.is_set_up().await?;
-            Ok(page_with(status, &SignInPage { frame, then, name, error: Some(error), is_set_up }))
+            let shown = SignInPage::of(&state, frame, then).await?;
+            Ok(page_with(status, &SignInPage { name, error: Some(error), ..shown }))
         }
     }
 }
@@ -125,7 +127,7 @@ async fn take_code(
     }
 }
 
-async fn code_page(
+pub(super) async fn code_page(
     state: &PortalState,
     frame: Frame,
     then: LocalPath,
@@ -149,8 +151,25 @@ pub(super) async fn again(
     error: CredentialError,
 ) -> Result<Response, Problem> {
     let (status, error) = tell(&frame, error)?;
-    let is_set_up = state.control.is_set_up().await?;
-    Ok(page_with(status, &SignInPage { frame, then, name: String::new(), error: Some(error), is_set_up }))
+    told(state, frame, then, status, error).await
+}
+
+pub(super) async fn told(
+    state: &PortalState,
+    frame: Frame,
+    then: LocalPath,
+    status: StatusCode,
+    error: String,
+) -> Result<Response, Problem> {
+    let shown = SignInPage::of(state, frame, then).await?;
+    Ok(page_with(status, &SignInPage { error: Some(error), ..shown }))
+}
+
+impl SignInPage {
+    async fn of(state: &PortalState, frame: Frame, then: LocalPath) -> Result<Self, Problem> {
+        let (is_set_up, providers) = (state.control.is_set_up().await?, providers::shown(state));
+        Ok(Self { frame, then, name: String::new(), error: None, is_set_up, providers })
+    }
 }
 
 pub(super) fn local(then: &str) -> LocalPath {
@@ -158,7 +177,7 @@ pub(super) fn local(then: &str) -> LocalPath {
 }
 
 async fn sign_out(
-    State(state): State<PortalState>,
+    Acting(state): Acting,
     signed_in: SignedIn,
     Sent(Nothing {}): Sent<Nothing>,
 ) -> Result<Response, Problem> {

@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(crate) const SENTENCES: [&str; 14] =
     [WRONG, TOO_MANY, BUSY, STALE, SHORT, LONG, COMMON, NAME_LIKE, DIFFER, NO_SUCH_LINK, USED, EXPIRED, REVOKED, TAKEN];
 const WRONG: &str = "That does not fit. Check it, and try again.";
-const TOO_MANY: &str = "There were too many wrong attempts. Try again in {} s.";
-const BUSY: &str = "Too many people do this at once. Try again in a moment.";
+pub(super) const TOO_MANY: &str = "There were too many wrong attempts. Try again in {} s.";
+pub(super) const BUSY: &str = "Too many people do this at once. Try again in a moment.";
 const STALE: &str = "That took too long. Begin again.";
 const SHORT: &str = "A password has 10 characters or more: a few words are easy to keep in mind.";
 const LONG: &str = "A password has 1024 bytes at most.";

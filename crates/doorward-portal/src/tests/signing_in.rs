@@ -1,6 +1,6 @@
 //! Signing in and one's own account, as a browser meets them.
 
-use super::site::{add, ask};
+use super::site::{add, ask, sign_in};
 use super::support::*;
 use doorward_control::{TotpStanding, WelcomeAnswer};
 use doorward_core::Secret;
@@ -25,6 +25,15 @@ impl<'p> Browser<'p> {
         let page = ask(portal, "GET", path, &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")], "").await;
         let mut browser = Self { portal, cookies: HashMap::new(), page };
         browser.keep_cookies();
+        browser
+    }
+
+    /// One that is signed in already: nothing is hashed for it.
+    pub(super) async fn of(portal: &'p Portal, person: &Person) -> Self {
+        let login = sign_in(portal, person).await;
+        let mut browser = Self::open(portal, "/sign-in").await;
+        browser.cookies.insert("__Host-doorward".to_owned(), login.token.expose().clone());
+        assert_eq!(browser.get("/account").await, 200);
         browser
     }
 

@@ -55,6 +55,8 @@ async fn whoever_is_not_signed_in_is_sent_to_sign_in_and_programs_are_told() {
     assert!(cookie.starts_with("__Host-doorward-form="), "{cookie}");
     assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{cookie}");
     assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));
+    // Under "no-referrer" browsers name no origin when they send a form, and it would be refused.
+    assert_eq!(page.header("referrer-policy"), "same-origin");
 }
 
 #[tokio::test]
@@ -97,4 +99,20 @@ async fn two_cookies_of_one_name_are_nobodys() {
     let login = sign_in(&portal, &anna).await;
     let twice = format!("__Host-doorward=x; __Host-doorward={}", login.token.expose());
     assert_eq!(ask(&portal, "GET", "/", &[("cookie", &twice)], "").await.status.as_u16(), 303);
+}
+
+#[tokio::test]
+async fn a_browser_that_speaks_http_2_is_at_home_here_and_another_site_is_not() {
+    let portal = Portal::open().await;
+    let anna = add(&portal, "anna").await;
+    let login = sign_in(&portal, &anna).await;
+    let form = format!("form-token={}", form_token(&browse(&portal, Some(&login), "GET", "/", "").await));
+    for (origin, status) in [("https://evil.test", 403), ("null", 403), ("https://portal.example.org", 303)] {
+        // An authority in the place of a Host.
+        let request = Request::builder().method("POST").uri("https://portal.example.org/sign-out");
+        let request = request.header("cookie", format!("__Host-doorward={}", login.token.expose()));
+        let request = request.header("sec-fetch-site", "same-origin").header("origin", origin);
+        let answer = send(crate::site(portal.state.clone()), request.body(Body::from(form.clone())).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{origin}: {}", answer.text);
+    }
 }

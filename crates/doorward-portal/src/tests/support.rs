@@ -1,10 +1,13 @@
+use crate::caller::Caller;
 use crate::{BackupHook, PortalState};
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::{Extension, Router};
 use doorward_control::{Control, ControlSettings, Device, Enrolment, InviteRequest, SiteSettings, WebFace, accounts};
+use doorward_core::AccountId;
 use doorward_core::names::HostName;
 use doorward_core::service::Offer;
 use doorward_core::site::Address;
+use doorward_oidc::Providers;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -50,22 +53,43 @@ impl Portal {
                 Box::pin(async move { control.backup_into(&request.path).await.map_err(|e| e.to_string()) })
             }
         });
-        let state = PortalState { control, addresses: listening, release: "0.0.0", backup, clock: noon };
+        let state = PortalState {
+            control,
+            addresses: listening,
+            release: "0.0.0",
+            backup,
+            providers: Providers::default(),
+            clock: noon,
+        };
         Self { state, addresses, _directory: directory }
     }
 
     pub(crate) async fn join(&self, key: u8, name: &str) -> Arc<Device> {
+        self.join_for(accounts::OWNER, key, name).await
+    }
+
+    /// A device that is this account's.
+    pub(crate) async fn join_for(&self, account: AccountId, key: u8, name: &str) -> Arc<Device> {
         let control = &self.state.control;
-        let (_, secret) = control.create_invite(accounts::OWNER, InviteRequest::default(), noon()).await.unwrap();
+        let (_, secret) = control.create_invite(account, InviteRequest::default(), noon()).await.unwrap();
         let source = "192.0.2.7".parse().unwrap();
         let enrolment = Enrolment { secret, key: [key; 32], suggested_name: name.to_owned(), source };
         control.enrol(enrolment, noon()).await.unwrap()
     }
 
-    pub(crate) async fn offer(&self, device: &Device, offers: &[&str]) {
-        let offers: Vec<Offer> = offers.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-        for registration in self.state.control.register(device.id, offers, noon()).await.unwrap() {
+    pub(crate) async fn offer(&self, device: &Device, texts: &[&str]) {
+        for registration in self.state.control.register(device.id, offers(texts), noon()).await.unwrap() {
             assert_eq!(registration.problems, Vec::<String>::new());
+        }
+    }
+
+    /// What this caller is answered; `None`: a stranger.
+    pub(crate) async fn ask_as(&self, caller: Option<Caller>, request: Request<Body>) -> Answer {
+        let router = Router::new().nest("/api/v1", crate::api::router(&self.state));
+        let router = crate::finish(router).with_state(self.state.clone());
+        match caller {
+            Some(caller) => send(router.layer(Extension(caller)), request).await,
+            None => send(router, request).await,
         }
     }
 
@@ -81,6 +105,10 @@ impl Portal {
         }
         send(crate::owner(self.state.clone()), request.body(Body::from(body.to_owned())).unwrap()).await
     }
+}
+
+pub(crate) fn offers(texts: &[&str]) -> Vec<Offer> {
+    texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
 }
 
 pub(crate) struct Answer {
@@ -101,17 +129,23 @@ impl Answer {
     /// What the error says, having checked its form.
     pub(crate) fn problem(&self, status: u16) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
         let body = self.json();
-        assert!(!body["error"]["remedy"].as_str().unwrap().is_empty());
-        body["error"]["what"].as_str().unwrap().to_owned()
+        assert!(!body["remedy"].as_str().unwrap().is_empty());
+        assert_eq!((&body["status"], &body["error"]["what"]), (&status.into(), &body["detail"]));
+        body["detail"].as_str().unwrap().to_owned()
     }
 }
 
 pub(crate) async fn send(router: Router, request: Request<Body>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (head, body) = router.oneshot(request).await.unwrap().into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
+    // What never ends is looked at elsewhere.
+    let is_endless = head.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let bytes = if is_endless { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let answer = Answer { status: head.status, response: Response::from_parts(head, ()), text };
     assert_eq!(answer.header("cache-control"), "no-store");
+    super::described::is_described(&method, &path, &answer);
     answer
 }

@@ -1,5 +1,7 @@
 //! What the messages hold. Tags are never used again for another meaning.
 
+pub(super) mod additions;
+
 use doorward_core::hop::HopFailure;
 use doorward_core::prepare::Phase as PreparePhase;
 
@@ -111,6 +113,9 @@ pub struct Services {
     pub revision: u64,
     #[prost(string, repeated, tag = "2")]
     pub offers: Vec<String>,
+    /// Where each offer's policy is written on the device, as its owner is told: as many as offers, or none.
+    #[prost(string, repeated, tag = "3")]
+    pub written_at: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -283,6 +288,25 @@ pub enum Leaving {
 pub struct Unsupported {
     #[prost(uint32, tag = "1")]
     pub kind: u32,
+}
+
+/// Agent → gateway: what crossed this link for some of its services. To an older gateway it says nothing.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Spending {
+    #[prost(message, repeated, tag = "1")]
+    pub services: Vec<ServiceSpending>,
+    /// Of a hundred: what is kept of each budget for those who come by SSH.
+    #[prost(uint32, tag = "2")]
+    pub reserve: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ServiceSpending {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Bytes of both directions since the device began to count.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
 }
 
 /// Gateway → agent: all services that shall be ready now, of those that need preparing. Whichever is not in it shall not.

@@ -75,7 +75,7 @@ async fn control_messages_pass_both_ways_in_order(carrier: Carrier) {
     let mut link = Link::stand(carrier).await;
     let offers = vec!["x".repeat(400_000)];
     for revision in 0..20 {
-        let services = Message::Services(Services { revision, offers: offers.clone() });
+        let services = Message::Services(Services { revision, offers: offers.clone(), ..Services::default() });
         assert!(link.far.say(services.clone()).await);
         assert_eq!(link.near_events.recv().await, Some(services));
     }

@@ -7,7 +7,9 @@ use super::{AskError, Form, Owner, ServicePath, Table};
 use anyhow::{anyhow, bail};
 use doorward_control::passwords;
 use doorward_core::Secret;
-use doorward_core::access::{HowDocument, PolicyDocument, ScheduleDocument, WhoDocument};
+use doorward_core::access::{
+    ApprovalDocument, HowDocument, LimitsDocument, Need, PolicyDocument, ScheduleDocument, WhoDocument,
+};
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -19,6 +21,22 @@ pub struct Wish {
     pub from: Vec<String>,
     pub open: Vec<String>,
     pub zone: Option<String>,
+    pub rules: Rules,
+}
+
+/// What is said beside who, from where and when.
+#[derive(Debug, Default)]
+pub struct Rules {
+    pub needs: Vec<Need>,
+    pub approval: Option<ApprovalDocument>,
+    pub is_exclusive: bool,
+    pub take_over: Vec<String>,
+    pub limits: Option<LimitsDocument>,
+    /// How long share links may last; `None`: there are none.
+    pub share_links: Option<String>,
+    pub open_paths: Vec<String>,
+    /// Whether people may come by client certificates.
+    pub certificates: bool,
 }
 
 #[derive(Debug)]
@@ -44,10 +62,18 @@ pub struct PeopleWish {
 impl Wish {
     /// Slow: hashes the passwords.
     pub fn into_document(self) -> anyhow::Result<PolicyDocument> {
-        let Self { who, from, open, zone } = self;
+        let Self { who, from, open, zone, rules } = self;
         let mut document = PolicyDocument {
             from: (!from.is_empty()).then_some(from),
+            share_links: rules.share_links,
+            open_paths: rules.open_paths,
+            certificates: rules.certificates,
             when: zone.map(|zone| ScheduleDocument { zone, open }),
+            needs: rules.needs,
+            approval: rules.approval,
+            exclusive: rules.is_exclusive,
+            take_over: rules.take_over,
+            limits: rules.limits,
             ..PolicyDocument::default()
         };
         match who {
@@ -135,6 +161,8 @@ fn description(service: &Service) -> String {
         _ => "this gateway; `… reset` leaves it to the device".to_owned(),
     };
     let mut lines = vec![("who", who(access)), ("from", from), ("open", open), ("decided by", home)];
+    lines.extend(services::rules(access));
+    lines.extend(access.share_links.iter().map(|longest| ("share links", format!("for {longest} at most"))));
     lines.extend(service.reached_by.iter().map(|place| ("reached at", place.clone())));
     let mut text = format!("{}\n", service.path());
     for (key, value) in lines {

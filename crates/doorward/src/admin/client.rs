@@ -1,11 +1,13 @@
-//! Asking the gateway over its unix socket.
+//! Asking the gateway: over its unix socket, or at its portal with a token.
 
+use super::portal::{Portal, Stream};
 use crate::operations::SOCKET;
 use crate::paths;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::CertificateError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -21,6 +23,15 @@ use tokio::time::timeout;
 pub struct Owner {
     directory: PathBuf,
     limit: Duration,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Socket,
+    Portal(Portal),
+    /// The login that was kept cannot be used.
+    None(String),
 }
 
 /// What the gateway answered.
@@ -41,11 +52,27 @@ pub enum AskError {
     Socket { socket: PathBuf, source: io::Error },
     #[error("the gateway did not answer within {} s; its log may say why", after.as_secs())]
     Silent { after: Duration },
+    #[error("the portal {portal} cannot be reached: {source}{}", remedy(source))]
+    Unreachable { portal: String, source: io::Error },
+    #[error("the portal {portal} does not take the token any more: `doorward login {portal}` with another one")]
+    LoggedOut { portal: String },
+    #[error("{0}")]
+    Login(String),
     /// It says why itself.
     #[error("{what}{}", remedy.as_ref().map(|remedy| format!(" ({remedy})")).unwrap_or_default())]
     Refused { status: StatusCode, what: String, remedy: Option<String> },
     #[error("the gateway answered something unexpected ({0}): is it of another version than this program?")]
     Strange(String),
+}
+
+/// Of what the portal's certificate lacks; nothing for what is no matter of certificates.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            ".\nIf the gateway is its own authority, give its root certificate with --ca: `doorward ca --pem` there prints it"
+        }
+        Some(_) | None => "",
+    }
 }
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -57,7 +84,17 @@ impl Owner {
         let directory = directory.into();
         // For messages; a path that cannot be made absolute is said as it is.
         let directory = std::path::absolute(&directory).unwrap_or(directory);
-        Self { directory, limit: LIMIT }
+        Self { directory, limit: LIMIT, way: Way::Socket }
+    }
+
+    /// A gateway elsewhere, as whoever the token is of.
+    pub fn at(portal: Portal) -> Self {
+        Self { way: Way::Portal(portal), ..Self::new(paths::gateway_directory()) }
+    }
+
+    /// Every question is answered with why none can be asked.
+    pub fn without(why: String) -> Self {
+        Self { way: Way::None(why), ..Self::new(paths::gateway_directory()) }
     }
 
     /// Waits this long for an answer.
@@ -88,24 +125,38 @@ impl Owner {
 
     async fn exchange(&self, method: Method, path: &str, body: Option<serde_json::Value>) -> Result<Answer, AskError> {
         let strange = |error: &dyn std::fmt::Display| AskError::Strange(error.to_string());
-        let stream = UnixStream::connect(self.socket()).await.map_err(|source| self.unreachable(source))?;
+        let mut head = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        head = head.header(header::CONTENT_TYPE, "application/json");
+        let stream: Box<dyn Stream> = match &self.way {
+            Way::Socket => {
+                head = head.header(header::HOST, "localhost");
+                Box::new(UnixStream::connect(self.socket()).await.map_err(|source| self.unreachable(source))?)
+            }
+            Way::Portal(portal) => {
+                let authorization = portal.authorization();
+                head = head.header(header::HOST, portal.authority());
+                head = head.header(header::AUTHORIZATION, authorization.expose());
+                portal.connect().await?
+            }
+            Way::None(why) => return Err(AskError::Login(why.clone())),
+        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| strange(&e))?;
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"))
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|e| strange(&e))?;
+        let request = head.body(Full::new(body)).map_err(|e| strange(&e))?;
         let response = sender.send_request(request).await.map_err(|e| strange(&e))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|e| strange(&e))?;
         let text = String::from_utf8(body.to_bytes().to_vec()).map_err(|e| strange(&e))?;
-        if status.is_success() { Ok(Answer(text)) } else { Err(refusal(status, &text)) }
+        match &self.way {
+            Way::Portal(portal) if status == StatusCode::UNAUTHORIZED => {
+                Err(AskError::LoggedOut { portal: portal.address() })
+            }
+            Way::Socket | Way::Portal(_) | Way::None(_) if status.is_success() => Ok(Answer(text)),
+            Way::Socket | Way::Portal(_) | Way::None(_) => Err(refusal(status, &text)),
+        }
     }
 
     /// What keeps us from the socket, in words that help.

@@ -7,6 +7,7 @@ use doorward_core::person::Role;
 use http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -91,7 +92,25 @@ pub async fn edit(owner: &Owner, name: &str, change: Change) -> Result<String, A
 
 pub async fn remove(owner: &Owner, name: &str) -> Result<String, AskError> {
     owner.ask(Method::DELETE, &place(name), None).await?;
-    Ok(format!("{name} is gone, with keys, memberships and sessions.\n"))
+    Ok(format!(
+        "{name} is gone, with keys, memberships and sessions. Lines of the audit stay until their time is over.\n"
+    ))
+}
+
+/// All that is known of somebody, as JSON. Long audits come in pieces, which are joined here.
+pub async fn export(owner: &Owner, name: &str) -> Result<String, AskError> {
+    let mut whole: Map<String, Value> = owner.get(&format!("{}/data", place(name))).await?.read()?;
+    while let Some(after) = whole.get("audit-after").and_then(Value::as_i64) {
+        let piece = owner.get(&format!("{}/data?audit-after={after}", place(name))).await?;
+        let mut piece: Map<String, Value> = piece.read()?;
+        if let (Some(Value::Array(lines)), Some(Value::Array(more))) = (whole.get_mut("audit"), piece.get_mut("audit"))
+        {
+            lines.append(more);
+        }
+        whole.insert("audit-after".to_owned(), piece.remove("audit-after").unwrap_or_default());
+    }
+    whole.remove("audit-after");
+    Ok(format!("{:#}\n", Value::Object(whole)))
 }
 
 fn said(person: &Person) -> String {

@@ -1,4 +1,4 @@
-use super::access::{PeopleWish, WhoWish, Wish as AccessWish};
+use super::access::{PeopleWish, Rules, WhoWish, Wish as AccessWish};
 use super::groups::Change as GroupChange;
 use super::people::{Change, New};
 use super::sessions::Opening;
@@ -80,7 +80,8 @@ async fn sessions_are_opened_listed_extended_and_ended_for_whom_the_policy_names
         max_idle: Some("15m".into()),
         ..PeopleWish::default()
     };
-    let wish = AccessWish { who: WhoWish::People(wish), from: vec![], open: vec![], zone: None };
+    let wish =
+        AccessWish { who: WhoWish::People(wish), from: vec![], open: vec![], zone: None, rules: Rules::default() };
     let shown = access::set(owner, &service, &wish.into_document().unwrap()).await.unwrap();
     let said = "these people: all of robotics, each in a session of 2h at most, over after 15m without use";
     assert!(shown.contains(said), "{shown}");
@@ -88,7 +89,12 @@ async fn sessions_are_opened_listed_extended_and_ended_for_whom_the_policy_names
     assert_eq!(line(&who, "anna"), "anna no a session must be opened for it");
 
     assert!(sessions::list(owner, false, Form::Table, now()).await.unwrap().contains("No session is open"));
-    let opening = |person: &str| Opening { person: person.into(), service: service.clone(), length: "30m".into() };
+    let opening = |person: &str| Opening {
+        person: person.into(),
+        service: service.clone(),
+        length: "30m".into(),
+        takes_over: false,
+    };
     let opened = sessions::open(owner, opening("anna"), now()).await.unwrap();
     assert!(opened.contains("zumi01/ssh is open for anna, until") && opened.contains("as session 1"), "{opened}");
     let error = sessions::open(owner, opening("ben"), now()).await.unwrap_err().to_string();

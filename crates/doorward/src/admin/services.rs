@@ -3,7 +3,7 @@
 use super::devices::{self, Device};
 use super::when::span;
 use super::{AskError, Form, Owner, ServicePath, Table};
-use doorward_core::access::{HowDocument, ScheduleDocument, WhoDocument};
+use doorward_core::access::{ApprovalDocument, HowDocument, LimitsDocument, Need, ScheduleDocument, WhoDocument};
 use doorward_core::hop::HopFailure;
 use doorward_core::prepare::Phase;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ pub struct Service {
     pub device: String,
     pub name: String,
     title: String,
-    kind: String,
+    pub kind: String,
     pub standing: String,
     pub access: Access,
     /// `device` or `store`.
@@ -43,8 +43,21 @@ pub struct Access {
     pub how: Option<HowDocument>,
     pub max_duration: Option<String>,
     pub max_idle: Option<String>,
+    pub share_links: Option<String>,
     pub from: Option<Vec<String>>,
     pub when: Option<ScheduleDocument>,
+    #[serde(default)]
+    needs: Vec<Need>,
+    approval: Option<ApprovalDocument>,
+    #[serde(default)]
+    exclusive: bool,
+    #[serde(default)]
+    take_over: Vec<String>,
+    limits: Option<LimitsDocument>,
+    #[serde(default)]
+    pub open_paths: Vec<String>,
+    #[serde(default)]
+    pub certificates: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -198,6 +211,12 @@ pub fn words(access: &Access) -> String {
     if let Some(when) = &access.when {
         words += &format!(", open {} {}", hours(&when.open), when.zone);
     }
+    if !access.open_paths.is_empty() {
+        words += &format!("; nobody is asked at {}", access.open_paths.join(", "));
+    }
+    if access.certificates {
+        words += "; by certificate, too";
+    }
     words
 }
 
@@ -210,7 +229,13 @@ pub fn who(access: &Access) -> String {
         WhoDocument::People => {
             let groups = access.groups.iter().map(|group| format!("all of {group}"));
             let named: Vec<_> = access.people.iter().cloned().chain(groups).collect();
-            format!("these people: {}{}", named.join(", "), on_request(access))
+            // Whoever only uses it is not told who else does.
+            let these = if named.is_empty() {
+                "certain people".to_owned()
+            } else {
+                format!("these people: {}", named.join(", "))
+            };
+            these + &on_request(access)
         }
     }
 }
@@ -224,6 +249,35 @@ fn on_request(access: &Access) -> String {
             format!(", each in a session{most}{}", idle.unwrap_or_default())
         }
     }
+}
+
+/// What is said beside who, from where and when, by what it is about.
+pub fn rules(access: &Access) -> Vec<(&'static str, String)> {
+    let mut rules = Vec::new();
+    if !access.needs.is_empty() {
+        let words: Vec<_> = access.needs.iter().map(|need| need.word()).collect();
+        rules.push(("login with", words.join(" and ")));
+    }
+    rules.extend(access.approval.as_ref().map(|approval| ("approved by", format!("somebody of {}", approval.by))));
+    if access.exclusive {
+        let over = access.take_over.join(", ");
+        let over = if over.is_empty() { over } else { format!("; {over} may take it over") };
+        rules.push(("exclusive", format!("one person at a time{over}")));
+    }
+    let Some(limits) = &access.limits else { return rules };
+    let each = |what: &str, each: String| format!("{each} {what}");
+    let all = [
+        limits.connections.map(|n| each("visits at once", n.to_string())),
+        limits.connections_each.map(|n| each("of each visitor", n.to_string())),
+        limits.rate.clone().map(|rate| each("a second", rate)),
+        limits.rate_each.clone().map(|rate| each("a second for each visit", rate)),
+        limits.per_day.clone().map(|size| each("a day", size)),
+        limits.per_month.clone().map(|size| each("a month", size)),
+        limits.zone.clone().map(|zone| format!("by the clock of {zone}")),
+        limits.read_only.then(|| "only to look at".to_owned()),
+    ];
+    rules.push(("limits", all.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    rules
 }
 
 pub fn networks(from: &[String]) -> String {

@@ -1,5 +1,6 @@
 //! `doorward sessions`.
 
+use super::client::segment;
 use super::when::{relative, span};
 use super::{AskError, Form, Owner, ServicePath, Table};
 use http::Method;
@@ -25,6 +26,54 @@ pub struct Opening {
     pub service: ServicePath,
     /// As `30m`.
     pub length: String,
+    pub takes_over: bool,
+}
+
+/// What came of it: open at once, or not yet.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Opened {
+    Waiting(Waiting),
+    Open(Session),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Waiting {
+    InLine(Turn),
+    Asked(Asked),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Turn {
+    place: usize,
+    taken_until: Option<Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    id: i64,
+    by: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Line {
+    holder: Option<Holder>,
+    waiting: Vec<Waiter>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Holder {
+    person: Option<String>,
+    until: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Waiter {
+    person: Option<String>,
+    offered_until: Option<Timestamp>,
 }
 
 pub async fn list(owner: &Owner, all: bool, form: Form, now: Timestamp) -> Result<String, AskError> {
@@ -50,10 +99,42 @@ pub async fn list(owner: &Owner, all: bool, form: Form, now: Timestamp) -> Resul
 }
 
 pub async fn open(owner: &Owner, opening: Opening, now: Timestamp) -> Result<String, AskError> {
-    let Opening { person, service, length } = opening;
-    let body = json!({ "person": person, "service": service.to_string(), "for": length });
-    let session: Session = owner.ask(Method::POST, "/sessions", Some(body)).await?.read()?;
-    Ok(format!("{service} is open for {person}, {}.\n", until(&session, now)))
+    let Opening { person, service, length, takes_over } = opening;
+    let body = json!({ "person": person, "service": service.to_string(), "for": length, "take-over": takes_over });
+    let opened: Opened = owner.ask(Method::POST, "/sessions", Some(body)).await?.read()?;
+    Ok(match opened {
+        Opened::Open(session) => format!("{service} is open for {person}, {}.\n", until(&session, now)),
+        Opened::Waiting(Waiting::InLine(Turn { place, taken_until })) => {
+            let taken = taken_until.map(|until| format!("Somebody has {service} until {until}. ")).unwrap_or_default();
+            format!("{taken}{person} waits in line, at place {place}.\n")
+        }
+        Opened::Waiting(Waiting::Asked(Asked { id, by })) => {
+            let by = by.unwrap_or_default();
+            format!("Somebody of {by} must approve it: `doorward approvals approve {id} --as NAME`.\n")
+        }
+    })
+}
+
+/// Who has it, and who waits.
+pub async fn line(owner: &Owner, service: &ServicePath, now: Timestamp) -> Result<String, AskError> {
+    let place = format!("/services/{}/{}/line", segment(&service.device), segment(&service.service));
+    let Line { holder, waiting } = owner.get(&place).await?.read()?;
+    let name = |person: Option<String>| person.unwrap_or_else(|| "(gone)".to_owned());
+    let mut text = match holder {
+        Some(Holder { person, until }) => format!("{} has {service} until {until}.\n", name(person)),
+        None => format!("Nobody has {service}.\n"),
+    };
+    for (place, Waiter { person, offered_until }) in (1..).zip(waiting) {
+        let turn = offered_until.map(|until| format!(", whose turn it is until {}", relative(until, now)));
+        text += &format!("{place:>4}. {}{}\n", name(person), turn.unwrap_or_default());
+    }
+    Ok(text)
+}
+
+pub async fn leave(owner: &Owner, service: &ServicePath, person: &str) -> Result<String, AskError> {
+    let (device, name) = (segment(&service.device), segment(&service.service));
+    owner.ask(Method::DELETE, &format!("/services/{device}/{name}/line/{}", segment(person)), None).await?;
+    Ok(format!("{person} does not wait for {service}.\n"))
 }
 
 pub async fn extend(owner: &Owner, id: i64, length: &str, now: Timestamp) -> Result<String, AskError> {

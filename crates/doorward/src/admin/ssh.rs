@@ -86,7 +86,7 @@ pub async fn list(owner: &Owner, form: Form, now: Timestamp) -> Result<String, A
     };
     if keys.is_empty() {
         return Ok("No SSH key is known yet. `doorward people add-key NAME` and `doorward devices add-key NAME` add \
-                   some, `ssh … join INVITE` makes one a device's. `doorward devices token NAME` makes a password.\n"
+                   some, `ssh … join` makes one a device's. `doorward devices token NAME` makes a password.\n"
             .to_owned());
     }
     let mut table = Table::new(&["WHOSE", "KIND", "FINGERPRINT", "ADDED", ""]);

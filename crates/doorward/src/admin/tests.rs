@@ -1,4 +1,4 @@
-use super::access::{WhoWish, Wish as AccessWish};
+use super::access::{Rules, WhoWish, Wish as AccessWish};
 use super::*;
 use crate::testbed::{Ports, Testbed};
 use doorward_control::passwords;
@@ -139,6 +139,7 @@ async fn access_is_set_as_a_whole_and_given_back() {
         from: vec!["192.0.2.0/24".to_owned()],
         open: vec!["mon-fri 08:00-16:30".to_owned()],
         zone: Some("Europe/Berlin".to_owned()),
+        rules: Rules::default(),
     };
     let shown = access::set(owner, &place, &wish.into_document().unwrap()).await.unwrap();
     assert_eq!(line(&shown, "  who"), "who by password: anna");
@@ -147,7 +148,9 @@ async fn access_is_set_as_a_whole_and_given_back() {
     let record = bed.gateway.control.snapshot().record_of(device.id, &Label::parse("octoprint").unwrap()).unwrap();
     assert!(passwords::verify(&record.access.passwords["anna"], &Secret::new("correct horse".to_owned())));
 
-    let nobody = AccessWish { who: WhoWish::Nobody, from: vec![], open: vec![], zone: None }.into_document().unwrap();
+    let nobody = AccessWish { who: WhoWish::Nobody, from: vec![], open: vec![], zone: None, rules: Rules::default() }
+        .into_document()
+        .unwrap();
     let shown = access::set(owner, &place, &nobody).await.unwrap();
     assert_eq!(line(&shown, "  who"), "who nobody");
     assert_eq!(line(&shown, "  from"), "from anywhere", "what was said before is forgotten");
@@ -167,6 +170,7 @@ fn a_policy_that_cannot_be_is_refused_before_it_is_sent() {
         from: from.iter().map(ToString::to_string).collect(),
         open: open.iter().map(ToString::to_string).collect(),
         zone: zone.map(str::to_owned),
+        rules: Rules::default(),
     };
     let secret = || Secret::new("x".to_owned());
     let twice = WhoWish::Passwords(vec![("a".to_owned(), secret()), ("a".to_owned(), secret())]);

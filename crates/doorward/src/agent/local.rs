@@ -275,7 +275,8 @@ async fn attend(stream: UnixStream, extra: Extra, mut status: watch::Receiver<St
 fn service(offer: Offer, target: &TargetDocument, mounts: &[(PathPrefix, TargetDocument)]) -> anyhow::Result<Service> {
     let mounts = mounts.iter().map(|(path, target)| Ok((path.clone(), target.to_target()?)));
     let mounts = mounts.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Service { offer, target: target.to_target()?, mounts, page_files: PageFiles::default(), plan: None })
+    let (page_files, plan, written_at) = (PageFiles::default(), None, None);
+    Ok(Service { offer, target: target.to_target()?, mounts, page_files, plan, written_at })
 }
 
 async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &impl Serialize) -> anyhow::Result<()> {

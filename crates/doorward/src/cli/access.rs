@@ -1,6 +1,7 @@
 //! `doorward access DEVICE/SERVICE …`.
 
 use super::owner::{DataArgs, FormArgs};
+use super::rules::RuleArgs;
 use crate::admin::ServicePath;
 use crate::admin::access::{self, PeopleWish, WhoWish, Wish};
 use crate::terminal;
@@ -18,10 +19,16 @@ Examples:
   doorward access printer1/octoprint set --password anna --password ben
   doorward access printer1/ssh set --person anna --group robotics
   doorward access zumi01/ssh set --group robotics --on-request --max-duration 2h
+  doorward access zumi01/ssh set --group class --on-request --exclusive
+  doorward access zumi01/ssh set --group class --on-request --approval teachers
+  doorward access van/cam set --public --per-month \"20 GB\" --budget-zone UTC
+  doorward access van/cam set --public --rate \"500 kB\" --read-only
   doorward access zumi01/ssh who
   doorward access printer1/ssh set --public --from 192.0.2.0/24 2001:db8::/32
   doorward access livingroom/netgear set --senders
   doorward access pi/cam set --public --open \"mon-fri 08:00-16:30\" --zone UTC
+  doorward access pi/cam set --nobody --share-links 7d
+  doorward access printer1/octoprint set --person anna --open-path /api/
   doorward access printer1/octoprint reset";
 
 #[derive(Debug, Args)]
@@ -69,10 +76,12 @@ struct SetArgs {
     /// After how long without use a session is over.
     #[arg(long, value_name = "SPAN", value_parser = span, requires = "on_request")]
     max_idle: Option<String>,
+    #[command(flatten)]
+    rules: RuleArgs,
 }
 
 /// What is passed on as it was written.
-fn span(given: &str) -> Result<String, String> {
+pub(super) fn span(given: &str) -> Result<String, String> {
     parse_span(given).map(|_| given.to_owned())
 }
 
@@ -120,7 +129,7 @@ impl AccessArgs {
 
 impl SetArgs {
     async fn ask(self) -> anyhow::Result<Wish> {
-        let Self { who, from, open, zone, on_request, max_duration, max_idle } = self;
+        let Self { who, from, open, zone, on_request, max_duration, max_idle, rules } = self;
         let who = match who {
             WhoArgs { public: true, .. } => WhoWish::Public,
             WhoArgs { nobody: true, .. } => WhoWish::Nobody,
@@ -138,6 +147,6 @@ impl SetArgs {
                 WhoWish::Passwords(passwords)
             }
         };
-        Ok(Wish { who, from, open, zone })
+        Ok(Wish { who, from, open, zone, rules: rules.into_rules() })
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct DoctorArgs {
 impl DoctorArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let places = Places { state: self.state.unwrap_or_else(paths::agent_directory), config: self.config };
-        let findings = doctor::examine(&self.data.owner(), &places).await;
+        let findings = doctor::examine(&self.data.here(), &places).await;
         let text = if self.json { serde_json::to_string_pretty(&findings)? + "\n" } else { doctor::words(&findings) };
         terminal::print(&text)?;
         let wrong = doctor::count_wrong(&findings);

@@ -2,10 +2,14 @@
 
 use super::access::AccessArgs;
 use super::alerts::AlertsArgs;
+use super::approvals::ApprovalsArgs;
 use super::audit::AuditArgs;
+use super::login::{LoginArgs, TokensArgs};
 use super::people::{GroupsArgs, PeopleArgs, SessionsArgs};
+use super::shares::{ShareArgs, SharesArgs};
 use super::ssh::{AddKeyArgs, SenderKeyArgs, SshKeysArgs};
 use crate::admin::invites::{self, Wish};
+use crate::admin::portal::{self, Portal};
 use crate::admin::release::Reservation;
 use crate::admin::{
     Form, Owner, authority, certify, devices, release, services, site_key, ssh, ssh_passwords, status, when,
@@ -90,6 +94,27 @@ pub(super) enum OwnerCommand {
     /// Lists who opened what for how long; opens, extends and ends it.
     #[command(after_help = super::people::SESSIONS_EXAMPLES)]
     Sessions(SessionsArgs),
+    /// Lists sessions that wait for somebody's consent, and answers them.
+    #[command(after_help = super::approvals::EXAMPLES)]
+    Approvals(ApprovalsArgs),
+    /// Makes a link by which whoever has it comes to one web service, for a while.
+    #[command(after_help = super::shares::SHARE_EXAMPLES)]
+    Share(ShareArgs),
+    /// Lists share links and who is looking, or takes one back.
+    #[command(after_help = super::shares::SHARE_EXAMPLES)]
+    Shares(SharesArgs),
+    /// Has the commands ask a portal elsewhere, by an API token.
+    #[command(after_help = super::login::LOGIN_EXAMPLES)]
+    Login(LoginArgs),
+    /// Has the commands ask the gateway of this machine again.
+    #[command(after_help = super::login::LOGOUT_EXAMPLES)]
+    Logout,
+    /// Lists API tokens, makes and revokes them.
+    #[command(after_help = super::login::TOKENS_EXAMPLES)]
+    Tokens(TokensArgs),
+    /// Lists client certificates, makes and revokes them.
+    #[command(after_help = super::certificates::EXAMPLES)]
+    Certificates(super::certificates::CertificatesArgs),
     /// Shows the key by which SSH clients know the gateway, for known_hosts and DNS.
     #[command(after_help = "Examples:\n  doorward ssh-host-key")]
     SshHostKey(DataArgs),
@@ -254,8 +279,21 @@ impl DataArgs {
         self.data.unwrap_or_else(paths::gateway_directory)
     }
 
-    pub(super) fn owner(self) -> Owner {
+    /// The gateway of this machine.
+    pub(super) fn here(self) -> Owner {
         Owner::new(self.directory())
+    }
+
+    /// The portal that somebody logged in at, unless this machine's gateway is meant.
+    pub(super) fn owner(self) -> Owner {
+        if self.data.is_some() {
+            return self.here();
+        }
+        match Portal::read(&portal::file()) {
+            Ok(Some(portal)) => Owner::at(portal),
+            Ok(None) => self.here(),
+            Err(error) => Owner::without(terminal::story(&error)),
+        }
     }
 }
 
@@ -310,6 +348,13 @@ impl OwnerCommand {
             Self::People(args) => args.run(now).await?,
             Self::Groups(args) => args.run().await?,
             Self::Sessions(args) => args.run(now).await?,
+            Self::Approvals(args) => args.run(now).await?,
+            Self::Share(args) => return args.run().await,
+            Self::Shares(args) => args.run(now).await?,
+            Self::Login(args) => args.run().await?,
+            Self::Logout => super::login::logout()?,
+            Self::Tokens(args) => args.run(now).await?,
+            Self::Certificates(args) => args.run(now).await?,
             Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
             Self::SshCa(data) => certify::authority(&data.owner()).await?,
             Self::Status(args) => status::show(&args.data.owner(), args.form.form()).await?,

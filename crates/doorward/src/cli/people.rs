@@ -26,7 +26,8 @@ Examples:
   doorward people owner-link      back in, for an owner who is locked out
   doorward people edit ben --until 2027-02-01
   doorward people disable ben     in nowhere from now on; what runs is cut
-  doorward people remove ben      with keys, certificates and sessions";
+  doorward people export anna > anna.json    all that is known of her
+  doorward people remove ben      with all of that but the lines of the audit";
 pub(super) const GROUPS_EXAMPLES: &str = "\
 Examples:
   doorward groups
@@ -44,7 +45,10 @@ Examples:
   doorward sessions --all --json
   doorward sessions open zumi01/ssh --person anna --for 30m
   doorward sessions extend 7 --for 1h     from now
-  doorward sessions end 7                 what came by it is cut";
+  doorward sessions end 7                 what came by it is cut
+  doorward sessions line zumi01/ssh       who has it, and who waits
+  doorward sessions open zumi01/ssh --person tina --take-over
+  doorward sessions leave zumi01/ssh --person ben";
 
 #[derive(Debug, Args)]
 pub(super) struct PeopleArgs {
@@ -80,7 +84,10 @@ enum PeopleCommand {
     Disable { name: String },
     /// Lets them in again.
     Enable { name: String },
-    /// Removes them with their keys, certificates, memberships and sessions.
+    /// Prints all that is known of somebody, as JSON. Nothing in it opens anything.
+    #[command(after_help = PEOPLE_EXAMPLES)]
+    Export { name: String },
+    /// Removes them with all that is known of them, but for the lines of the audit, which go when their time is over.
     Remove { name: String },
     /// Makes SSH keys a person's own; one who is not there yet is added.
     #[command(after_help = super::ssh::PERSON_EXAMPLES)]
@@ -171,6 +178,17 @@ enum SessionsCommand {
         person: String,
         #[command(flatten)]
         length: LengthArgs,
+        /// From whoever has it, where its policy lets them.
+        #[arg(long)]
+        take_over: bool,
+    },
+    /// Says who has a service that one person has at a time, and who waits.
+    Line { service: ServicePath },
+    /// Takes somebody out of a line.
+    Leave {
+        service: ServicePath,
+        #[arg(long, value_name = "NAME")]
+        person: String,
     },
     /// Has one end later, as far as its policy allows.
     Extend {
@@ -191,6 +209,7 @@ struct LengthArgs {
 
 impl PeopleArgs {
     pub(super) async fn run(self, now: Timestamp) -> anyhow::Result<String> {
+        let here = self.list.data.clone().here();
         let (form, owner) = (self.list.form(), self.list.owner());
         Ok(match self.command.unwrap_or(PeopleCommand::List) {
             PeopleCommand::List => people::list(&owner, form, now).await?,
@@ -205,11 +224,14 @@ impl PeopleArgs {
             }
             PeopleCommand::Disable { name } => people::edit(&owner, &name, Change::disabled(true)).await?,
             PeopleCommand::Enable { name } => people::edit(&owner, &name, Change::disabled(false)).await?,
+            PeopleCommand::Export { name } => people::export(&owner, &name).await?,
             PeopleCommand::Remove { name } => people::remove(&owner, &name).await?,
             PeopleCommand::AddKey(args) => args.add_to_person(&owner).await?,
             PeopleCommand::Certify(args) => args.run(&owner).await?,
             PeopleCommand::Certificates => certify::list(&owner, form, now).await?,
             PeopleCommand::Revoke { number } => certify::revoke(&owner, number).await?,
+            // Whoever is locked out has no portal to ask.
+            PeopleCommand::Welcome(command @ WelcomeCommand::OwnerLink { .. }) => command.run(&here, form, now).await?,
             PeopleCommand::Welcome(command) => command.run(&owner, form, now).await?,
         })
     }
@@ -233,9 +255,12 @@ impl SessionsArgs {
         let (form, owner) = (self.list.form(), self.list.owner());
         Ok(match self.command.unwrap_or(SessionsCommand::List) {
             SessionsCommand::List => sessions::list(&owner, self.all, form, now).await?,
-            SessionsCommand::Open { service, person, length } => {
-                sessions::open(&owner, Opening { person, service, length: write_span(length.length) }, now).await?
+            SessionsCommand::Open { service, person, length, take_over } => {
+                let length = write_span(length.length);
+                sessions::open(&owner, Opening { person, service, length, takes_over: take_over }, now).await?
             }
+            SessionsCommand::Line { service } => sessions::line(&owner, &service, now).await?,
+            SessionsCommand::Leave { service, person } => sessions::leave(&owner, &service, &person).await?,
             SessionsCommand::Extend { id, length } => {
                 sessions::extend(&owner, id, &write_span(length.length), now).await?
             }

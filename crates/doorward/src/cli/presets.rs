@@ -45,6 +45,9 @@ fn whole(name: &str, preset: &Preset) -> String {
         (None, Some(version)) => line("tried with", version),
         (None, None) => line("proven with", "nothing yet: tell us how it went"),
     }
+    if !preset.open_paths.is_empty() {
+        line("open paths", &format!("{} (it asks for keys of its own there)", preset.open_paths.join(", ")));
+    }
     for note in &preset.notes {
         line("note", note);
     }

@@ -31,7 +31,7 @@ fn no_secret_can_be_given_on_the_command_line() {
             seen += 1;
         }
     });
-    assert_eq!(seen, 3, "access set --password, backup and restore --passphrase-file");
+    assert_eq!(seen, 4, "access set --password, backup and restore --passphrase-file, login --token-file");
 }
 
 #[test]

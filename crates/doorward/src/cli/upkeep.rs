@@ -75,7 +75,7 @@ Examples:
 
 impl BackupArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let owner = self.data.owner();
+        let owner = self.data.here();
         backup::check_target(&self.file)?;
         backup::check_source(&owner).await?;
         let passphrase = match self.passphrase_file {

@@ -64,7 +64,13 @@ fn not_running(owner: &Owner, error: &AskError) -> Finding {
         AskError::NotAllowed { .. } | AskError::Socket { .. } => {
             Finding::wrong("gateway", error.to_string(), "run doctor as the user that runs the gateway")
         }
-        AskError::Silent { .. } | AskError::Refused { .. } | AskError::Strange(_) => {
+        // It is asked over its socket alone.
+        AskError::Unreachable { .. }
+        | AskError::LoggedOut { .. }
+        | AskError::Login(_)
+        | AskError::Silent { .. }
+        | AskError::Refused { .. }
+        | AskError::Strange(_) => {
             let what = format!("it does not answer as it should on {}: {error}", owner.socket().display());
             Finding::wrong("gateway", what, "look at its log, then start it anew")
         }

@@ -114,6 +114,7 @@ impl Running {
         self.control.keep_audit(settings.audit);
         self.control.tell_absence_after(settings.offline_after);
         self.telling.serve(settings.alerts);
+        self.providers.serve(settings.providers);
         self.gateway.take_over(checked).await;
         self.addresses = self.gateway.addresses().to_vec();
         self.operations.set_addresses(&self.addresses);

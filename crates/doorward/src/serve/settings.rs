@@ -14,6 +14,7 @@ use doorward_core::invite::MAX_ADDRESSES;
 use doorward_core::names::HostName;
 use doorward_core::site::{Address, Host};
 use doorward_gateway::{CertificateSource, DnsRecord, EVERYWHERE, GatewaySettings, needed_records};
+use doorward_oidc::ProviderSettings;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::io::ErrorKind;
@@ -31,6 +32,7 @@ mod limits;
 mod listening;
 mod place;
 mod portal;
+mod sign_in;
 
 pub use alert::AlertFile;
 pub use audit::AuditFile;
@@ -41,6 +43,7 @@ pub use limits::LimitsFile;
 pub(super) use listening::is_private;
 use listening::{Listening, own_addresses, usual_redirect};
 pub use portal::PortalFile;
+pub use sign_in::{OidcFile, SignInFile};
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -65,6 +68,8 @@ pub struct File {
     pub web: Web,
     #[serde(default)]
     pub portal: PortalFile,
+    #[serde(default)]
+    pub sign_in: SignInFile,
     #[serde(default)]
     pub ports: Ports,
     /// Services of this machine and its network, without an agent beside the gateway.
@@ -146,6 +151,8 @@ pub struct ServeSettings {
     pub drain: Duration,
     pub audit: AuditSettings,
     pub alerts: Vec<Destination>,
+    /// Where people may sign in besides the portal.
+    pub providers: Vec<ProviderSettings>,
     pub offline_after: SignedDuration,
     /// The records that DNS needs for the domain.
     pub needed: Vec<DnsRecord>,
@@ -317,6 +324,8 @@ impl File {
             built_in: self.built_in,
             audit: self.audit.settings().map_err(|(key, why)| wrong(key, why))?,
             alerts: alert::destinations(self.alert).map_err(|why| wrong("alert", why))?,
+            providers: sign_in::providers(self.sign_in.oidc, |name| std::env::var(name).ok())
+                .map_err(|why| wrong("sign-in", why))?,
             offline_after: self.offline_after_seconds.map_or(USUAL_GRACE, seconds),
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
             needed,

@@ -49,11 +49,11 @@
   demand(document.title.trim(), "no title");
   demand(all("h1").length === 1, "not one main heading");
   demand(all("main").length === 1, "not one main part");
-  demand(all("body > :not(script, header, main, footer, nav)").length === 0, "something outside the landmarks");
+  demand(all("body > :not(script, header, main, footer, nav, .skip)").length === 0, "something outside the landmarks");
   demand(all("img:not([alt])").length === 0, "a picture without words");
   const { scrollWidth } = document.documentElement;
   demand(scrollWidth <= innerWidth, `${scrollWidth} wide in a window of ${innerWidth}`);
-  for (const element of all("a[href], button:enabled, input")) {
+  for (const element of all("a[href], button:enabled, input, select, textarea, summary").filter((e) => e.checkVisibility())) {
     element.focus();
     const { outlineStyle, outlineWidth } = getComputedStyle(element);
     demand(outlineStyle !== "none" && parseFloat(outlineWidth) >= 2, `the focus on "${element.textContent}" is hard to see`);

@@ -21,7 +21,7 @@ fn attack(attempts: &Attempts, guessed: Guessed, name: &str, now: Instant) -> u3
 fn measure(guessed: Guessed) -> &'static Measure {
     match guessed {
         Guessed::Password => &AT_A_PASSWORD,
-        Guessed::Code | Guessed::Long => &AT_A_CODE,
+        Guessed::Code | Guessed::Pin | Guessed::Long => &AT_A_CODE,
     }
 }
 
