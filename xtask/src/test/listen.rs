@@ -64,16 +64,19 @@ fn hear_out(
     follow(stdout, out, said.clone(), sender);
     let status = child.wait()?;
     let took = start.elapsed();
-    let (closing, is_closed) = collect(&receiver, LINGER);
+    let (Told { closing, failed }, is_closed) = collect(&receiver, LINGER);
     let counts = closing.iter().map(|line| Counts::parse(line)).fold(Counts::default(), Counts::plus);
     let death = (closing.is_empty() && !status.success()).then(|| death(status, &said, &complained));
     let label = format!("{label}{}", remark(status, took, is_closed));
-    Ok(Outcome { suite, label, closing, counts, succeeded: status.success() && is_closed, death, took })
+    let succeeded = status.success() && is_closed;
+    // With processes left behind, more went wrong than these.
+    let failed = if is_closed { failed } else { Vec::new() };
+    Ok(Outcome { suite, label, closing, counts, failed, unsteady: Vec::new(), succeeded, death, took })
 }
 
-fn follow(from: impl Read + Send + 'static, to: impl Write + Send + 'static, last: LastLines, closing: Sender<String>) {
+fn follow(from: impl Read + Send + 'static, to: impl Write + Send + 'static, last: LastLines, told: Sender<Telling>) {
     thread::spawn(move || {
-        if let Err(error) = pass_on(BufReader::new(from), to, &last, &closing) {
+        if let Err(error) = pass_on(BufReader::new(from), to, &last, &told) {
             eprintln!("cannot pass on the output: {error}");
         }
     });
@@ -100,21 +103,39 @@ fn remark(status: ExitStatus, took: Duration, is_closed: bool) -> String {
     if is_closed { String::new() } else { ", which left processes behind".to_owned() }
 }
 
+/// What is picked out of the output.
+#[derive(Debug, PartialEq, Eq)]
+enum Telling {
+    /// The line `test result: …`.
+    Closing(String),
+    /// The names that stand before it, of tests that failed.
+    Failed(Vec<String>),
+}
+
 /// Copies everything; keeps the last lines, tells the closing ones.
 fn pass_on(
     mut from: impl BufRead,
     mut to: impl Write,
     last: &LastLines,
-    closing: &Sender<String>,
+    told: &Sender<Telling>,
 ) -> std::io::Result<()> {
     let mut line = Vec::new();
+    let mut names = Vec::new();
     while from.read_until(b'\n', &mut line)? > 0 {
         to.write_all(&line)?;
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
-        if let Some(at) = text.find("test result: ") {
-            // Nobody listens any more once the program is judged.
-            let _ = closing.send(text[at..].to_owned());
+        // Nobody listens any more once the program is judged.
+        if text == "failures:" {
+            // The first such line stands above what they said, the second above their names.
+            names.clear();
+        } else if let Some(name) = text.strip_prefix("    ").filter(|name| !name.contains(char::is_whitespace)) {
+            names.push(name.to_owned());
+        } else if let Some(at) = text.find("test result: ") {
+            if text[at..].contains("FAILED") {
+                let _ = told.send(Telling::Failed(std::mem::take(&mut names)));
+            }
+            let _ = told.send(Telling::Closing(text[at..].to_owned()));
         }
         if !text.is_empty() {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,14 +149,21 @@ fn pass_on(
     Ok(())
 }
 
-/// The closing lines, and whether the output came to its end: a process that a test forgot keeps it open.
-fn collect(lines: &Receiver<String>, linger: Duration) -> (Vec<String>, bool) {
-    let mut closing = Vec::new();
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    closing: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// All that was told, and whether the output came to its end: a process that a test forgot keeps it open.
+fn collect(tellings: &Receiver<Telling>, linger: Duration) -> (Told, bool) {
+    let mut told = Told::default();
     loop {
-        match lines.recv_timeout(linger) {
-            Ok(line) => closing.push(line),
-            Err(RecvTimeoutError::Disconnected) => return (closing, true),
-            Err(RecvTimeoutError::Timeout) => return (closing, false),
+        match tellings.recv_timeout(linger) {
+            Ok(Telling::Closing(line)) => told.closing.push(line),
+            Ok(Telling::Failed(names)) => told.failed.extend(names),
+            Err(RecvTimeoutError::Disconnected) => return (told, true),
+            Err(RecvTimeoutError::Timeout) => return (told, false),
         }
     }
 }
@@ -160,14 +188,15 @@ mod tests {
         let mut copy = Vec::new();
         pass_on(output.as_bytes(), &mut copy, &LastLines::default(), &sender).unwrap();
         drop(sender);
-        assert_eq!(collect(&receiver, LINGER), (vec![LINE.to_owned(), LINE.to_owned()], true));
+        let told = Told { closing: vec![LINE.to_owned(), LINE.to_owned()], failed: vec![] };
+        assert_eq!(collect(&receiver, LINGER), (told, true));
         assert_eq!(copy, output.as_bytes());
     }
 
     #[test]
     fn output_that_stays_open_is_not_waited_for() {
         let (_forgotten_process, receiver) = channel();
-        assert_eq!(collect(&receiver, Duration::ZERO), (vec![], false));
+        assert_eq!(collect(&receiver, Duration::ZERO), (Told::default(), false));
     }
 
     #[test]
@@ -186,6 +215,14 @@ mod tests {
     #[test]
     fn a_program_that_leaves_early_is_told_with_its_exit_code() {
         assert!(shell("exit 42").death.unwrap().contains("exit status: 42"));
+    }
+
+    #[test]
+    fn failed_tests_are_told_by_name_and_what_they_said_is_not_taken_for_names() {
+        let line = LINE.replace("ok.", "FAILED.");
+        let said = "failures:\n\n---- a::one stdout ----\n    trap\nError: no\n\nfailures:\n    a::one\n    a::two\n\n";
+        let outcome = shell(&format!("printf '{}'; echo '{line}'; exit 101", said.replace('\n', "\\n")));
+        assert_eq!(outcome.failed, ["a::one", "a::two"]);
     }
 
     #[test]

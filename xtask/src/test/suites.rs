@@ -7,6 +7,8 @@ pub(crate) struct Suite {
     pub(crate) threads: Option<u8>,
     /// Test programs that wait for minutes and do next to nothing: they run beside the others.
     pub(crate) patient: &'static [&'static str],
+    /// Whether a test that failed is run once more by itself.
+    pub(crate) is_heard_twice: bool,
 }
 
 pub(crate) enum Tests {
@@ -16,13 +18,21 @@ pub(crate) enum Tests {
 }
 
 pub(crate) const SUITES: &[Suite] = &[
-    Suite { name: "unit", about: "each crate by itself", tests: Tests::Rest, threads: None, patient: &[] },
+    Suite {
+        name: "unit",
+        about: "each crate by itself",
+        tests: Tests::Rest,
+        threads: None,
+        patient: &[],
+        is_heard_twice: false,
+    },
     Suite {
         name: "lab",
         about: "all in one process",
         tests: Tests::Package("doorward-lab"),
         threads: None,
         patient: &["doorward-lab (odd)", "doorward-lab (renewal)"],
+        is_heard_twice: true,
     },
     Suite {
         name: "world",
@@ -31,6 +41,7 @@ pub(crate) const SUITES: &[Suite] = &[
         // Each starts a handful of processes and measures how soon they react.
         threads: Some(3),
         patient: &["doorward-world (idle)"],
+        is_heard_twice: true,
     },
     Suite {
         name: "peers",
@@ -38,6 +49,7 @@ pub(crate) const SUITES: &[Suite] = &[
         tests: Tests::Package("doorward-peers"),
         threads: None,
         patient: &[],
+        is_heard_twice: true,
     },
     Suite {
         name: "replay",
@@ -45,6 +57,7 @@ pub(crate) const SUITES: &[Suite] = &[
         tests: Tests::Package("doorward-replay"),
         threads: None,
         patient: &[],
+        is_heard_twice: false,
     },
 ];
 

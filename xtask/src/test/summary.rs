@@ -22,6 +22,11 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
         let seconds = took.as_secs_f32();
         text.push_str(&format!("{suite:<7} {passed} passed, {failed} failed, {ignored} ignored in {seconds:.1} s\n"));
     }
+    for outcome in outcomes {
+        for name in &outcome.unsteady {
+            text.push_str(&format!("unsteady: {name} ({}) failed, and passed by itself\n", outcome.label));
+        }
+    }
     text
 }
 
@@ -68,6 +73,8 @@ mod tests {
             label: format!("doorward-{suite}"),
             closing,
             counts,
+            failed: vec![],
+            unsteady: vec![],
             succeeded,
             death: None,
             took: Duration::from_secs(1),
@@ -106,6 +113,13 @@ mod tests {
         outcome.death = Some("which died (signal: 11 (SIGSEGV))".to_owned());
         let expected = ["tests failed: doorward-lab (lab), which died (signal: 11 (SIGSEGV))"];
         assert_eq!(problems(&["lab"], &[outcome], false, false), expected);
+    }
+
+    #[test]
+    fn an_unsteady_test_is_told() {
+        let mut outcome = outcome("lab", 2, 0, true);
+        outcome.unsteady.push("a_race".to_owned());
+        assert!(text(&[outcome]).ends_with("unsteady: a_race (doorward-lab) failed, and passed by itself\n"));
     }
 
     #[test]
