@@ -1,6 +1,7 @@
 //! A real Chromium without a window, on a node of the world, driven by the DevTools protocol
 //! (<https://chromedevtools.github.io/devtools-protocol/>).
 
+mod forms;
 mod pipe;
 mod review;
 

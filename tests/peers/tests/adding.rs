@@ -22,23 +22,6 @@ fn said(node: &Node, words: &[&str]) -> Result<String> {
     node.run_program(&program, SOON)?.ok()
 }
 
-fn until_shown(browser: &mut Browser, condition: &str, limit: Duration) -> Result<()> {
-    let condition = format!("document.readyState === 'complete' && ({condition})");
-    until(limit, &condition, || Ok(browser.evaluate(&condition).is_ok_and(|is| is == true)))
-        .with_context(|| browser.text().unwrap_or_default())?;
-    Ok(())
-}
-
-/// Fills the form that is sent there, and presses its button.
-fn send(browser: &mut Browser, to: &str, fields: &[(&str, &str)]) -> Result<()> {
-    let form = format!("document.querySelector('form[action=\"{to}\"]')");
-    for (name, value) in fields {
-        browser.evaluate(&format!("{form}.elements[{name:?}].value = {value:?}; true"))?;
-    }
-    browser.evaluate(&format!("setTimeout(() => {form}.querySelector('button').click()); true"))?;
-    Ok(())
-}
-
 fn text_of(browser: &mut Browser, script: &str) -> Result<String> {
     browser.evaluate(script)?.as_str().map(str::to_owned).with_context(|| format!("no text: {script}"))
 }
@@ -115,18 +98,18 @@ fn signed_in(world: &World) -> Result<Browser> {
     })?;
     let link = said(&world.gateway, &["people", "owner-link", "--no-qr"])?;
     browser.open(link.trim())?;
-    until_shown(&mut browser, "document.querySelector('form[action=\"/welcome/accept\"]') !== null", SOON)?;
+    browser.until_shown("document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
     let answer = [("name", "olga"), ("title", "Olga"), ("password", PASSWORD), ("again", PASSWORD)];
-    send(&mut browser, "/welcome/accept", &answer)?;
-    until_shown(&mut browser, "location.pathname === '/'", SOON)?;
+    browser.send_form("/welcome/accept", &answer)?;
+    browser.until_shown("location.pathname === '/'")?;
     Ok(browser)
 }
 
 /// The line for this way, by its place on the page, and the invite.
 fn line_and_invite(browser: &mut Browser, way: usize) -> Result<(String, String)> {
     browser.open(&format!("https://{PORTAL}/add-device"))?;
-    send(browser, "/add-device", &[])?;
-    until_shown(browser, "document.getElementById('arrival') !== null", SOON)?;
+    browser.send_form("/add-device", &[])?;
+    browser.until_shown("document.getElementById('arrival') !== null")?;
     let line = text_of(browser, &format!("document.querySelectorAll('details pre')[{way}].textContent"))?;
     let invite = text_of(browser, "document.querySelectorAll('.steps > li')[1].querySelector('pre').textContent")?;
     ensure!(invite.starts_with("DW1") && !line.contains("DW1"), "{line}");
@@ -149,10 +132,10 @@ fn a_newcomer_pastes_the_line_and_offers_what_the_device_found() -> Result<()> {
     let pasted = newcomer.paste(&world.device, &line, &invite)?;
     let told = format!("{}{}", pasted.stdout, pasted.stderr);
     ensure!(pasted.succeeded() && told.contains("The program is"), "{told}");
-    until_shown(&mut browser, "document.querySelector('#arrival a') !== null", SOON)?;
+    browser.until_shown("document.querySelector('#arrival a') !== null")?;
     newcomer.write(&world.device, ".config/doorward/agent.toml", AGENT_FILE)?;
     let _agent = newcomer.run_agent(&world.device)?;
-    until_shown(&mut browser, "document.querySelector('#arrival').innerText.includes('It is online')", SOON)?;
+    browser.until_shown("document.querySelector('#arrival').innerText.includes('It is online')")?;
     browser.review("add-device-arrived")?;
 
     let folder = tempfile::tempdir()?;
@@ -160,23 +143,20 @@ fn a_newcomer_pastes_the_line_and_offers_what_the_device_found() -> Result<()> {
     let device = text_of(&mut browser, "document.querySelector('#arrival a').textContent")?;
     let services = format!("/devices/{device}/services");
     browser.open(&format!("https://{PORTAL}{services}"))?;
-    until_shown(&mut browser, "document.querySelector('form[action$=\"/scan\"]') !== null", SOON)?;
+    browser.until_shown("document.querySelector('form[action$=\"/scan\"]') !== null")?;
     browser.review("device-services")?;
     let outside = [("name", "far"), ("target", "http://192.168.1.250:80")];
-    send(&mut browser, &services, &outside)?;
-    until_shown(
-        &mut browser,
-        "document.body.innerText.includes('may-offer = [\"127.0.0.1:8888\", \"192.168.1.250:80\"]')",
-        SOON,
-    )?;
+    browser.send_form(&services, &outside)?;
+    browser
+        .until_shown("document.body.innerText.includes('may-offer = [\"127.0.0.1:8888\", \"192.168.1.250:80\"]')")?;
     browser.review("device-services-refused")?;
-    send(&mut browser, &format!("/devices/{device}/scan"), &[])?;
-    until_shown(&mut browser, "document.body.innerText.includes('http://127.0.0.1:8888')", TO_SCAN)?;
+    browser.send_form(&format!("/devices/{device}/scan"), &[])?;
+    browser.until_shown_within(TO_SCAN, "document.body.innerText.includes('http://127.0.0.1:8888')")?;
     browser.review("device-services-found")?;
     browser.evaluate(
         "setTimeout(() => document.querySelector('form input[name=target][value=\"http://127.0.0.1:8888\"]').form.querySelector('button').click()); true",
     )?;
-    until_shown(&mut browser, "document.querySelector('.tag:not(.bad):not(.wait)') !== null", SOON)?;
+    browser.until_shown("document.querySelector('.tag:not(.bad):not(.wait)') !== null")?;
 
     said(&world.gateway, &["access", &format!("{device}/jupyter"), "set", "--public"])?;
     let page = format!("https://jupyter-{device}.gateway.example/tree");
@@ -184,11 +164,11 @@ fn a_newcomer_pastes_the_line_and_offers_what_the_device_found() -> Result<()> {
     let requests = format!("/services/{device}/jupyter/requests");
     browser.open(&format!("https://{PORTAL}{requests}"))?;
     browser.review("requests-off")?;
-    send(&mut browser, &requests, &[])?;
-    until_shown(&mut browser, "document.querySelector('[data-left]') !== null", SOON)?;
+    browser.send_form(&requests, &[])?;
+    browser.until_shown("document.querySelector('[data-left]') !== null")?;
     until_served(&world.visitor, &page, 200)?;
     browser.open(&format!("https://{PORTAL}{requests}"))?;
-    until_shown(&mut browser, "document.querySelector('details.request') !== null", SOON)?;
+    browser.until_shown("document.querySelector('details.request') !== null")?;
     browser.evaluate("document.querySelectorAll('details.request').forEach(one => { one.open = true; }); true")?;
     browser.review("requests")?;
     ensure!(browser.problems().is_empty(), "{:?}", browser.problems());

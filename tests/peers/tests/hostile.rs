@@ -30,23 +30,6 @@ fn said(node: &Node, words: &[&str]) -> Result<String> {
 }
 
 /// While it goes from page to page, questions to the one before fail.
-fn until_shown(browser: &mut Browser, condition: &str) -> Result<()> {
-    let condition = format!("document.readyState === 'complete' && ({condition})");
-    until(SOON, &condition, || Ok(browser.evaluate(&condition).is_ok_and(|is| is == true)))
-        .with_context(|| browser.text().unwrap_or_default())?;
-    Ok(())
-}
-
-/// Fills the form that is sent there, and presses its button.
-fn send(browser: &mut Browser, to: &str, fields: &[(&str, &str)]) -> Result<()> {
-    let form = format!("document.querySelector('form[action=\"{to}\"]')");
-    for (name, value) in fields {
-        browser.evaluate(&format!("{form}.elements[{name:?}].value = {value:?}; true"))?;
-    }
-    browser.evaluate(&format!("setTimeout(() => {form}.querySelector('button').click()); true"))?;
-    Ok(())
-}
-
 /// olga, the first owner.
 fn sign_in(browser: &mut Browser, world: &World) -> Result<()> {
     let page = format!("https://{PORTAL}");
@@ -56,19 +39,18 @@ fn sign_in(browser: &mut Browser, world: &World) -> Result<()> {
     })?;
     let link = said(&world.gateway, &["people", "owner-link", "--no-qr"])?;
     browser.open(link.trim())?;
-    until_shown(browser, "document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
+    browser.until_shown("document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
     let answer = [("name", "olga"), ("title", "Olga"), ("password", PASSWORD), ("again", PASSWORD)];
-    send(browser, "/welcome/accept", &answer)?;
-    until_shown(browser, "location.pathname === '/'")
+    browser.send_form("/welcome/accept", &answer)?;
+    browser.until_shown("location.pathname === '/'")
 }
 
 fn look_at_providers(browser: &mut Browser) -> Result<()> {
     browser.open(&format!("https://{PORTAL}/account"))?;
     ensure!(browser.text()?.contains("Link with the school's account"), "{}", browser.text()?);
     browser.review("account-with-provider")?;
-    send(browser, "/account/providers/school", &[("password", PASSWORD)])?;
-    until_shown(browser, "document.querySelector('[role=alert]') !== null")?;
-    ensure!(browser.text()?.contains("does not answer as it should"), "{}", browser.text()?);
+    browser.send_form("/account/providers/school", &[("password", PASSWORD)])?;
+    browser.until_said("does not answer as it should")?;
     browser.review("account-provider-away")?;
     let known = "fetch('/api/v1/people/olga/data').then((answer) => answer.json()).then((data) => data.account.name)";
     ensure!(browser.evaluate(known)? == "olga");
@@ -95,7 +77,7 @@ fn a_hostile_devices_page_reads_neither_the_portal_nor_a_sibling_and_does_nothin
     sign_in(&mut browser, &world)?;
     look_at_providers(&mut browser)?;
     browser.open(&format!("https://{VAULT}/"))?;
-    until_shown(&mut browser, &format!("document.body.innerText.includes({SECRET:?})"))?;
+    browser.until_shown(&format!("document.body.innerText.includes({SECRET:?})"))?;
     let socket = site::data(&world.gateway).join("owner.sock");
     let ask = format!("curl -sS --unix-socket '{}' http://doorward/service/", socket.display());
     let services: Value = serde_json::from_str(&world.gateway.run(&ask)?.ok()?)?;
@@ -134,11 +116,11 @@ fn a_hostile_devices_page_reads_neither_the_portal_nor_a_sibling_and_does_nothin
 
     // Signed out, the button leads to the provider.
     browser.open(&format!("https://{PORTAL}/account"))?;
-    send(&mut browser, "/sign-out", &[])?;
-    until_shown(&mut browser, "document.querySelector('form[action=\"/sign-in/with/school\"]') !== null")?;
+    browser.send_form("/sign-out", &[])?;
+    browser.until_shown("document.querySelector('form[action=\"/sign-in/with/school\"]') !== null")?;
     browser.review("sign-in-with-provider")?;
-    send(&mut browser, "/sign-in/with/school", &[])?;
-    until_shown(&mut browser, "document.querySelector('[role=alert]') !== null")?;
+    browser.send_form("/sign-in/with/school", &[])?;
+    browser.until_shown("document.querySelector('[role=alert]') !== null")?;
     browser.review("sign-in-provider-away")?;
     browser.close()
 }

@@ -22,13 +22,6 @@ fn said(node: &Node, words: &[&str]) -> Result<String> {
 }
 
 /// While it goes from page to page, questions to the one before fail.
-fn until_shown(browser: &mut Browser, condition: &str) -> Result<()> {
-    let condition = format!("document.readyState === 'complete' && ({condition})");
-    until(SOON, &condition, || Ok(browser.evaluate(&condition).is_ok_and(|is| is == true)))
-        .with_context(|| browser.text().unwrap_or_default())?;
-    Ok(())
-}
-
 /// Fills in what is sent there, and presses that button.
 fn press(browser: &mut Browser, to: &str, fields: &[(&str, &str)], button: &str) -> Result<()> {
     let form = format!("document.querySelector('form[action=\"{to}\"]')");
@@ -47,11 +40,11 @@ fn shows(words: &str) -> String {
 
 fn come_in(browser: &mut Browser, link: &str, name: &str) -> Result<()> {
     browser.open(link)?;
-    until_shown(browser, "document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
+    browser.until_shown("document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
     let answer = [("name", name), ("password", PASSWORD), ("again", PASSWORD)];
     let button = browser.evaluate("document.querySelector('form[action=\"/welcome/accept\"] button').innerText")?;
     press(browser, "/welcome/accept", &answer, button.as_str().context("a button")?)?;
-    until_shown(browser, "location.pathname === '/'")
+    browser.until_shown("location.pathname === '/'")
 }
 
 #[test]
@@ -76,13 +69,13 @@ fn a_guest_is_invited_let_in_by_a_policy_and_cut_when_it_gets_narrower() -> Resu
     // A group, and a link into it.
     owner.open(&format!("{PORTAL}/groups"))?;
     press(&mut owner, "/groups", &[("name", "class"), ("title", "Class 9b")], "Make it")?;
-    until_shown(&mut owner, "location.pathname === '/groups/class'")?;
+    owner.until_shown("location.pathname === '/groups/class'")?;
     owner.review("group")?;
     owner.open(&format!("{PORTAL}/people/new"))?;
     owner.review("invite")?;
     let wish = [("title", "Class 9b"), ("role", "guest"), ("groups", "class"), ("ends", "2030-02-01"), ("uses", "30")];
     press(&mut owner, "/invitations/new", &wish, "Make a link")?;
-    until_shown(&mut owner, "document.querySelector('figure svg') !== null")?;
+    owner.until_shown("document.querySelector('figure svg') !== null")?;
     owner.review("invite-link")?;
     let link = owner.evaluate("document.querySelector('main code').innerText")?;
     come_in(&mut guest, link.as_str().context("a link")?, "gus")?;
@@ -106,16 +99,16 @@ fn a_guest_is_invited_let_in_by_a_policy_and_cut_when_it_gets_narrower() -> Resu
     let wider = [("groups", "teachers, class"), ("ask-people", "gus")];
     press(&mut owner, "/policies/zumi/page", &wider, "Look ahead")?;
     let row = "[...document.querySelectorAll('tr.differs')].some((row) => /^gus.*no: .*yes until .*2030/s.test(row.innerText))";
-    until_shown(&mut owner, row)?;
+    owner.until_shown(row)?;
     owner.review("policy-ahead")?;
     press(&mut owner, "/policies/zumi/page", &[], "Save")?;
-    until_shown(&mut owner, &shows("Saved."))?;
+    owner.until_shown(&shows("Saved."))?;
 
     // The guest comes in, and stays.
     guest.open(PORTAL)?;
     ensure!(guest.text()?.contains("Robot"), "{}", guest.text()?);
     guest.open(SERVICE)?;
-    until_shown(&mut guest, "document.body.innerText.trim() === 'the page of the device'")?;
+    guest.until_shown("document.body.innerText.trim() === 'the page of the device'")?;
     let socket = "new Promise((done, fail) => {
         window.socket = new WebSocket(location.href.replace('https', 'wss'));
         socket.onopen = () => socket.send('here');
@@ -127,11 +120,11 @@ fn a_guest_is_invited_let_in_by_a_policy_and_cut_when_it_gets_narrower() -> Resu
     // Narrower: told first, then cut.
     owner.open(&format!("{PORTAL}/policies/zumi/page"))?;
     press(&mut owner, "/policies/zumi/page", &[("groups", "teachers")], "Save")?;
-    until_shown(&mut owner, &shows("It was not saved yet."))?;
+    owner.until_shown(&shows("It was not saved yet."))?;
     owner.review("policy-toll")?;
     ensure!(guest.evaluate("socket.readyState === WebSocket.OPEN")? == true, "not before the second press");
     press(&mut owner, "/policies/zumi/page", &[], "Save, and cut them")?;
-    until_shown(&mut owner, &shows("Saved."))?;
+    owner.until_shown(&shows("Saved."))?;
     guest.until(SOON, "socket.readyState === WebSocket.CLOSED")?;
     // It was saved before that was answered.
     let saved = "performance.timeOrigin + performance.getEntriesByType('navigation')[0].responseStart";
@@ -140,13 +133,13 @@ fn a_guest_is_invited_let_in_by_a_policy_and_cut_when_it_gets_narrower() -> Resu
     println!("cut {:.0} ms after it was answered that it was saved", closed - saved);
     ensure!(closed - saved < AT_ONCE, "cut {} ms late", closed - saved);
     guest.open(SERVICE)?;
-    until_shown(&mut guest, &shows("Nothing here"))?;
+    guest.until_shown(&shows("Nothing here"))?;
 
     // Somebody else's change, from the gateway's own shell, while this page is open.
     owner.open(&format!("{PORTAL}/policies/zumi/page"))?;
     said(&world.gateway, &["access", "zumi/page", "set", "--public"])?;
     press(&mut owner, "/policies/zumi/page", &[("people", "gus")], "Save")?;
-    until_shown(&mut owner, &shows("Somebody changed it meanwhile"))?;
+    owner.until_shown(&shows("Somebody changed it meanwhile"))?;
     owner.review("policy-conflict")?;
     ensure!(owner.status()? == 412, "{}", owner.status()?);
 

@@ -75,13 +75,6 @@ fn said(node: &Node, words: &[&str]) -> Result<String> {
 }
 
 /// While it goes from page to page, questions to the one before fail.
-fn until_shown(browser: &mut Browser, condition: &str) -> Result<()> {
-    let condition = format!("document.readyState === 'complete' && ({condition})");
-    until(SOON, &condition, || Ok(browser.evaluate(&condition).is_ok_and(|is| is == true)))
-        .with_context(|| browser.text().unwrap_or_default())?;
-    Ok(())
-}
-
 fn is_at(path: &str) -> String {
     format!("location.pathname === {path:?}")
 }
@@ -110,16 +103,16 @@ fn become_owner(school: &School, browser: &mut Browser) -> Result<()> {
     })?;
     let link = said(&school.world.gateway, &["people", "owner-link", "--no-qr"])?;
     browser.open(link.trim())?;
-    until_shown(browser, "document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
+    browser.until_shown("document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
     let answer = [("name", "olga"), ("title", "Olga"), ("password", PASSWORD), ("again", PASSWORD)];
     fill(browser, "/welcome/accept", &answer)?;
-    until_shown(browser, &is_at("/"))
+    browser.until_shown(&is_at("/"))
 }
 
 fn sign_in(browser: &mut Browser) -> Result<()> {
     browser.open(&format!("{PORTAL}/sign-in"))?;
     fill(browser, "/sign-in", &[("name", "olga"), ("password", PASSWORD)])?;
-    until_shown(browser, &is_at("/"))
+    browser.until_shown(&is_at("/"))
 }
 
 /// What a tile says of itself.
@@ -131,7 +124,7 @@ fn tile(name: &str, says: &str) -> String {
 
 /// All three streams of the room are running.
 fn until_alive(browser: &mut Browser) -> Result<()> {
-    until_shown(browser, "window.alive && Object.values(window.alive).every((count) => count > 2)")
+    browser.until_shown("window.alive && Object.values(window.alive).every((count) => count > 2)")
 }
 
 /// `pressed`: when somebody ended it, by the browser's clock. Afterwards whoever comes anew is asked how long, and told why.
@@ -142,7 +135,7 @@ fn until_cut(browser: &mut Browser, pressed: f64, why: &str) -> Result<()> {
     println!("{why} The page saw the last of its three streams end after {} ms", last - pressed);
     ensure!((0.0..CUT).contains(&(last - pressed)), "{why}: {} ms", last - pressed);
     browser.open(ROOM)?;
-    until_shown(browser, &format!("document.body.innerText.includes({why:?})"))
+    browser.until_shown(&format!("document.body.innerText.includes({why:?})"))
 }
 
 fn clock(browser: &mut Browser) -> Result<f64> {
@@ -151,16 +144,16 @@ fn clock(browser: &mut Browser) -> Result<f64> {
 
 /// The dashboard, while the device goes and comes back: nobody reloads.
 fn watch_it_go_and_come(school: &mut School, browser: &mut Browser) -> Result<()> {
-    until_shown(browser, &tile("Room: online", "not open"))?;
+    browser.until_shown(&tile("Room: online", "not open"))?;
     browser.review("portal-home")?;
     browser.evaluate("window.isTheSamePage = true")?;
     school.site.agent.stop(SOON)?;
-    until_shown(browser, &tile("Room: offline", ""))?;
-    until_shown(browser, "document.getElementById('news').textContent.includes('offline')")?;
+    browser.until_shown(&tile("Room: offline", ""))?;
+    browser.until_shown("document.getElementById('news').textContent.includes('offline')")?;
     browser.review("portal-home-offline")?;
     school.site.agent = site::run_agent(&school.world.device)?;
-    until_shown(browser, &tile("Room: online", ""))?;
-    until_shown(browser, &tile("zumi: online", ""))?;
+    browser.until_shown(&tile("Room: online", ""))?;
+    browser.until_shown(&tile("zumi: online", ""))?;
     ensure!(browser.evaluate("window.isTheSamePage")? == true, "the page was loaded anew");
     ensure!(browser.problems().is_empty(), "{:?}", browser.problems());
     Ok(())
@@ -171,22 +164,22 @@ fn watch_it_cut(visitor: &mut Browser, other: &mut Browser) -> Result<()> {
     // In this tab, which the test holds.
     visitor.evaluate("document.querySelector('#services form[target=_blank]').target = '_self'")?;
     press(visitor, "#services form[target=_self] button[value='5']")?;
-    until_shown(visitor, "location.hostname.startsWith('room-')")?;
+    visitor.until_shown("location.hostname.startsWith('room-')")?;
     until_alive(visitor)?;
 
-    until_shown(other, &tile("Room: online", "open for you"))?;
+    other.until_shown(&tile("Room: online", "open for you"))?;
     other.review("portal-home-open")?;
     other.open(&format!("{PORTAL}/sessions"))?;
     let left = "document.querySelector('.left').textContent";
-    until_shown(other, &format!("/^0[45]:/.test({left})"))?;
+    other.until_shown(&format!("/^0[45]:/.test({left})"))?;
     press(other, "form[action$='/extend'] button[value='30']")?;
-    until_shown(other, &format!("/^(30|29):/.test({left})"))?;
+    other.until_shown(&format!("/^(30|29):/.test({left})"))?;
     other.review("portal-sessions")?;
     ensure!(visitor.evaluate("Object.keys(window.ended).length")? == 0, "a longer session cuts nothing");
     let pressed = clock(other)?;
     press(other, "form[action$='/end'] button")?;
     // What a browser asks for goes on while it is listened to.
-    until_shown(other, "document.querySelector('#over') !== null")?;
+    other.until_shown("document.querySelector('#over') !== null")?;
     until_cut(visitor, pressed, "You ended your session.")?;
     visitor.review("portal-opening-after-the-end")?;
     other.review("portal-sessions-over")
@@ -196,7 +189,7 @@ fn look_after_the_device(school: &mut School, browser: &mut Browser) -> Result<(
     browser.open(&format!("{PORTAL}/devices/zumi"))?;
     browser.review("portal-device")?;
     browser.open(&format!("{PORTAL}/devices/zumi/log"))?;
-    until_shown(browser, "document.querySelector('.log').innerText.includes('connected')")?;
+    browser.until_shown("document.querySelector('.log').innerText.includes('connected')")?;
     browser.review("portal-device-log")?;
     let (pid, mark) = (school.site.agent.pid()?, school.site.agent.log().len());
     browser.open(&format!("{PORTAL}/devices/zumi"))?;
@@ -209,7 +202,7 @@ fn look_after_the_device(school: &mut School, browser: &mut Browser) -> Result<(
         Ok(said.split_once("starting anew").is_some_and(|(_, after)| after.contains("connected")))
     })?;
     ensure!(school.site.agent.pid()? == pid && school.site.agent.exited()?.is_none(), "it is another process");
-    until_shown(browser, &tile("zumi: online", ""))
+    browser.until_shown(&tile("zumi: online", ""))
 }
 
 #[test]
@@ -230,7 +223,7 @@ fn a_day_at_the_portal_with_devices_that_come_and_go_and_sessions_that_are_cut()
 
     other.open(&format!("{PORTAL}/"))?;
     press(&mut other, "#services a[href^='/services/']")?;
-    until_shown(&mut other, "document.querySelector('figure svg') !== null")?;
+    other.until_shown("document.querySelector('figure svg') !== null")?;
     other.review("portal-service")?;
     look_after_the_device(&mut school, &mut other)?;
     visitor.close()?;

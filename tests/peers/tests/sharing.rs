@@ -17,23 +17,6 @@ fn said(node: &Node, words: &[&str]) -> Result<String> {
 }
 
 /// While it goes from page to page, questions to the one before fail.
-fn until_shown(browser: &mut Browser, condition: &str) -> Result<()> {
-    let condition = format!("document.readyState === 'complete' && ({condition})");
-    until(SOON, &condition, || Ok(browser.evaluate(&condition).is_ok_and(|is| is == true)))
-        .with_context(|| browser.text().unwrap_or_default())?;
-    Ok(())
-}
-
-/// Fills the form, and presses its button.
-fn send(browser: &mut Browser, form: &str, fields: &[(&str, &str)]) -> Result<()> {
-    let form = format!("document.querySelector({form:?})");
-    for (name, value) in fields {
-        browser.evaluate(&format!("{form}.elements[{name:?}].value = {value:?}; true"))?;
-    }
-    browser.evaluate(&format!("setTimeout(() => {form}.querySelector('button').click()); true"))?;
-    Ok(())
-}
-
 fn heading(words: &str) -> String {
     format!("document.querySelector('h1')?.innerText === {words:?}")
 }
@@ -41,10 +24,10 @@ fn heading(words: &str) -> String {
 fn sign_in(browser: &mut Browser, gateway: &Node) -> Result<()> {
     let link = said(gateway, &["people", "owner-link", "--no-qr"])?;
     browser.open(link.trim())?;
-    until_shown(browser, "document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
+    browser.until_shown("document.querySelector('form[action=\"/welcome/accept\"]') !== null")?;
     let answer = [("name", "olga"), ("title", "Olga"), ("password", PASSWORD), ("again", PASSWORD)];
-    send(browser, "form[action=\"/welcome/accept\"]", &answer)?;
-    until_shown(browser, "location.pathname === '/'")
+    browser.submit("form[action=\"/welcome/accept\"]", &answer)?;
+    browser.until_shown("location.pathname === '/'")
 }
 
 #[test]
@@ -71,8 +54,8 @@ fn a_link_is_made_sent_opened_watched_and_taken_back() -> Result<()> {
     browser.review("shares-first")?;
     browser.evaluate("document.querySelector('input[name=pin]').checked = true")?;
     let wish = [("uses", "3"), ("title", "for the neighbours")];
-    send(&mut browser, "form[action=\"/shares\"]", &wish)?;
-    until_shown(&mut browser, "document.querySelector('figure svg') !== null")?;
+    browser.submit("form[action=\"/shares\"]", &wish)?;
+    browser.until_shown("document.querySelector('figure svg') !== null")?;
     browser.review("share-made")?;
     let link = browser.evaluate("document.querySelector('main code').innerText")?;
     let link = link.as_str().context("a link")?.to_owned();
@@ -81,28 +64,28 @@ fn a_link_is_made_sent_opened_watched_and_taken_back() -> Result<()> {
 
     browser.open(&link)?;
     browser.review("share-with-pin")?;
-    send(&mut browser, "main form", &[("pin", "no")])?;
-    until_shown(&mut browser, "document.querySelector('.error') !== null")?;
+    browser.submit("main form", &[("pin", "no")])?;
+    browser.until_shown("document.querySelector('.error') !== null")?;
     browser.review("share-wrong-pin")?;
-    send(&mut browser, "main form", &[("pin", &pin)])?;
-    until_shown(&mut browser, &format!("location.host === {PAGE:?}"))?;
+    browser.submit("main form", &[("pin", &pin)])?;
+    browser.until_shown(&format!("location.host === {PAGE:?}"))?;
     ensure!(browser.status()? == 200, "{}", browser.text()?);
     ensure!(browser.evaluate("document.referrer")? == "", "the link is told to the service");
 
     browser.open(&format!("{portal}/shares"))?;
-    until_shown(&mut browser, "document.querySelector('.viewers .dot.on') !== null")?;
+    browser.until_shown("document.querySelector('.viewers .dot.on') !== null")?;
     browser.review("shares-looking")?;
     browser.open(&link)?;
     browser.review("share-again")?;
     browser.open(&format!("{portal}/shares"))?;
-    send(&mut browser, "form[action$=\"/revoke\"]", &[])?;
-    until_shown(&mut browser, "document.querySelector('[data-share]') === null")?;
+    browser.submit("form[action$=\"/revoke\"]", &[])?;
+    browser.until_shown("document.querySelector('[data-share]') === null")?;
     browser.review("shares-over")?;
     browser.open(&link)?;
-    until_shown(&mut browser, &heading("This link is over"))?;
+    browser.until_shown(&heading("This link is over"))?;
     browser.review("share-over")?;
     browser.open(&format!("https://{PAGE}/"))?;
-    until_shown(&mut browser, &heading("This link is over"))?;
+    browser.until_shown(&heading("This link is over"))?;
     browser.review("share-over-at-the-service")?;
     browser.close()
 }
