@@ -1,6 +1,9 @@
 //! A byte stream as a carrier hands it over, whatever it is made of.
 
+use crate::pieces::Pieces;
 use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,6 +17,12 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {
     /// Asks a silent peer this often whether it is still there (TCP keep-alive); `None`: never, something else watches
     /// it. Where the carrier knows no such thing, it stays as it was.
     fn keep_alive(&mut self, _every: Option<Duration>) {}
+
+    /// What a read would give, without a copy, where it lies in memory anyway: at most `most` bytes, none at the end.
+    /// `None`, and always: it is not so here, and to be read.
+    fn poll_pieces(&mut self, _cx: &mut Context<'_>, _most: usize) -> Option<Poll<io::Result<Pieces>>> {
+        None
+    }
 }
 
 pub type Pipe = Box<dyn Duplex>;

@@ -3,11 +3,19 @@
 //! A half-close is passed on. What remains half-open and silent is ended by a linger. A break on one side breaks the
 //! other; so does a cut.
 
+mod half;
+
+use self::half::Half;
 use crate::lane::FRAME;
+use crate::pieces::Pieces;
 use crate::pipe::Duplex;
 use crate::stream::{Reset, Stream};
+use bytes::Buf;
+use std::future::poll_fn;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -66,10 +74,9 @@ pub async fn splice(
     cut: impl Future<Output = ()>,
 ) -> End {
     let end = {
-        let (near_read, near_write) = tokio::io::split(&mut near);
-        let (stream_read, stream_write) = tokio::io::split(&mut stream);
-        let outward = pass(near_read, stream_write, near_sends);
-        let inward = pass(stream_read, near_write, near_gets);
+        let (near_end, stream_end) = (Mutex::new(&mut near), Mutex::new(&mut stream));
+        let outward = pass(Half(&near_end), Half(&stream_end), near_sends);
+        let inward = pass(Half(&stream_end), Half(&near_end), near_gets);
         tokio::select! {
             biased;
             () = cut => End::Cut,
@@ -119,6 +126,23 @@ async fn both(
     }
 }
 
+/// What either end is read from.
+trait Source: AsyncRead + Unpin {
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, most: usize) -> Option<Poll<io::Result<Pieces>>>;
+}
+
+impl<T: Duplex> Source for &mut T {
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, most: usize) -> Option<Poll<io::Result<Pieces>>> {
+        Duplex::poll_pieces(*self, cx, most)
+    }
+}
+
+impl Source for &mut Stream {
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, most: usize) -> Option<Poll<io::Result<Pieces>>> {
+        Stream::poll_pieces(self, cx, most)
+    }
+}
+
 enum Direction {
     Outward,
     Inward,
@@ -139,9 +163,28 @@ async fn until_silent(
     }
 }
 
-/// One direction, until its end has been passed on. The buffer grows with full reads and shrinks when idle: a
-/// thousand quiet connections must not hold a thousand large buffers.
-async fn pass(
+/// One direction, until its end has been passed on.
+async fn pass(mut from: impl Source, mut to: impl AsyncWrite + Unpin, counter: &AtomicU64) -> io::Result<()> {
+    while let Some(pieces) = poll_fn(|cx| transposed(from.poll_pieces(cx, LARGE))).await {
+        let mut pieces = pieces?;
+        let n = pieces.remaining();
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all_buf(&mut pieces).await?;
+        to.flush().await?;
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+    }
+    copy(from, to, counter).await
+}
+
+fn transposed<T>(polled: Option<Poll<T>>) -> Poll<Option<T>> {
+    polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+}
+
+/// The buffer grows with full reads and shrinks when idle: a thousand quiet connections must not hold a thousand large
+/// buffers.
+async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     counter: &AtomicU64,
@@ -175,7 +218,7 @@ async fn pass(
 mod tests {
     use super::*;
     use std::pin::Pin;
-    use std::task::{Context, Poll, ready};
+    use std::task::ready;
     use tokio::io::ReadBuf;
     use tokio::time::{Sleep, sleep};
 
@@ -205,7 +248,7 @@ mod tests {
     async fn a_busy_direction_gets_a_large_buffer_and_gives_it_back_when_it_rests() {
         let rest = Box::pin(sleep(2 * SHRINK_AFTER));
         let mut from = Busy { fills: 12, rest, shown: Vec::new() };
-        pass(&mut from, tokio::io::sink(), &AtomicU64::new(0)).await.unwrap();
+        copy(&mut from, tokio::io::sink(), &AtomicU64::new(0)).await.unwrap();
         assert_eq!(from.shown.iter().max(), Some(&LARGE), "{:?}", from.shown);
         assert_eq!(from.shown.last(), Some(&SMALL), "{:?}", from.shown);
     }

@@ -2,9 +2,11 @@
 //! is a break unless it was shut down first.
 
 use crate::lane::LaneStream;
+use crate::pieces::Pieces;
 use crate::pipe::Pipe;
 use crate::splice::Traffic;
 use crate::throttle::{Pace, Turns};
+use bytes::Buf;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -111,6 +113,21 @@ macro_rules! each {
 }
 
 impl Stream {
+    /// As [`Duplex::poll_pieces`](crate::Duplex::poll_pieces). A stream that is paced is read, in pieces of its pace.
+    pub(crate) fn poll_pieces(&mut self, cx: &mut Context<'_>, most: usize) -> Option<Poll<io::Result<Pieces>>> {
+        if self.paced.is_some() {
+            return None;
+        }
+        let polled = match &mut self.inner {
+            Inner::Quic(_) | Inner::Lane(_) => None,
+            Inner::Other(pipe) => pipe.poll_pieces(cx, most),
+        };
+        if let (Some(traffic), Some(Poll::Ready(Ok(pieces)))) = (&self.traffic, &polled) {
+            traffic.down.fetch_add(pieces.remaining() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
     fn poll_read_paced(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some((_, down)) = self.paced.as_deref_mut() else { return Poll::Ready(Ok(())) };
         ready!(down.poll_turn(cx));

@@ -7,7 +7,7 @@
 use super::places::ChannelPlace;
 use super::queue::{Outlet, Queues};
 use crate::tasks::Tasks;
-use doorward_tunnel::Duplex;
+use doorward_tunnel::{Duplex, Pieces};
 use russh::server::Msg;
 use russh::{Channel, ChannelWriteHalf};
 use std::io;
@@ -92,7 +92,11 @@ impl Drop for ChannelPipe {
     }
 }
 
-impl Duplex for ChannelPipe {}
+impl Duplex for ChannelPipe {
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, most: usize) -> Option<Poll<io::Result<Pieces>>> {
+        Some(self.parts().outlet.poll_pieces(cx, most))
+    }
+}
 
 impl AsyncRead for ChannelPipe {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

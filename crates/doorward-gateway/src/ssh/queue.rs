@@ -4,12 +4,13 @@
 use super::window::MOST;
 use super::wire::Shared;
 use bytes::{Buf, Bytes};
+use doorward_tunnel::Pieces;
 use russh::ChannelId;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -172,12 +173,13 @@ impl Outlet {
     }
 }
 
-impl AsyncRead for Outlet {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+impl Outlet {
+    /// Some of what waits, as it lies there.
+    pub(crate) fn poll_pieces(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Pieces>> {
         let mut state = self.queue.state();
         if state.chunks.is_empty() {
             return match state.end {
-                Some(End::Finished) => Poll::Ready(Ok(())),
+                Some(End::Finished) => Poll::Ready(Ok(Pieces::default())),
                 Some(End::Broken) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                 Some(End::Overfull) => Poll::Ready(Err(io::Error::other("the visitor did not take what came"))),
                 None => {
@@ -186,20 +188,25 @@ impl AsyncRead for Outlet {
                 }
             };
         }
-        while let Some(first) = state.chunks.front_mut() {
-            let taken = first.len().min(buf.remaining());
-            buf.put_slice(&first[..taken]);
-            first.advance(taken);
-            let is_empty = first.is_empty();
-            state.bytes -= taken;
-            if !is_empty {
-                break;
-            }
-            state.chunks.pop_front();
-        }
+        let taken = Pieces::take(&mut state.chunks, most);
+        state.bytes -= taken.remaining();
         let bytes = state.bytes;
         drop(state);
         self.queues.shared.backlog(self.id, bytes);
+        Poll::Ready(Ok(taken))
+    }
+}
+
+impl AsyncRead for Outlet {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut pieces = ready!(self.poll_pieces(cx, buf.remaining()))?;
+        while pieces.has_remaining() {
+            buf.put_slice(pieces.chunk());
+            pieces.advance(pieces.chunk().len());
+        }
         Poll::Ready(Ok(()))
     }
 }
