@@ -110,6 +110,11 @@ fn may_share(person: &Person, service: &Service, now: Timestamp) -> bool {
     is_theirs && person.standing(now) == PersonStanding::Good
 }
 
+/// What one person has at a time, whoever has a link may watch: they do not stand in the line.
+fn only_looks(service: &Service) -> bool {
+    service.policy.exclusive.is_some()
+}
+
 /// `wish` as this person gets it at `now`: never longer than policy and account allow.
 pub fn grant(
     service: &Service,
@@ -144,7 +149,7 @@ pub fn grant(
         title: wish.title,
         made_at: now,
         until: until.min(maker.ends_at.unwrap_or(Timestamp::MAX)),
-        is_read_only: wish.is_read_only,
+        is_read_only: wish.is_read_only || only_looks(service),
         has_pin: wish.has_pin,
         uses: wish.uses,
         used: 0,
@@ -172,7 +177,7 @@ pub(crate) fn admit(
     let counts = |id| {
         let share = facts.share(id)?;
         let until = share.end(service, facts, now)?;
-        Some(Terms { end: End::at(Some(until)), is_read_only: share.is_read_only })
+        Some(Terms { end: End::at(Some(until)), is_read_only: share.is_read_only || only_looks(service) })
     };
     let has_one = used.clone().next().is_some();
     // Who could do something else to come in is told of that.

@@ -104,6 +104,20 @@ fn a_share_lets_in_until_its_end_and_for_looking_alone_if_it_says_so() {
 }
 
 #[test]
+fn what_one_person_has_at_a_time_is_only_looked_at_by_a_link() {
+    let robot = service(
+        r#"{"who":"people","groups":["class"],"how":"on-request","max-duration":"1h","exclusive":true,"share-links":"7d"}"#,
+    );
+    let both = Share { is_read_only: false, ..share() };
+    let known = Known { maker: Some(maker()), share: Some(both) };
+    let (_, is_read_only) = answer(&robot, &known, "12:30:00").unwrap();
+    assert!(is_read_only, "also by one that was made before");
+    let wish = ShareWish { is_read_only: false, ..wish(1) };
+    let granted = grant(&robot, wish, &maker(), ShareId(7), at("12:00:00")).unwrap();
+    assert!(granted.is_read_only, "and it says so");
+}
+
+#[test]
 fn whatever_a_share_rests_on_ends_it() {
     let known = |maker, share| Known { maker, share };
     let cam = service(NOBODY_BUT_LINKS);

@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -53,6 +54,16 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// With ports of its own; answers with that of its operations.
+fn configure(place: &Path) -> u16 {
+    let (https, operations) = (free_port(), free_port());
+    let settings = format!(
+        "[listen]\nhttps = [\"127.0.0.1:{https}\"]\nquic = []\nredirect = []\nssh = []\nports = [\"127.0.0.1\"]\noperations = \"127.0.0.1:{operations}\"\n"
+    );
+    fs::write(place.join("gateway.toml"), settings).unwrap();
+    operations
+}
+
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -61,11 +72,7 @@ fn free_port() -> u16 {
 fn a_gateway_that_is_killed_while_it_writes_leaves_a_chain_that_verifies_here_and_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    let (https, operations) = (free_port(), free_port());
-    let settings = format!(
-        "[listen]\nhttps = [\"127.0.0.1:{https}\"]\nquic = []\nredirect = []\nssh = []\nports = [\"127.0.0.1\"]\noperations = \"127.0.0.1:{operations}\"\n"
-    );
-    fs::write(place.join("gateway.toml"), settings).unwrap();
+    let operations = configure(place);
     let mut lines = 0;
     for round in 0..5_usize {
         let gateway = Gateway::start(place);
@@ -110,6 +117,63 @@ fn a_gateway_that_is_killed_while_it_writes_leaves_a_chain_that_verifies_here_an
     gateway.kill();
     verify_elsewhere(place);
     assert!(TcpStream::connect(("127.0.0.1", operations)).is_err(), "nothing runs any more");
+}
+
+/// Ends with its program.
+struct Followed(Child, Receiver<serde_json::Value>);
+
+impl Followed {
+    fn start(place: &Path, deed: &str) -> Self {
+        let follow = ["audit", "--follow", "--json", "--deed", deed, "--data", "data"];
+        let mut command = Command::new(PROGRAM);
+        let mut program = command.args(follow).current_dir(place).stdout(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let said = BufReader::new(program.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            let lines = said.lines().map_while(Result::ok);
+            lines.map(|line| serde_json::from_str(&line).unwrap()).try_for_each(|line| sender.send(line))
+        });
+        Self(program, lines)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn who_follows_the_audit_sees_what_is_written_from_then_on_and_nothing_but_what_they_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    configure(place);
+    let _gateway = Gateway::start(place);
+    let invite = || assert!(doorward(place, &["invite", "--no-qr"]).status.success());
+    invite();
+    let (invites, starts) = (Followed::start(place, "invite"), Followed::start(place, "gateway"));
+    // It may have begun to look only after some of them.
+    let begun = Instant::now();
+    let first = loop {
+        invite();
+        match invites.1.recv_timeout(Duration::from_secs(2)) {
+            Ok(line) => break line,
+            Err(_) => assert!(begun.elapsed() < LIMIT),
+        }
+    };
+    let id = |line: &serde_json::Value| line["id"].as_u64().unwrap();
+    assert!(id(&first) > 2 && first["hash"].is_string(), "{first}");
+    invite();
+    let newest = doorward(place, &["audit", "--deed", "invite", "--json", "--limit", "1"]);
+    let newest = id(&serde_json::from_slice::<Vec<serde_json::Value>>(&newest.stdout).unwrap()[0]);
+    let mut last = id(&first);
+    while last < newest {
+        let next = invites.1.recv_timeout(LIMIT).unwrap();
+        assert!(id(&next) > last && next["deed"] == "invite-created", "{next}");
+        last = id(&next);
+    }
+    assert!(starts.1.try_recv().is_err(), "the gateway started before");
 }
 
 fn count(place: &Path) -> usize {
