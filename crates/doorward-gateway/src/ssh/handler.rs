@@ -115,7 +115,7 @@ impl Handler for SshSession {
             return Ok(());
         };
         let id = channel.id();
-        let pipe = self.channels.take(channel, Some(place));
+        let pipe = self.channels.take_session(channel, place);
         self.sessions.insert(id, SessionChannel { pipe, is_raw: false });
         reply.accept().await;
         Ok(())
@@ -223,6 +223,12 @@ impl Handler for SshSession {
 
     async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
         self.channels.queues.put(id, data);
+        Ok(())
+    }
+
+    /// Nobody here hears it, but it lies in a queue.
+    async fn extended_data(&mut self, id: ChannelId, _: u32, _: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        self.channels.queues.put(id, &[]);
         Ok(())
     }
 

@@ -46,11 +46,21 @@ struct Parts {
 }
 
 impl Channels {
-    /// Takes the channel over. Its own queue is dropped: it would make the connection wait.
+    /// Takes over a channel that carries bytes and nothing else.
     /// `place`: what is held for as long as the channel stands.
     pub(crate) fn take(&self, channel: Channel<Msg>, place: Option<ChannelPlace>) -> ChannelPipe {
+        let (copies, half) = channel.split();
+        self.pipe(self.queues.outlet(half.id(), Some(copies)), half, place)
+    }
+
+    /// Takes over a channel of a terminal or a command. Its own queue, in which each request lies, is dropped: it would make
+    /// the connection wait.
+    pub(crate) fn take_session(&self, channel: Channel<Msg>, place: ChannelPlace) -> ChannelPipe {
         let (_, half) = channel.split();
-        let outlet = self.queues.outlet(half.id());
+        self.pipe(self.queues.outlet(half.id(), None), half, Some(place))
+    }
+
+    fn pipe(&self, outlet: Outlet, half: ChannelWriteHalf<Msg>, place: Option<ChannelPlace>) -> ChannelPipe {
         let writer = Box::pin(half.make_writer());
         let (channels, is_finished, closes_at_once) = (self.clone(), false, false);
         let parts = Parts { outlet, half, channels, is_finished, closes_at_once, _place: place };

@@ -5,13 +5,14 @@ use super::window::MOST;
 use super::wire::Shared;
 use bytes::{Buf, Bytes};
 use doorward_tunnel::Pieces;
-use russh::ChannelId;
+use russh::{ChannelId, ChannelMsg, ChannelReadHalf};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::unconstrained;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The queues of a connection's channels.
@@ -33,7 +34,12 @@ struct State {
     bytes: usize,
     end: Option<End>,
     reader: Option<Waker>,
+    copies: Option<Copies>,
 }
+
+/// russh puts each message into a queue of its own, too, before it calls back. It is bounded and would make the whole
+/// connection wait, so it is emptied at each call; what lies there owns its bytes, which the call only lends.
+struct Copies(ChannelReadHalf);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -62,9 +68,11 @@ impl Queues {
         self.table().entry(id).or_default();
     }
 
-    pub(crate) fn outlet(self: &Arc<Self>, id: ChannelId) -> Outlet {
+    /// `copies`: russh's own queue of a channel for bytes. Dropped, it costs a copy here.
+    pub(crate) fn outlet(self: &Arc<Self>, id: ChannelId, copies: Option<ChannelReadHalf>) -> Outlet {
         self.open(id);
         let queue = self.table()[&id].clone();
+        queue.state().copies = copies.map(Copies::from_now_on);
         Outlet { id, queue, queues: self.clone() }
     }
 
@@ -72,7 +80,9 @@ impl Queues {
     pub(crate) fn put(&self, id: ChannelId, data: &[u8]) {
         let Some(queue) = self.find(id) else { return };
         let mut state = queue.state();
-        if state.end.is_some() {
+        let owned = state.copies.as_mut().and_then(|copies| copies.of(data));
+        // A piece of nothing would be read as the end.
+        if state.end.is_some() || data.is_empty() {
             return;
         }
         if state.bytes + data.len() > MOST {
@@ -80,7 +90,7 @@ impl Queues {
             state.bytes = 0;
             state.finish(End::Overfull);
         } else {
-            state.push(data);
+            state.push(data, owned);
         }
         let bytes = state.bytes;
         drop(state);
@@ -117,18 +127,18 @@ impl Queues {
 const PIECE: usize = 4096;
 
 impl State {
-    fn push(&mut self, data: &[u8]) {
+    fn push(&mut self, data: &[u8], owned: Option<Bytes>) {
         self.bytes += data.len();
-        match self.chunks.pop_back().map(Bytes::try_into_mut) {
-            Some(Ok(mut last)) if last.len() + data.len() <= PIECE => {
+        let is_small = self.chunks.back().is_some_and(|last| last.len() + data.len() <= PIECE);
+        match self.chunks.pop_back_if(|_| is_small).map(Bytes::try_into_mut) {
+            Some(Ok(mut last)) => {
                 last.extend_from_slice(data);
                 self.chunks.push_back(last.freeze());
             }
-            Some(last) => {
-                self.chunks.push_back(last.map_or_else(|shared| shared, bytes::BytesMut::freeze));
-                self.chunks.push_back(Bytes::copy_from_slice(data));
+            shared => {
+                self.chunks.extend(shared.and_then(Result::err));
+                self.chunks.push_back(owned.unwrap_or_else(|| Bytes::copy_from_slice(data)));
             }
-            None => self.chunks.push_back(Bytes::copy_from_slice(data)),
         }
         self.wake();
     }
@@ -136,6 +146,9 @@ impl State {
     /// The first end counts.
     fn finish(&mut self, end: End) {
         self.end.get_or_insert(end);
+        if end != End::Finished {
+            self.copies = None;
+        }
         self.wake();
     }
 
@@ -143,6 +156,27 @@ impl State {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
+    }
+}
+
+impl Copies {
+    /// What lies there already was lent before, or is about to be.
+    fn from_now_on(half: ChannelReadHalf) -> Self {
+        let mut copies = Self(half);
+        copies.of(&[]);
+        copies
+    }
+
+    /// Empties the queue. The same bytes at the same place are those that were lent, and no others.
+    fn of(&mut self, lent: &[u8]) -> Option<Bytes> {
+        let mut newest = None;
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(message)) = pin!(unconstrained(self.0.wait())).poll(&mut cx) {
+            if let ChannelMsg::Data { data } = message {
+                newest = Some(data);
+            }
+        }
+        newest.filter(|data| data.len() == lent.len() && data.as_ptr() == lent.as_ptr())
     }
 }
 
