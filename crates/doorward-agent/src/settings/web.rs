@@ -107,6 +107,7 @@ pub(crate) fn offer(
         origin: origin(target),
         protocol: target.protocol(),
         base: base.clone(),
+        camera: target.kind() == ServiceKind::Camera,
     };
     let mounts = mounts.iter().map(mount).collect();
     WebOffer { headers, origin: origin(target), protocol: target.protocol(), base, mounts, ..WebOffer::default() }

@@ -184,7 +184,7 @@ impl PolicyDocument {
     pub fn to_policy_for(&self, kind: ServiceKind) -> Result<Policy, PolicyError> {
         let policy = self.to_policy()?;
         match kind {
-            ServiceKind::Http => Ok(policy),
+            ServiceKind::Http | ServiceKind::Camera => Ok(policy),
             ServiceKind::Tcp | ServiceKind::Udp if policy.limits.is_read_only => Err(PolicyError::ReadOnly { kind }),
             ServiceKind::Tcp | ServiceKind::Udp if !self.open_paths.is_empty() => {
                 Err(PolicyError::WebOnly("open-paths", kind))

@@ -35,7 +35,7 @@ use doorward_control::SiteSettings;
 use doorward_core::access::{Denied, Networks, Visitor};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::HostName;
-use doorward_core::service::{ServiceKind, WebRoute};
+use doorward_core::service::WebRoute;
 use doorward_core::site::LINK_PATH;
 use doorward_core::web::WebProtocol;
 use doorward_tunnel::{Acceptor, Reset, Upgraded, answer_link_upgrade};
@@ -152,7 +152,7 @@ impl Web {
         let snapshot = self.admission.control.snapshot();
         let host = stands_for(arriving.host.clone(), snapshot.site());
         let found = snapshot.web(&host, request.uri().path());
-        let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
+        let Some((service, route)) = found.filter(|(service, _)| service.kind.has_web_address()) else {
             return Ok(stranger());
         };
         let visitor = match self.find_out_who(&service, &route, &request, &arriving, &connection).await {

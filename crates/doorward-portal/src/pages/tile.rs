@@ -180,7 +180,7 @@ fn reach(state: &PortalState, record: &ServiceRecord) -> (Vec<String>, Vec<Strin
         }
     }));
     // Bound to its person: no port in public could tell who comes.
-    let is_web = service.kind == ServiceKind::Http;
+    let is_web = service.kind.has_web_address();
     places.extend((!is_web).then(|| format!("doorward open {} --for 1h", service.path())));
     (links, places)
 }
