@@ -6,10 +6,12 @@
 pub mod authority;
 pub mod browser;
 pub mod calls;
+pub mod camera;
 mod device;
 pub mod flood;
 pub mod held;
 mod log;
+pub mod looking;
 pub mod provider;
 mod relay;
 pub mod ssh;
@@ -117,6 +119,11 @@ impl Shape {
 impl Lab {
     pub async fn start() -> Self {
         Self::of(Shape::default()).await
+    }
+
+    /// Where people sign in, too.
+    pub async fn with_portal() -> Self {
+        Self::of(Shape { has_portal: true, ..Shape::default() }).await
     }
 
     pub async fn of(shape: Shape) -> Self {

@@ -192,6 +192,9 @@ impl PolicyDocument {
             ServiceKind::Tcp | ServiceKind::Udp if policy.certificates => {
                 Err(PolicyError::WebOnly("certificates", kind))
             }
+            ServiceKind::Tcp | ServiceKind::Udp if policy.limits.caps_pictures() => {
+                Err(PolicyError::Limit { key: "max-fps and max-kbit", why: "they are for cameras".to_owned() })
+            }
             ServiceKind::Tcp | ServiceKind::Udp => Ok(policy),
         }
     }

@@ -18,6 +18,7 @@ use doorward_tunnel::{OpenError, Stream};
 use pauses::Pauses;
 use reading::{Over, Reading};
 use std::future::pending;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,9 +83,22 @@ impl Upstream {
         }
     }
 
+    /// What all want, as far as the policy lets the camera send.
+    fn wanted(&self) -> Option<Wanted> {
+        let mut wanted = self.camera.wanted()?;
+        let record = self.hub.admission.control.snapshot().service_record(self.camera.key.service);
+        if let Some(limits) = record.map(|record| record.service.policy.limits.clone()) {
+            wanted.caps = wanted.caps.and(Caps {
+                frames_per_second: limits.frames_per_second.map(|rate| f64::from(rate.get())),
+                kilobits_per_second: limits.kilobits_per_second.map(NonZeroU32::get),
+            });
+        }
+        Some(wanted)
+    }
+
     pub(super) async fn run(mut self) {
         loop {
-            let Some(wanted) = self.camera.wanted() else {
+            let Some(wanted) = self.wanted() else {
                 if self.rest().await {
                     continue;
                 }
@@ -136,7 +150,7 @@ impl Upstream {
     }
 
     async fn opened(&mut self, number: u64, opened: Result<Stream, OpenError>) {
-        let Some(wanted) = self.camera.wanted() else { return };
+        let Some(wanted) = self.wanted() else { return };
         let begun = match opened {
             Ok(stream) => Reading::begin(stream, number, wanted.caps).await.map_err(|over| over.to_string()),
             Err(failure) => Err(failure.hop.to_string()),
