@@ -23,12 +23,15 @@ pub struct Image<S> {
 
 /// Asks for a camera's stream. `small`: with as little as the kernel lets wait at this end.
 pub async fn image(gateway: SocketAddr, host: &str, path: &str, is_small: bool) -> Image<TcpStream> {
-    let socket = TcpSocket::new_v4().unwrap();
-    if is_small {
-        socket.set_recv_buffer_size(8 * 1024).unwrap();
-    }
-    let socket = socket.connect(gateway).await.unwrap();
+    let socket = if is_small { small(gateway).await } else { TcpStream::connect(gateway).await.unwrap() };
     image_over(socket, host, path, "").await
+}
+
+/// A connection at whose end little may wait.
+pub async fn small(gateway: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.connect(gateway).await.unwrap()
 }
 
 impl Image<TcpStream> {
