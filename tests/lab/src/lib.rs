@@ -264,7 +264,7 @@ pub fn service(name: &str, target: &str) -> Service {
     let mut service =
         Service::new(Label::parse(name).unwrap(), Target::parse(target).unwrap(), PolicyDocument::public());
     match service.target {
-        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } => {}
+        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } | Target::Camera(_) => {}
         Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
         Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
     }

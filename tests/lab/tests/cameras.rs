@@ -47,16 +47,16 @@ impl House {
     }
 }
 
-/// Bytes that go up in a while in which everybody who looks reads on.
-async fn bytes_with(house: &House, viewers: usize) -> u64 {
+/// Bytes that go up for each frame that the camera has, in a while in which everybody who looks reads on.
+async fn bytes_with(house: &House, viewers: usize) -> f64 {
     let mut all = join_all((0..viewers).map(|_| image(house.lab.http(), CAM, "/", false))).await;
     for one in &mut all {
         one.next().await.unwrap();
     }
     let reading = all.into_iter().map(async |mut one| while one.next().await.is_some() {});
-    let before = house.cam.bytes();
+    let (before, from) = (house.cam.bytes(), house.cam.newest());
     let _ = timeout(Duration::from_secs(3), join_all(reading)).await;
-    house.cam.bytes() - before
+    (house.cam.bytes() - before) as f64 / f64::from(house.cam.newest() - from)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,9 +65,9 @@ async fn as_much_goes_up_for_twenty_viewers_as_for_one() {
     let one = bytes_with(&house, 1).await;
     until("nobody looks", async || house.cam.open() == 0).await;
     let twenty = bytes_with(&house, 20).await;
-    println!("{one} bytes for one viewer, {twenty} for twenty");
-    assert!(one > 500_000, "{one}");
-    assert!((twenty as f64 - one as f64).abs() / (one as f64) < 0.05, "{one} bytes for one viewer, {twenty} for twenty");
+    println!("{one:.0} bytes of each frame for one viewer, {twenty:.0} for twenty");
+    assert!(one > 15_000.0, "{one}");
+    assert!((twenty - one).abs() / one < 0.05, "{one} bytes for one viewer, {twenty} for twenty");
     assert_eq!(house.cam.opened(), 2, "one stream for each crowd");
 }
 
@@ -89,7 +89,7 @@ async fn nothing_goes_up_when_nobody_looks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_viewer_gets_the_newest_frame_and_delays_nobody() {
-    let house = House::build(20, 60_000, PolicyDocument::public()).await;
+    let house = House::build(40, 60_000, PolicyDocument::public()).await;
     let slow = image(house.lab.http(), CAM, "/", true).await;
     slow_beside_quick(&house, slow).await;
     let socket = doorward_lab::looking::small(house.lab.https()).await;
@@ -102,12 +102,12 @@ async fn slow_beside_quick<S: AsyncRead + Unpin>(house: &House, mut slow: Image<
     slow.next().await.unwrap();
     let first = quick.next().await.unwrap();
     let mut numbers = Vec::new();
-    // The slow one takes nothing while a hundred frames pass.
-    while house.cam.newest() < first + 100 {
+    // The slow one takes nothing while fifty frames pass.
+    while house.cam.newest() < first + 50 {
         numbers.push(quick.next().await.unwrap());
     }
     let (seen, passed) = (numbers.len(), numbers.last().unwrap() - first);
-    assert!(seen as f64 > 0.8 * f64::from(passed), "the quick one saw {seen} of {passed}");
+    assert!(seen as f64 > 0.7 * f64::from(passed), "the quick one saw {seen} of {passed}");
     let resumed = house.cam.newest();
     let mut old = 0;
     while slow.next().await.unwrap() < resumed {
@@ -307,7 +307,7 @@ async fn the_portal_shows_what_its_login_lets_see_to_its_own_pages() {
         }
     }
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
-    assert_eq!(ask("same-origin").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("same-origin").await, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
