@@ -160,6 +160,8 @@ async fn pictures_come_from_the_copy_that_all_look_at() {
     assert_eq!(house.cam.opened(), 1, "what is new enough is not fetched again");
     let mut one = image(house.lab.http(), CAM, "/stream", false).await;
     one.next().await.unwrap();
+    // What it saw first may be the frame from before.
+    until("its stream stands", async || house.cam.open() == 1).await;
     let opened = house.cam.opened();
     look().await;
     assert_eq!(house.cam.opened(), opened, "a picture beside a stream is the stream's");

@@ -27,6 +27,8 @@ use tracing::debug;
 
 /// Neither frame nor word of the device's for so long: it is asked anew.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Those who look for a moment tend to leave together.
+const BEFORE_HAND_OVER: Duration = Duration::from_millis(500);
 /// Then what runs under a permit that counts no more goes, whether or not a frame came by the new one.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 /// The last frame is of use to whoever asks for one picture for so long, and no longer.
@@ -139,7 +141,11 @@ impl Upstream {
                 *reading = None;
             }
         }
-        let is_right = self.current.as_ref().is_some_and(|current| current.under == wanted.number);
+        let is_right = self.current.as_mut().is_some_and(|current| {
+            let has_left = !looks(current.under);
+            let since = has_left.then(|| *current.left.get_or_insert_with(Instant::now));
+            current.under == wanted.number || since.is_some_and(|since| since.elapsed() < BEFORE_HAND_OVER)
+        });
         let is_on_its_way = self.opening.is_some() || self.next.is_some();
         if !is_right && !is_on_its_way && self.pauses.is_over() {
             let (admission, admitted) = (self.hub.admission.clone(), wanted.claim.admitted);
@@ -229,11 +235,8 @@ impl Upstream {
         if self.next.as_ref().is_some_and(|next| next.begun.elapsed() >= HAND_OVER_LIMIT) {
             self.current = self.next.take();
         }
-        let looks = |number: u64| self.camera.viewers().looking.contains_key(&number);
-        if let Some(current) = &mut self.current
-            && !looks(current.under)
-            && current.left.get_or_insert_with(Instant::now).elapsed() >= HAND_OVER_LIMIT
-        {
+        let has_left = |reading: &Reading| reading.left.is_some_and(|left| left.elapsed() >= HAND_OVER_LIMIT);
+        if self.current.as_ref().is_some_and(has_left) {
             self.current = None;
         }
         if self.current.as_ref().is_some_and(|current| is_silent(current, SILENCE)) {
