@@ -1,7 +1,7 @@
 //! A camera behind a device, as the gateway sees it: the stream of frames by hand, so that a test knows what was sent and when.
 //! The lab's agent passes the bytes on as those of any TCP target.
 
-use crate::{LOOPBACK, service};
+use crate::{LIMIT, LOOPBACK, service};
 use bytes::Bytes;
 use doorward_agent::Service;
 use doorward_core::service::ServiceKind;
@@ -112,6 +112,15 @@ impl Camera {
     /// The number of the newest frame that there is.
     pub fn newest(&self) -> u32 {
         self.slot.newest().map_or(0, |frame| frame.number)
+    }
+
+    /// Nobody reads it any more.
+    pub async fn until_let_go(&self) {
+        let started = Instant::now();
+        while self.open() > 0 {
+            assert!(started.elapsed() < LIMIT, "it is being read still");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Says from now on that the camera does not answer.

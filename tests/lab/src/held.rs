@@ -219,9 +219,7 @@ impl Held {
         match kind {
             Kind::Tcp | Kind::Tls | Kind::Udp => {}
             Kind::Call => assert_eq!(self.calls.reset().await.0, "/endless", "{kind:?} at the target"),
-            Kind::Image | Kind::Feed => {
-                until("the camera is let go", async || self.camera.open() == 0).await;
-            }
+            Kind::Image | Kind::Feed => self.camera.until_let_go().await,
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 assert_eq!(self.web.ending().await, Ending::Reset, "{kind:?} at the target");

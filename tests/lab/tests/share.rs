@@ -353,7 +353,7 @@ async fn a_camera_is_looked_at_by_a_link_for_looking_until_that_is_taken_back() 
     let onward = after(&text, "content=\"0;url=").unwrap_or_else(|| panic!("{text}"));
     let mut place = Place::new(PORTAL, onward);
     // The last step leads to the stream itself, which has no end.
-    for _ in 0..3 {
+    for _ in 0..6 {
         let answer = browser.go(&place).await;
         place = leads_to(&place, &answer).unwrap_or_else(|| panic!("{answer:?}"));
         if place.path == "/" {
