@@ -4,7 +4,7 @@
 
 use crate::settings::{Service, Settings};
 use crate::state::StateDir;
-use crate::target::{Place, Target};
+use crate::target::{Camera, Place, Target, WebCamera};
 use doorward_core::addition::{Addition, MAX_ADDITIONS};
 use doorward_core::names::Label;
 use doorward_core::site::Host;
@@ -188,7 +188,11 @@ fn address(target: &Target) -> Option<(IpAddr, u16)> {
         | Target::Udp { host, port }
         | Target::Https { host, port, .. }
         | Target::H2 { host, port, .. } => (host, port),
-        Target::Http(Place::Socket(_)) | Target::H2c(Place::Socket(_)) | Target::Tcp(Place::Socket(_)) => return None,
+        Target::Camera(Camera::Web(WebCamera { host, port, .. })) => (host, port),
+        Target::Http(Place::Socket(_))
+        | Target::H2c(Place::Socket(_))
+        | Target::Tcp(Place::Socket(_))
+        | Target::Camera(Camera::Device(_) | Camera::NetGear { .. }) => return None,
     };
     match host {
         Host::Ip(ip) => Some((*ip, *port)),

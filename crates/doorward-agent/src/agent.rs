@@ -1,6 +1,7 @@
 //! The process: one connection for each joined gateway, for as long as it runs.
 
 use crate::additions::Additions;
+use crate::cameras::Cameras;
 use crate::connection::{Connection, Rooms, Shared};
 use crate::network::watch_network;
 use crate::prepare::Preparing;
@@ -100,13 +101,15 @@ impl Agent {
         let (settings, following) = additions.join(self.settings);
         self.settings = settings;
         watching.spawn(following);
+        let cameras = Arc::<Cameras>::default();
+        watching.spawn(cameras.clone().follow(self.settings.clone()));
         let preparing = Arc::<Preparing>::default();
         let keeping = {
             let (preparing, settings) = (preparing.clone(), self.settings.clone());
             let (state, again) = (self.state.clone(), self.tempo.prepare_again);
             AbortOnDropHandle::new(tokio::spawn(async move { preparing.run(settings, state, again).await }))
         };
-        let rooms = Rooms { preparing: preparing.clone(), additions, upkeep: self.upkeep.clone() };
+        let rooms = Rooms { preparing: preparing.clone(), additions, cameras, upkeep: self.upkeep.clone() };
         let shared = Arc::new(Shared::new(
             &self.state,
             &self.software,

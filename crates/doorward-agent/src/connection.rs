@@ -5,6 +5,7 @@ mod hold;
 mod visits;
 
 use crate::additions::Additions;
+use crate::cameras::Cameras;
 use crate::counts::Counts;
 use crate::deliver::MAX_VISITS;
 use crate::join::read_site;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     slots: Arc<Semaphore>,
     preparing: Arc<Preparing>,
     additions: Arc<Additions>,
+    cameras: Arc<Cameras>,
     /// One look around at a time, whoever asks.
     looking: Arc<Semaphore>,
     upkeep: Option<Upkeep>,
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
 pub(crate) struct Rooms {
     pub(crate) preparing: Arc<Preparing>,
     pub(crate) additions: Arc<Additions>,
+    pub(crate) cameras: Arc<Cameras>,
     pub(crate) upkeep: Option<Upkeep>,
 }
 
@@ -73,7 +76,7 @@ impl Shared {
         network: watch::Receiver<u64>,
         rooms: Rooms,
     ) -> Self {
-        let Rooms { preparing, additions, upkeep } = rooms;
+        let Rooms { preparing, additions, cameras, upkeep } = rooms;
         Self {
             state: state.clone(),
             software: software.to_owned(),
@@ -87,6 +90,7 @@ impl Shared {
             slots: Arc::new(Semaphore::new(MAX_VISITS)),
             preparing,
             additions,
+            cameras,
             looking: Arc::new(Semaphore::new(1)),
             upkeep,
         }
@@ -143,7 +147,13 @@ impl Connection {
     ) -> Self {
         let Membership { gateway, key, site } = membership;
         let counts = Counts::load(&shared.state, &gateway);
-        let visits = Visits::new(gateway.clone(), settings.clone(), shared.slots.clone(), counts.clone());
+        let visits = Visits::new(
+            gateway.clone(),
+            settings.clone(),
+            shared.slots.clone(),
+            counts.clone(),
+            shared.cameras.clone(),
+        );
         let keeper = AbortOnDropHandle::new(tokio::spawn(counts.clone().keep()));
         let (network, board) = (shared.network.clone(), shared.preparing.board());
         Self {

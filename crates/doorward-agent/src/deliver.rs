@@ -1,12 +1,14 @@
 //! From a visit to its target: the service is looked up in the agent's own list, the target is connected, and bytes
 //! pass until one side ends, the time is up, or the service is not offered any more.
 
+mod camera;
 pub(crate) mod https;
 pub(crate) mod tcp;
 mod udp;
 mod unix;
 
 use self::https::Spoken;
+use crate::cameras::Cameras;
 use crate::counts::Counts;
 use crate::settings::Settings;
 use crate::target::{Place, Target};
@@ -40,6 +42,7 @@ pub(crate) struct Deliverer {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) troubles: Arc<Troubles>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) cameras: Arc<Cameras>,
     /// Ends all that runs.
     pub(crate) cut: CancellationToken,
     /// Takes no more.
@@ -111,6 +114,7 @@ impl Deliverer {
                 bridge(visit, unix::connect(path), &target, (troubles, counts), cut).await;
             }
             Target::Udp { host, port } => udp::deliver(visit, (host, *port), &target, (troubles, counts), cut).await,
+            Target::Camera(of) => camera::deliver(visit, of, (&self.cameras, counts), cut).await,
         }
     }
 

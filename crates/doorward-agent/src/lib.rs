@@ -6,6 +6,7 @@
 
 mod additions;
 mod agent;
+mod cameras;
 mod connection;
 mod counts;
 mod deliver;
@@ -33,7 +34,7 @@ pub use quick::WebWish;
 pub use settings::{GatewaySettings, PageFiles, Service, Settings, SettingsError};
 pub use state::{KnownSite, Membership, StateDir, StateError};
 pub use status::{GatewayStatus, LinkState, ServiceStatus, Status};
-pub use target::{CertificatePin, Place, Target, TargetDocument, TargetError, Verify};
+pub use target::{Camera, CertificatePin, Place, Target, TargetDocument, TargetError, Verify, WebCamera};
 pub use tempo::Tempo;
 pub use upkeep::{LogTail, Upkeep};
 pub use wake::{MacAddress, Wake};

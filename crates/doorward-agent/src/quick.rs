@@ -33,6 +33,7 @@ impl Target {
             match kind {
                 ServiceKind::Http => format!("http+unix:{given}"),
                 ServiceKind::Tcp => format!("unix:{given}"),
+                ServiceKind::Camera => format!("camera:{given}"),
                 ServiceKind::Udp => return Err(TargetError::new(given, "a udp service needs a host and a port")),
             }
         } else if !given.is_empty() && given.bytes().all(|b| b.is_ascii_digit()) {

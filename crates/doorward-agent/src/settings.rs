@@ -42,7 +42,7 @@ pub(crate) use web::offer as web_offer;
 
 use crate::prepare::Plan;
 use crate::proxy::ProxyRule;
-use crate::target::Target;
+use crate::target::{Camera, Target};
 use doorward_core::access::USUAL_RESERVE;
 use doorward_core::names::{Label, PathPrefix};
 use doorward_core::service::{MAX_SERVICES, Offer};
@@ -187,6 +187,14 @@ impl Settings {
     pub fn services_for(&self, gateway: &Label) -> impl Iterator<Item = &Service> {
         let own = self.services.iter().filter(move |service| self.shows(gateway, &service.offer.name));
         own.chain(self.added.get(gateway).into_iter().flatten())
+    }
+
+    /// Whatever a gateway may have read.
+    pub(crate) fn cameras(&self) -> impl Iterator<Item = &Camera> {
+        let services = self.services.iter().chain(self.added.values().flatten());
+        let targets =
+            services.flat_map(|s| std::iter::once(&s.target).chain(s.mounts.iter().map(|(_, target)| target)));
+        targets.filter_map(Target::camera)
     }
 
     /// Whether a service of this name is for this gateway at all.

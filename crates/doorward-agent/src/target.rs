@@ -1,8 +1,10 @@
 //! What a service connects to. Known to the agent alone.
 
+mod camera;
 mod document;
 mod secure;
 
+pub use camera::{Camera, WebCamera};
 pub use document::TargetDocument;
 pub use secure::{CertificatePin, Verify};
 
@@ -11,7 +13,7 @@ use doorward_core::service::ServiceKind;
 use doorward_core::site::Host;
 use doorward_core::web::{TargetOrigin, WebProtocol};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub enum Target {
         host: Host,
         port: u16,
     },
+    /// Its pictures are what visitors get, and nothing else of it.
+    Camera(Camera),
 }
 
 /// Where a byte stream is connected to.
@@ -54,7 +58,8 @@ pub struct TargetError {
 }
 
 const FORMS: &str = "write http://host:port, https://host:port, h2c://host:port, h2://host:port, tcp://host:port, \
-                     udp://host:port, unix:/path/to/socket, http+unix:/path/to/socket or h2c+unix:/path/to/socket";
+                     udp://host:port, unix:/path/to/socket, http+unix:/path/to/socket or h2c+unix:/path/to/socket; \
+                     a camera as";
 /// Of targets that may be a folder of what is there.
 const WEB_SCHEMES: [&str; 4] = ["http", "https", "h2c", "h2"];
 
@@ -71,7 +76,11 @@ impl Target {
         if let Some(path) = given.strip_prefix("h2c+unix:") {
             return socket(path).map(Self::H2c).map_err(refuse);
         }
-        let (scheme, rest) = given.split_once("://").ok_or_else(|| refuse(FORMS))?;
+        if let Some(camera) = Camera::parse(given) {
+            return camera.map(Self::Camera).map_err(|why| refuse(&why));
+        }
+        let forms = || refuse(&format!("{FORMS} {}", camera::FORMS));
+        let (scheme, rest) = given.split_once("://").ok_or_else(forms)?;
         match scheme {
             "http" => authority(rest, Some(80)).map(|(host, port)| Self::Http(Place::Network { host, port })),
             "tcp" => authority(rest, None).map(|(host, port)| Self::Tcp(Place::Network { host, port })),
@@ -81,7 +90,7 @@ impl Target {
             }
             "h2c" => authority(rest, Some(80)).map(|(host, port)| Self::H2c(Place::Network { host, port })),
             "h2" => authority(rest, Some(443)).map(|(host, port)| Self::H2 { host, port, verify: Verify::System }),
-            _ => Err(FORMS),
+            _ => return Err(forms()),
         }
         .map_err(refuse)
     }
@@ -109,10 +118,44 @@ impl Target {
     /// The same with its certificate checked so, if it shows any.
     #[must_use]
     pub fn verified(mut self, how: Verify) -> Self {
-        if let Self::Https { verify, .. } | Self::H2 { verify, .. } = &mut self {
-            *verify = how;
+        let web_camera = |camera: &mut WebCamera| camera.verify = camera.verify.map(|_| how);
+        match &mut self {
+            Self::Https { verify, .. } | Self::H2 { verify, .. } => *verify = how,
+            Self::Camera(Camera::Web(camera)) => web_camera(camera),
+            Self::Http(_)
+            | Self::H2c(_)
+            | Self::Tcp(_)
+            | Self::Udp { .. }
+            | Self::Camera(Camera::Device(_) | Camera::NetGear { .. }) => {}
         }
         self
+    }
+
+    /// The same, its user and password read from this file.
+    pub fn with_password_file(self, file: &Path) -> Result<Self, TargetError> {
+        let given = self.to_string();
+        match self {
+            Self::Camera(camera) => camera.with_password_file(&given, file).map(Self::Camera),
+            Self::Http(_) | Self::Https { .. } | Self::H2c(_) | Self::H2 { .. } | Self::Tcp(_) | Self::Udp { .. } => {
+                Err(TargetError::new(&given, camera::NO_PASSWORD))
+            }
+        }
+    }
+
+    pub fn camera(&self) -> Option<&Camera> {
+        match self {
+            Self::Camera(camera) => Some(camera),
+            Self::Http(_) | Self::Https { .. } | Self::H2c(_) | Self::H2 { .. } | Self::Tcp(_) | Self::Udp { .. } => {
+                None
+            }
+        }
+    }
+
+    pub fn password_file(&self) -> Option<&Path> {
+        match self.camera()? {
+            Camera::Web(camera) => camera.password_file.as_deref(),
+            Camera::Device(_) | Camera::NetGear { .. } => None,
+        }
     }
 
     /// What a web target calls itself. A host to write into headers: nobody dials it but this agent.
@@ -124,16 +167,20 @@ impl Target {
             Self::Https { host, port, .. } | Self::H2 { host, port, .. } => {
                 TargetOrigin::new(true, host.clone(), *port)
             }
-            Self::Http(Place::Socket(_)) | Self::H2c(Place::Socket(_)) | Self::Tcp(_) | Self::Udp { .. } => {
-                TargetOrigin::default()
-            }
+            Self::Http(Place::Socket(_))
+            | Self::H2c(Place::Socket(_))
+            | Self::Tcp(_)
+            | Self::Udp { .. }
+            | Self::Camera(_) => TargetOrigin::default(),
         }
     }
 
     /// What the gateway shall speak with it, if it is a web target.
     pub fn protocol(&self) -> WebProtocol {
         match self {
-            Self::Http(_) | Self::Https { .. } | Self::Tcp(_) | Self::Udp { .. } => WebProtocol::Http1,
+            Self::Http(_) | Self::Https { .. } | Self::Tcp(_) | Self::Udp { .. } | Self::Camera(_) => {
+                WebProtocol::Http1
+            }
             Self::H2c(_) => WebProtocol::H2c,
             Self::H2 { .. } => WebProtocol::H2,
         }
@@ -143,7 +190,12 @@ impl Target {
     pub fn is_verified(&self) -> bool {
         match self {
             Self::Https { .. } | Self::H2 { .. } => true,
-            Self::Http(_) | Self::H2c(_) | Self::Tcp(_) | Self::Udp { .. } => false,
+            Self::Camera(Camera::Web(camera)) => camera.verify.is_some(),
+            Self::Http(_)
+            | Self::H2c(_)
+            | Self::Tcp(_)
+            | Self::Udp { .. }
+            | Self::Camera(Camera::Device(_) | Camera::NetGear { .. }) => false,
         }
     }
 
@@ -152,10 +204,11 @@ impl Target {
             Self::Http(_) | Self::Https { .. } | Self::H2c(_) | Self::H2 { .. } => ServiceKind::Http,
             Self::Tcp(_) => ServiceKind::Tcp,
             Self::Udp { .. } => ServiceKind::Udp,
+            Self::Camera(_) => ServiceKind::Camera,
         }
     }
 
-    /// The target's own port, if it has one.
+    /// The target's own port, if it has one that bytes may be sent to.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Http(Place::Network { port, .. })
@@ -164,7 +217,10 @@ impl Target {
             | Self::H2 { port, .. }
             | Self::Tcp(Place::Network { port, .. })
             | Self::Udp { port, .. } => Some(*port),
-            Self::Http(Place::Socket(_)) | Self::H2c(Place::Socket(_)) | Self::Tcp(Place::Socket(_)) => None,
+            Self::Http(Place::Socket(_))
+            | Self::H2c(Place::Socket(_))
+            | Self::Tcp(Place::Socket(_))
+            | Self::Camera(_) => None,
         }
     }
 }
@@ -223,6 +279,7 @@ impl fmt::Display for Target {
             Self::Http(Place::Socket(path)) => write!(f, "http+unix:{}", path.display()),
             Self::H2c(Place::Socket(path)) => write!(f, "h2c+unix:{}", path.display()),
             Self::Tcp(Place::Socket(path)) => write!(f, "unix:{}", path.display()),
+            Self::Camera(camera) => camera.fmt(f),
         }
     }
 }

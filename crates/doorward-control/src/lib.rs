@@ -74,7 +74,7 @@ pub use logins::{
 pub use people::data::PersonData;
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
-    Arrival, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability,
+    Arrival, CameraPlace, CameraSeen, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability,
     ServiceFailure, Visits,
 };
 pub use services::{Reach, RegisterError, Registration};

@@ -4,6 +4,7 @@
 
 use crate::snapshot::Protocol;
 use doorward_core::hop::HopFailure;
+use doorward_core::names::PathPrefix;
 use doorward_core::prepare::Phase;
 use doorward_core::site::{Carrier, Fingerprint};
 use doorward_core::{AccountId, DeviceId, ServiceId};
@@ -109,6 +110,31 @@ pub struct Visits {
     pub people: BTreeSet<AccountId>,
 }
 
+/// A camera: a service, or what is mounted at a path of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CameraPlace {
+    pub service: ServiceId,
+    pub mount: Option<PathPrefix>,
+}
+
+/// How a camera does that somebody looks at, over the last second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraSeen {
+    pub viewers: u32,
+    /// As they come from the device.
+    pub frames_per_second: f64,
+    pub bytes_per_second: u64,
+    /// Of the newest frame.
+    pub age: Option<Duration>,
+    /// Width and height.
+    pub size: Option<(u16, u16)>,
+    pub is_live: bool,
+    /// What whoever reads the camera says of it.
+    pub words: String,
+    /// What it does wrong, and how often.
+    pub faults: String,
+}
+
 #[derive(Debug, Default)]
 pub struct Presence {
     world: Mutex<World>,
@@ -127,6 +153,7 @@ struct World {
     /// Where on its device a service's policy is written.
     written: HashMap<ServiceId, String>,
     visits: HashMap<ServiceId, Visits>,
+    cameras: HashMap<CameraPlace, CameraSeen>,
     /// The successor of the site key that a device said it has on its disk.
     successors: HashMap<DeviceId, Fingerprint>,
 }
@@ -302,6 +329,20 @@ impl Presence {
 
     pub fn visits(&self, service: ServiceId) -> Visits {
         self.world().visits.get(&service).cloned().unwrap_or_default()
+    }
+
+    /// No bell rings: it changes each second, and pages that show it look at frames themselves.
+    pub fn camera_seen(&self, place: CameraPlace, seen: CameraSeen) {
+        self.world().cameras.insert(place, seen);
+    }
+
+    pub fn camera_unseen(&self, place: &CameraPlace) {
+        self.world().cameras.remove(place);
+    }
+
+    /// `None`: nobody looks at it.
+    pub fn camera(&self, place: &CameraPlace) -> Option<CameraSeen> {
+        self.world().cameras.get(place).cloned()
     }
 
     /// Devices say so again with every link, so that nothing need be kept over a restart.

@@ -454,11 +454,11 @@ impl ServiceRecord {
         &self.offered_access
     }
 
-    /// A web name leads to an http service, one for TLS to a tcp service, for as long as it is wanted and granted. That
+    /// A web name leads to an http service or a camera, one for TLS to a tcp service, for as long as it is wanted and granted. That
     /// the service was withdrawn is for `decide` to say.
     pub fn routes_host(&self, host: &HostReservation) -> bool {
         let makes_sense = match self.service.kind {
-            ServiceKind::Http => host.entrance == HostEntrance::Web,
+            ServiceKind::Http | ServiceKind::Camera => host.entrance == HostEntrance::Web,
             ServiceKind::Tcp => host.entrance == HostEntrance::Tls,
             ServiceKind::Udp => false,
         };
@@ -468,7 +468,7 @@ impl ServiceRecord {
     /// A port is listened on only while its service is offered.
     pub fn routes_port(&self, port: &PortReservation) -> bool {
         let makes_sense = match self.service.kind {
-            ServiceKind::Http => false,
+            ServiceKind::Http | ServiceKind::Camera => false,
             ServiceKind::Tcp => port.protocol == Protocol::Tcp,
             ServiceKind::Udp => port.protocol == Protocol::Udp,
         };

@@ -5,6 +5,7 @@ mod audit_chain;
 mod audit_visits;
 mod auditing;
 mod before;
+mod cameras;
 mod certifying;
 mod editing;
 mod enrolment;

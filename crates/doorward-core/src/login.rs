@@ -46,6 +46,9 @@ impl LoginKind {
     }
 }
 
+/// The cookie of a signed-in browser on the portal's host.
+pub const LOGIN_COOKIE: &str = "__Host-doorward";
+
 /// Before a token's own text, so that whoever finds one somewhere knows what it is.
 pub const TOKEN_PREFIX: &str = "dw_";
 /// What follows it: 256 bits in base64url.

@@ -4,7 +4,7 @@
 use crate::access::{Policy, PolicyDocument};
 use crate::names::{HostName, Label, PathPrefix};
 use crate::prepare::PrepareOffer;
-use crate::web::WebOffer;
+use crate::web::{Mount, WebOffer};
 use crate::{AccountId, DeviceId, ServiceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ pub enum ServiceKind {
     Http,
     Tcp,
     Udp,
+    /// Pictures, which pass as frames (`doorward-frames`) and not as the camera's own bytes.
+    Camera,
 }
 
 impl ServiceKind {
@@ -26,6 +28,15 @@ impl ServiceKind {
             Self::Http => "http",
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Camera => "camera",
+        }
+    }
+
+    /// Whether visitors come to it by a web address.
+    pub fn has_web_address(self) -> bool {
+        match self {
+            Self::Http | Self::Camera => true,
+            Self::Tcp | Self::Udp => false,
         }
     }
 }
@@ -58,6 +69,11 @@ impl Service {
     /// `device/service`, as people write it.
     pub fn path(&self) -> String {
         format!("{}/{}", self.device_name, self.name)
+    }
+
+    /// Whether its target, or the one that is mounted there, is a camera.
+    pub fn is_camera(&self, mount: Option<&Mount>) -> bool {
+        mount.map_or(self.kind == ServiceKind::Camera, |mount| mount.camera)
     }
 }
 

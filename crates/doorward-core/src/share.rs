@@ -124,7 +124,7 @@ pub fn grant(
     now: Timestamp,
 ) -> Result<Share, ShareRefusal> {
     match service.kind {
-        ServiceKind::Http => {}
+        ServiceKind::Http | ServiceKind::Camera => {}
         ServiceKind::Tcp | ServiceKind::Udp => return Err(ShareRefusal::NotWeb),
     }
     match service.standing {

@@ -89,6 +89,9 @@ pub struct Mount {
     pub protocol: WebProtocol,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PathPrefix>,
+    /// What is mounted is a camera: its streams carry frames, as those of a service of the kind camera.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub camera: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -273,7 +276,8 @@ mod tests {
     fn the_longest_mount_has_the_path() {
         let offer: WebOffer = serde_json::from_str(
             r#"{"protocol":"h2","mounts":[{"path":"/cam/"},
-                {"path":"/cam/two/","origin":"http://10.0.0.2:81","protocol":"h2c","base":"/x/"}]}"#,
+                {"path":"/cam/two/","origin":"http://10.0.0.2:81","protocol":"h2c","base":"/x/"},
+                {"path":"/cam/three/","camera":true}]}"#,
         )
         .unwrap();
         let at = |path| offer.mount(path).map(|mount| mount.path.as_str());
@@ -282,6 +286,7 @@ mod tests {
         assert_eq!(at("/cam/two/x"), Some("/cam/two/"));
         assert_eq!(at("/cam/twofold"), Some("/cam/"));
         assert_eq!(at("/camera"), None);
+        assert_eq!(offer.mounts.iter().map(|mount| mount.camera).collect::<Vec<_>>(), [false, false, true]);
         assert_eq!(serde_json::from_str::<WebOffer>(&serde_json::to_string(&offer).unwrap()).unwrap(), offer);
     }
 

@@ -4,7 +4,7 @@
 //! No I/O and no clock: bytes and the time are arguments, waiting is by wakers, so any runtime does.
 //!
 //! ```text
-//! camera → splitter / snapshots / netgear → slot → flight, feed ══ feed → slot → pace, mjpeg or feed → viewer
+//! camera → splitter / snapshots / zmtp, netgear → slot → flight, feed ══ feed → slot → pace, mjpeg or feed → viewer
 //! ```
 
 pub mod demand;
@@ -19,6 +19,7 @@ pub mod pace;
 pub mod slot;
 pub mod snapshots;
 pub mod splitter;
+pub mod zmtp;
 
 pub use jpeg::{Picture, Size};
 pub use slot::Frame;

@@ -7,6 +7,7 @@ mod bound;
 mod certificates;
 mod clock;
 mod follower;
+mod frames;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod links;
@@ -44,6 +45,7 @@ use doorward_tunnel::identity::{KeyError, SiteIdentity};
 use doorward_tunnel::messages::Leaving;
 use doorward_tunnel::{Acceptor, MemoryDialer, MemoryListener, memory};
 use follower::Follower;
+use frames::Frames;
 use hyper_util::server::graceful::GracefulShutdown;
 use jiff::Timestamp;
 use links::Links;
@@ -168,6 +170,7 @@ impl Gateway {
             hsts: strict::hsts(settings.hsts),
             proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
             rates: Rates::new(settings.limits),
+            frames: Frames::new(admission.clone(), visits.clone()),
         });
         let passthrough = Passthrough::new(admission.clone(), strangers.clone());
         let entrance = |certificate| WebEntrance {

@@ -2,7 +2,8 @@
 
 pub(crate) mod complaint;
 pub(crate) mod flows;
-pub(crate) mod hello;
+mod hasty;
+mod hello;
 pub(crate) mod local;
 pub(crate) mod passthrough;
 pub(crate) mod ports;

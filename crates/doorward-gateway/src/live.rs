@@ -72,6 +72,8 @@ pub(crate) enum Way {
         virtual_port: Option<u16>,
     },
     Tls(HostName),
+    /// From the portal's own pages, by the service's name.
+    Portal,
 }
 
 impl Way {
@@ -88,7 +90,7 @@ impl Way {
                 held.any(|held| held.entrance == HostEntrance::Tls && record.routes_host(held))
             }
             Self::Inner { virtual_port: Some(port) } => record.virtual_port == Some(*port),
-            Self::Inner { virtual_port: None } => true,
+            Self::Inner { virtual_port: None } | Self::Portal => true,
             Self::Port(protocol, port) => {
                 let mut ports = record.ports.iter().filter(|held| (held.protocol, held.port) == (*protocol, *port));
                 ports.any(|held| record.routes_port(held))

@@ -5,7 +5,7 @@ use doorward_core::Secret;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 /// A signed-in browser: the token of its login.
-pub(crate) const LOGIN: &str = "__Host-doorward";
+pub(crate) use doorward_core::login::LOGIN_COOKIE as LOGIN;
 /// A browser that left for an identity provider: what it must bring back.
 pub(crate) const JOURNEY: &str = "__Host-doorward-journey";
 /// A browser before it is signed in: what its forms are bound to.

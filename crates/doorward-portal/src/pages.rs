@@ -4,6 +4,7 @@ pub(crate) mod account;
 mod adding;
 pub(crate) mod approvals;
 mod audit;
+mod cameras;
 mod certificates;
 mod device;
 mod door;
@@ -84,6 +85,7 @@ pub(crate) fn site_routes() -> Router<PortalState> {
         .merge(providers::routes())
         .merge(tokens::routes())
         .merge(certificates::routes())
+        .merge(cameras::routes())
         .route("/assets/site.css", get(site_style))
         .route("/assets/managing.css", get(managing_style))
         .route("/assets/site.js", get(site_script))

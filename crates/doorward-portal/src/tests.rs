@@ -2,6 +2,7 @@ mod acting;
 mod adding;
 mod api;
 mod authority;
+mod cameras;
 mod consenting;
 mod dashboard;
 mod described;

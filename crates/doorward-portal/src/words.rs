@@ -37,6 +37,7 @@ const FILES: &[&str] = &[
     include_str!("words/adding.toml"),
     include_str!("words/tokens.toml"),
     include_str!("words/providers.toml"),
+    include_str!("words/cameras.toml"),
 ];
 
 static TEXTS: LazyLock<HashMap<String, Text>> = LazyLock::new(|| {

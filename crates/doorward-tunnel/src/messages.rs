@@ -21,7 +21,8 @@ use prost::Message as _;
 /// 1 (2026-11): the first.
 /// 2 (2026-11): an open may name a mount of a service.
 /// 3 (2026-11): a gateway wishes services ready, and an agent tells how far they are.
-pub const CAPABILITY: u32 = 3;
+/// 4 (2026-11): cameras, whose streams carry frames; pinholes in the device's own router.
+pub const CAPABILITY: u32 = 4;
 /// From here on an agent knows mounts. An older one would take the visitor to the service itself.
 pub(crate) const KNOWS_MOUNTS: u32 = 2;
 /// From here on gateways take offers that say they need preparing, and agents take wishes.

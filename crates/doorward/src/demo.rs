@@ -103,7 +103,7 @@ impl Demo {
             None => format!(
                 "Open it in a browser, or: curl {place}\nA service of yours in its place: doorward demo http://127.0.0.1:8888"
             ),
-            Some(Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. }) => {
+            Some(Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } | Target::Camera(_)) => {
                 format!("Open it in a browser, or: curl {place}")
             }
             Some(Target::Tcp(_) | Target::Udp { .. }) => {
@@ -148,7 +148,7 @@ fn settings_with(target: Target) -> anyhow::Result<Settings> {
     service.offer.main = true;
     service.offer.title = Some("Demo".to_owned());
     match service.target {
-        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } => {}
+        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } | Target::Camera(_) => {}
         Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
         Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
     }

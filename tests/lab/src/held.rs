@@ -1,6 +1,8 @@
 //! Visits of every kind, held open to see them cut.
 
 use crate::calls::{CallTarget, calls};
+use crate::camera::{self, Camera};
+use crate::looking::{self, Feed, Heard};
 use crate::target::{self, Target};
 use crate::visitor::{self, Ending, ending, request2};
 use crate::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
@@ -8,8 +10,10 @@ use crate::websocket::{self, EchoTarget};
 use crate::{LIMIT, LOOPBACK, Lab, LabDevice, service, until};
 use doorward_agent::Service;
 use doorward_control::Protocol;
+use doorward_control::accounts::OWNER;
 use doorward_core::names::HostName;
 use doorward_core::service::EntranceWish;
+use doorward_frames::feed::{Message as Said, State};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::time::{Duration, Instant};
@@ -37,6 +41,10 @@ pub enum Kind {
     Tcp,
     Tls,
     Udp,
+    /// A camera by an `<img>`.
+    Image,
+    /// A camera on a page of the portal's.
+    Feed,
 }
 
 /// What goes with the visit.
@@ -57,6 +65,7 @@ pub struct Held {
     web: WebTarget,
     sockets: EchoTarget,
     calls: CallTarget,
+    camera: Camera,
     sibling: TcpStream,
     /// Over the same HTTP/2 connection, to another device.
     neighbour: Option<(Incoming, LabDevice)>,
@@ -69,14 +78,17 @@ enum Visit {
     Upload(OwnedReadHalf, JoinSet<std::io::Error>),
     WebSocket(Box<WebSocketStream<TcpStream>>),
     Udp(UdpSocket),
+    Feed(Box<Feed>),
 }
 
+const PORTAL: &str = "portal.gw.test";
+const ORIGIN: &str = "http://portal.gw.test";
 const SOON: Duration = Duration::from_secs(1);
 /// The gateway counts whole milliseconds for the device.
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
@@ -88,6 +100,8 @@ impl Kind {
         Self::Tcp,
         Self::Tls,
         Self::Udp,
+        Self::Image,
+        Self::Feed,
     ];
 
     /// The name of the service that it visits.
@@ -104,6 +118,8 @@ impl Kind {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::Udp => "udp",
+            Self::Image => "image",
+            Self::Feed => "feed",
         }
     }
 }
@@ -115,6 +131,7 @@ impl Held {
 
     pub async fn open_on(lab: &Lab, kind: Kind, device_name: &str) -> Self {
         let (web, calls) = (web(respond).await, calls().await);
+        let camera = camera::camera(Duration::from_millis(20), 20_000).await;
         let (sockets, echo, fountain) = (websocket::echo().await, target::echo().await, target::udp_fountain().await);
         let url = match kind {
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
@@ -124,8 +141,23 @@ impl Held {
             Kind::Call => calls.url(),
             Kind::Tcp | Kind::Tls => format!("tcp://{}", echo.address),
             Kind::Udp => format!("udp://{}", fountain.address),
+            Kind::Image | Kind::Feed => String::new(),
         };
-        let mut services = vec![service(kind.word(), &url), service("sibling", &format!("tcp://{}", echo.address))];
+        let own = match kind {
+            Kind::Image | Kind::Feed => camera.service(kind.word()),
+            Kind::Download
+            | Kind::Stalled
+            | Kind::Download2
+            | Kind::Stalled2
+            | Kind::Call
+            | Kind::Events
+            | Kind::Upload
+            | Kind::WebSocket
+            | Kind::Tcp
+            | Kind::Tls
+            | Kind::Udp => service(kind.word(), &url),
+        };
+        let mut services = vec![own, service("sibling", &format!("tcp://{}", echo.address))];
         if kind == Kind::Tls {
             services[0].offer.entrances = vec![EntranceWish::Tls(tls_name(device_name))];
         }
@@ -143,6 +175,7 @@ impl Held {
             web,
             sockets,
             calls,
+            camera,
             sibling,
             neighbour,
             _targets: targets,
@@ -167,6 +200,7 @@ impl Held {
             Visit::Upload(_, writing) => writing.try_join_next().is_none(),
             Visit::WebSocket(socket) => websocket::is_answered(socket, Message::text("well?")).await,
             Visit::Udp(socket) => matches!(timeout(LIMIT, socket.recv(&mut buffer)).await, Ok(Ok(n)) if n > 0),
+            Visit::Feed(feed) => feed.frame(FEED).await.number > 0,
         }
     }
 
@@ -185,6 +219,7 @@ impl Held {
         match kind {
             Kind::Tcp | Kind::Tls | Kind::Udp => {}
             Kind::Call => assert_eq!(self.calls.reset().await.0, "/endless", "{kind:?} at the target"),
+            Kind::Image | Kind::Feed => self.camera.until_let_go().await,
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
             Kind::Download | Kind::Stalled | Kind::Download2 | Kind::Stalled2 | Kind::Events | Kind::Upload => {
                 assert_eq!(self.web.ending().await, Ending::Reset, "{kind:?} at the target");
@@ -222,6 +257,7 @@ impl Held {
             },
             Visit::WebSocket(socket) => websocket::until_ended(socket).await,
             Visit::Udp(socket) => dried_up(socket).await,
+            Visit::Feed(feed) => until_nothing_comes(feed).await,
         }
     }
 }
@@ -237,6 +273,21 @@ fn respond(request: &crate::web::Received) -> Answer {
         }
         "/upload" => Answer::Listen,
         _ => Answer::Endless(ENDLESS.to_vec()),
+    }
+}
+
+/// The camera's number in the page's feed.
+const FEED: u16 = 3;
+
+/// A page is told that there is no more, while its other cameras go on.
+async fn until_nothing_comes(feed: &mut Feed) -> Ending {
+    loop {
+        match feed.next().await {
+            Heard::Said(Said::State { camera: FEED, state: State::Ended, .. }) => return Ending::Reset,
+            Heard::End(how) => return how,
+            Heard::Frame(frame) => feed.shown(FEED, frame.number).await,
+            Heard::Said(_) | Heard::Text(_) => {}
+        }
     }
 }
 
@@ -304,6 +355,19 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             socket.connect(lab.port(device, "udp", Protocol::Udp)).await.unwrap();
             socket.send(b"begin").await.unwrap();
             Visit::Udp(socket)
+        }
+        Kind::Image => {
+            let mut image = looking::image(lab.http(), &host, "/", false).await;
+            image.next().await.unwrap();
+            Visit::Raw(image.into_socket())
+        }
+        Kind::Feed => {
+            let login = lab.control().begin_login(OWNER, "Firefox", None, jiff::Timestamp::now()).await.unwrap();
+            let cookie = format!("__Host-doorward={}", login.token.expose());
+            let mut feed = looking::feed(lab.http(), PORTAL, &cookie, Some(ORIGIN)).await.unwrap();
+            feed.name(FEED, &format!("{device}/{}", kind.word())).await;
+            feed.watch(FEED, None).await;
+            Visit::Feed(Box::new(feed))
         }
     };
     (visit, None)

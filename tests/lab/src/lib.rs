@@ -6,10 +6,12 @@
 pub mod authority;
 pub mod browser;
 pub mod calls;
+pub mod camera;
 mod device;
 pub mod flood;
 pub mod held;
 mod log;
+pub mod looking;
 pub mod provider;
 mod relay;
 pub mod ssh;
@@ -117,6 +119,11 @@ impl Shape {
 impl Lab {
     pub async fn start() -> Self {
         Self::of(Shape::default()).await
+    }
+
+    /// Where people sign in, too.
+    pub async fn with_portal() -> Self {
+        Self::of(Shape { has_portal: true, ..Shape::default() }).await
     }
 
     pub async fn of(shape: Shape) -> Self {
@@ -257,7 +264,7 @@ pub fn service(name: &str, target: &str) -> Service {
     let mut service =
         Service::new(Label::parse(name).unwrap(), Target::parse(target).unwrap(), PolicyDocument::public());
     match service.target {
-        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } => {}
+        Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } | Target::Camera(_) => {}
         Target::Tcp(_) => service.offer.entrances.push(EntranceWish::TcpPort(0)),
         Target::Udp { .. } => service.offer.entrances.push(EntranceWish::UdpPort(0)),
     }

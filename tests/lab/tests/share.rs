@@ -7,6 +7,8 @@ use doorward_core::ShareId;
 use doorward_core::access::{PolicyDocument, WhoDocument};
 use doorward_core::share::{Share, ShareWish};
 use doorward_lab::browser::{Browser, Place, leads_to};
+use doorward_lab::camera::camera;
+use doorward_lab::looking::image_over;
 use doorward_lab::visitor::{self, Answer as Got, Ending, http2, request, request2, send};
 use doorward_lab::web::{Answer, ENDLESS, WebTarget, ok, web};
 use doorward_lab::{LIMIT, Lab, LabDevice, Shape, service, until, websocket};
@@ -333,4 +335,42 @@ async fn whoever_looks_is_cut_within_a_second_when_a_link_is_revoked_or_ends() {
         let standing = shares.iter().find(|share| share.share.id == watched.share.id).unwrap().standing;
         assert_eq!(matches!(standing, ShareStanding::Revoked(_)), by_hand, "{standing:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_is_looked_at_by_a_link_for_looking_until_that_is_taken_back() {
+    let lab = Lab::of(Shape { has_portal: true, ..Shape::default() }).await;
+    let film = camera(Duration::from_millis(50), 10_000).await;
+    let mut door = film.service("door");
+    let (who, share_links) = (WhoDocument::Nobody, Some("7d".to_owned()));
+    door.offer.access = PolicyDocument { who, share_links, ..PolicyDocument::default() };
+    let _device = lab.device("pi", vec![door]).await;
+    let service = lab.record("pi", "door").service.id;
+    let wished = ShareWish { is_read_only: true, ..wish() };
+    let made = lab.control().make_share(service, accounts::OWNER, wished, Timestamp::now()).await.unwrap();
+    let mut browser = Browser::new(lab.http());
+    let text = press(&mut browser, &page_of(&made), "").await.text();
+    let onward = after(&text, "content=\"0;url=").unwrap_or_else(|| panic!("{text}"));
+    let mut place = Place::new(PORTAL, onward);
+    // The last step leads to the stream itself, which has no end.
+    for _ in 0..6 {
+        let answer = browser.go(&place).await;
+        place = leads_to(&place, &answer).unwrap_or_else(|| panic!("{answer:?}"));
+        if place.path == "/" {
+            break;
+        }
+    }
+    assert_eq!(place, Place::new("door-pi.gw.test", "/"));
+    let cookies = format!("cookie: {}\r\n", browser.cookies(&place.host));
+    let socket = TcpStream::connect(lab.http()).await.unwrap();
+    let mut looking = image_over(socket, &place.host, "/", &cookies).await;
+    looking.next().await.unwrap();
+    let snapshot = request(&place.host, "/snapshot").header("cookie", browser.cookies(&place.host));
+    let snapshot = send(lab.http(), snapshot.body(visitor::nothing()).unwrap()).await;
+    assert_eq!((snapshot.status, snapshot.body.len()), (StatusCode::OK, 10_000));
+    let since = Instant::now();
+    lab.control().revoke_share(made.share.id, None, Timestamp::now()).await.unwrap();
+    while looking.next().await.is_some() {}
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    until("the camera is let go", async || film.open() == 0).await;
 }

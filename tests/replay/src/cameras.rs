@@ -4,6 +4,7 @@ use bytes::Bytes;
 use doorward_frames::feed::{Decoder, FeedError, Message};
 use doorward_frames::netgear::{self, Received};
 use doorward_frames::splitter::{Limits, SplitError, Splitter};
+use doorward_frames::zmtp::{Receiver, Step, ZmtpError};
 use doorward_frames::{Picture, faults::Faults};
 
 /// Small, so that inputs reach them.
@@ -79,4 +80,36 @@ pub fn netgear_message(data: &[u8]) {
             Err(error) => assert!(error.to_string().len() < 250),
         }
     }
+}
+
+/// `piece size │ bytes`: the pieces make no difference, a message stays within its limit, and no more is held than has come.
+pub fn zmtp_stream(data: &[u8]) {
+    let Some((piece, bytes)) = data.split_first() else { return };
+    // What every connection begins with, so that inputs get further.
+    let greeted = [&Receiver::greeting()[..], bytes].concat();
+    for bytes in [bytes, &greeted] {
+        assert_eq!(steps(bytes, usize::from(*piece).max(1)), steps(bytes, bytes.len().max(1)));
+    }
+}
+
+fn steps(bytes: &[u8], piece: usize) -> (Vec<Step>, Option<ZmtpError>) {
+    let (mut receiver, mut steps) = (Receiver::new(LIMITS.picture), Vec::new());
+    for mut piece in bytes.chunks(piece) {
+        loop {
+            match receiver.next(&mut piece) {
+                Ok(Some(Step::Message(parts))) => {
+                    assert!(parts.iter().map(Bytes::len).sum::<usize>() <= LIMITS.picture);
+                    steps.push(Step::Message(parts));
+                }
+                Ok(Some(step)) => steps.push(step),
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(error.to_string().len() < 250);
+                    return (steps, Some(error));
+                }
+            }
+            assert!(receiver.held() <= 4 * LIMITS.picture, "{} bytes are held", receiver.held());
+        }
+    }
+    (steps, None)
 }

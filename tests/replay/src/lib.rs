@@ -13,7 +13,7 @@ mod ssh;
 mod wire;
 mod words;
 
-pub use cameras::{camera_stream, frame_feed, netgear_message};
+pub use cameras::{camera_stream, frame_feed, netgear_message, zmtp_stream};
 pub use pinhole::pinhole_wishes;
 pub use questions::dns_query;
 pub use requests::framing;
@@ -45,4 +45,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("schedule", schedule),
     ("ssh_key", ssh_key),
     ("ssh_request", ssh_request),
+    ("zmtp_stream", zmtp_stream),
 ];

@@ -1,6 +1,7 @@
 //! The visits of one gateway and the links they came by. Streams over lanes outlive the link that opened them; all
 //! end with this.
 
+use crate::cameras::Cameras;
 use crate::counts::Counts;
 use crate::deliver::Deliverer;
 use crate::settings::Settings;
@@ -31,9 +32,11 @@ impl Visits {
         settings: watch::Receiver<Arc<Settings>>,
         slots: Arc<Semaphore>,
         counts: Arc<Counts>,
+        cameras: Arc<Cameras>,
     ) -> Self {
         let (cut, draining) = (CancellationToken::new(), CancellationToken::new());
-        let deliverer = Deliverer { gateway, settings, slots, troubles: Arc::default(), counts, cut, draining };
+        let deliverer =
+            Deliverer { gateway, settings, slots, troubles: Arc::default(), counts, cameras, cut, draining };
         Self { deliverer, running: JoinSet::new(), retired: JoinSet::new() }
     }
 

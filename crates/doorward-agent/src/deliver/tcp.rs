@@ -28,7 +28,7 @@ pub(crate) async fn connect(host: &Host, port: u16) -> Result<TcpStream, Failure
 
 /// `localhost` is answered here: many a development server listens on one of the two families only, and a device may
 /// have no resolver that knows the name.
-pub(super) async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+pub(crate) async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     match host {
         Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, port)]),
         Host::Name(name) if name.as_str() == "localhost" => {

@@ -16,6 +16,7 @@ use doorward_core::web::HeaderMode;
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// More would leave nothing to those who come otherwise.
@@ -70,6 +71,7 @@ struct ServiceTable {
     forwarded: Option<Spanned<bool>>,
     mounts: Option<Spanned<MountsTable>>,
     verify: Option<Spanned<String>>,
+    password_file: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pages: Option<Spanned<PageFiles>>,
     access: Option<Spanned<PolicyDocument>>,
@@ -146,6 +148,7 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         forwarded: table.forwarded.as_ref(),
         mounts: table.mounts.as_ref(),
         verify: table.verify.as_ref(),
+        password_file: table.password_file.as_ref(),
         pages: table.pages.as_ref(),
     };
     let Web { target, mounts, offer: web, strips } = keys.read(&table.target)?;

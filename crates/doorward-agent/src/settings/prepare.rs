@@ -244,7 +244,12 @@ fn address(url: &str, verify: Option<&str>) -> Result<Address, String> {
             Ok(Address { verify: Some(verify.unwrap_or(Verify::System)), host, port, path })
         }
         Target::Http(_) if verify.is_some() => Err("verify is for https:// addresses".to_owned()),
-        Target::Http(_) | Target::H2c(_) | Target::H2 { .. } | Target::Tcp(_) | Target::Udp { .. } => Err(refuse()),
+        Target::Http(_)
+        | Target::H2c(_)
+        | Target::H2 { .. }
+        | Target::Tcp(_)
+        | Target::Udp { .. }
+        | Target::Camera(_) => Err(refuse()),
     }
 }
 

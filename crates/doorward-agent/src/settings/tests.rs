@@ -118,7 +118,9 @@ fn each_target_with_tls_is_checked_in_its_own_way() {
     let service = &settings.services[0];
     let verified = |target: &Target| match target {
         Target::Https { verify, .. } | Target::H2 { verify, .. } => verify.to_string(),
-        Target::Http(_) | Target::H2c(_) | Target::Tcp(_) | Target::Udp { .. } => panic!("{target}"),
+        Target::Http(_) | Target::H2c(_) | Target::Tcp(_) | Target::Udp { .. } | Target::Camera(_) => {
+            panic!("{target}")
+        }
     };
     assert_eq!(verified(&service.target), "off");
     let mounts: Vec<_> = service.mounts.iter().map(|(path, target)| (path.as_str(), verified(target))).collect();

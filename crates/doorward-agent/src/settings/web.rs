@@ -9,6 +9,7 @@ use doorward_core::service::ServiceKind;
 use doorward_core::web::{HeaderMode, MAX_MOUNTS, Mount, TargetOrigin, WebOffer};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use toml::Spanned;
 
 pub(super) type MountsTable = BTreeMap<Spanned<String>, Spanned<TargetDocument>>;
@@ -20,6 +21,7 @@ pub(super) struct WebKeys<'a> {
     pub(super) forwarded: Option<&'a Spanned<bool>>,
     pub(super) mounts: Option<&'a Spanned<MountsTable>>,
     pub(super) verify: Option<&'a Spanned<String>>,
+    pub(super) password_file: Option<&'a Spanned<PathBuf>>,
     pub(super) pages: Option<&'a Spanned<PageFiles>>,
 }
 
@@ -43,6 +45,9 @@ impl WebKeys<'_> {
             Target::parse_with_base(given, verify).map_err(|why| Fault::new(at, why))
         };
         let (target, base) = parse(target.get_ref(), verify, &target.span())?;
+        let target = self.password_file.map_or(Ok(target.clone()), |file| {
+            target.with_password_file(file.get_ref()).map_err(|why| Fault::new(&file.span(), why))
+        })?;
         let mut mounts = Vec::new();
         for (path, given) in self.mounts.iter().flat_map(|mounts| mounts.get_ref()) {
             let (at, mount) = (given.span(), given.get_ref());
@@ -50,7 +55,11 @@ impl WebKeys<'_> {
                 Some(own) => own_verify(own, &mount.target, &at)?,
                 None => verify,
             };
-            mounts.push((mount_path(path, &mounts)?, parse(&mount.target, verify, &at)?, at));
+            let (mounted, base) = parse(&mount.target, verify, &at)?;
+            let mounted = mount.password_file.as_ref().map_or(Ok(mounted.clone()), |file| {
+                mounted.with_password_file(file).map_err(|why| Fault::new(&at, why))
+            })?;
+            mounts.push((mount_path(path, &mounts)?, (mounted, base), at));
         }
         self.check(&target, &mounts)?;
         let usual = preset.map_or(HeaderMode::Preserve, |preset| preset.headers);
@@ -78,14 +87,18 @@ impl WebKeys<'_> {
                 "this is for web services, whose targets start with http://, https://, h2c:// or h2://",
             ));
         }
-        if let Some((_, _, at)) = mounts.iter().find(|(_, (t, _), _)| t.kind() != ServiceKind::Http) {
-            return Err(Fault::new(at, "only web targets can be mounted: write http://host:port/"));
+        if let Some((_, _, at)) = mounts.iter().find(|(_, (t, _), _)| !t.kind().has_web_address()) {
+            return Err(Fault::new(
+                at,
+                "only web targets and cameras can be mounted: write http://host:port/ or camera+http://host:port/",
+            ));
         }
         let mut targets = std::iter::once(target).chain(mounts.iter().map(|(_, (target, _), _)| target));
         match self.verify {
-            Some(verify) if !targets.any(Target::is_verified) => {
-                Err(Fault::new(&verify.span(), "this is for https:// and h2:// targets; this service has none"))
-            }
+            Some(verify) if !targets.any(Target::is_verified) => Err(Fault::new(
+                &verify.span(),
+                "this is for https://, h2:// and camera+https:// targets; this service has none",
+            )),
             Some(_) | None => Ok(()),
         }
     }
@@ -107,6 +120,7 @@ pub(crate) fn offer(
         origin: origin(target),
         protocol: target.protocol(),
         base: base.clone(),
+        camera: target.kind() == ServiceKind::Camera,
     };
     let mounts = mounts.iter().map(mount).collect();
     WebOffer { headers, origin: origin(target), protocol: target.protocol(), base, mounts, ..WebOffer::default() }
@@ -117,7 +131,7 @@ fn verify(given: Option<&str>, at: &Range<usize>) -> Result<Verify, Fault> {
 }
 
 fn own_verify(given: &str, target: &str, at: &Range<usize>) -> Result<Verify, Fault> {
-    if !["https://", "h2://"].iter().any(|scheme| target.starts_with(scheme)) {
+    if !["https://", "h2://", "camera+https://"].iter().any(|scheme| target.starts_with(scheme)) {
         return Err(Fault::new(at, "verify is for https:// and h2:// targets; this is another"));
     }
     verify(Some(given), at)

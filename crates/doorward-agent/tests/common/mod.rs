@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+pub mod camera;
 pub mod gateway;
 pub mod target;
 

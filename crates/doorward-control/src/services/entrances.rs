@@ -69,7 +69,7 @@ enum Wanted {
 pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut Registration) -> Result<(), StoreError> {
     let Some(id) = registration.service else { return Ok(()) };
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
-    if offer.kind == ServiceKind::Http {
+    if offer.kind.has_web_address() {
         registration.problems.extend(give_default_host(work, id).await?);
     }
     if offer.entrances.len() > MAX_ENTRANCES {
@@ -94,13 +94,13 @@ pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut R
 
 fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Result<Wanted, String> {
     match (wish, kind) {
-        (EntranceWish::Host(host), ServiceKind::Http) => {
+        (EntranceWish::Host(host), ServiceKind::Http | ServiceKind::Camera) => {
             Ok(Wanted::Host { host: host.clone(), prefix: None, strip: false, entrance: HostEntrance::Web })
         }
         (EntranceWish::Tls(host), ServiceKind::Tcp) => {
             Ok(Wanted::Host { host: host.clone(), prefix: None, strip: false, entrance: HostEntrance::Tls })
         }
-        (EntranceWish::Path(wish), ServiceKind::Http) => {
+        (EntranceWish::Path(wish), ServiceKind::Http | ServiceKind::Camera) => {
             let host = wish.host.clone().or_else(|| site.domain.clone());
             let host =
                 host.ok_or(format!("path {}: the gateway has no domain of its own: name a host", wish.prefix))?;
@@ -112,13 +112,13 @@ fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Re
         (EntranceWish::Host(_) | EntranceWish::Path(_), ServiceKind::Tcp | ServiceKind::Udp) => {
             Err(format!("a {kind} service is reached by a port; a web address needs kind = \"http\""))
         }
-        (EntranceWish::Tls(host), ServiceKind::Http | ServiceKind::Udp) => Err(format!(
+        (EntranceWish::Tls(host), ServiceKind::Http | ServiceKind::Udp | ServiceKind::Camera) => Err(format!(
             "tls = \"{host}\" leads to a service that speaks TLS itself: offer it with kind = \"tcp\", not \"{kind}\""
         )),
-        (EntranceWish::TcpPort(_), ServiceKind::Http | ServiceKind::Udp) => {
+        (EntranceWish::TcpPort(_), ServiceKind::Http | ServiceKind::Udp | ServiceKind::Camera) => {
             Err(format!("a tcp port does not fit kind = \"{kind}\": offer it once more with kind = \"tcp\""))
         }
-        (EntranceWish::UdpPort(_), ServiceKind::Http | ServiceKind::Tcp) => {
+        (EntranceWish::UdpPort(_), ServiceKind::Http | ServiceKind::Tcp | ServiceKind::Camera) => {
             Err(format!("a udp port does not fit kind = \"{kind}\": offer it once more with kind = \"udp\""))
         }
     }
@@ -127,7 +127,7 @@ fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Re
 /// After a device was renamed, or the domain: the new default names, in addition.
 pub(crate) async fn give_default_hosts(work: &mut Work, device: DeviceId) -> Result<(), StoreError> {
     for record in work.draft.services_of(device).collect::<Vec<_>>() {
-        if record.service.kind == ServiceKind::Http && record.service.standing == Standing::Offered {
+        if record.service.kind.has_web_address() && record.service.standing == Standing::Offered {
             // Whatever stands in the way is said at the next registration.
             give_default_host(work, record.service.id).await?;
         }

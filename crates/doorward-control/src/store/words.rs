@@ -46,6 +46,7 @@ pub(crate) fn read_kind(text: &str) -> Result<ServiceKind, StoreError> {
         "http" => Ok(ServiceKind::Http),
         "tcp" => Ok(ServiceKind::Tcp),
         "udp" => Ok(ServiceKind::Udp),
+        "camera" => Ok(ServiceKind::Camera),
         other => Err(strange("a kind of service", other)),
     }
 }

@@ -184,13 +184,16 @@ impl PolicyDocument {
     pub fn to_policy_for(&self, kind: ServiceKind) -> Result<Policy, PolicyError> {
         let policy = self.to_policy()?;
         match kind {
-            ServiceKind::Http => Ok(policy),
+            ServiceKind::Http | ServiceKind::Camera => Ok(policy),
             ServiceKind::Tcp | ServiceKind::Udp if policy.limits.is_read_only => Err(PolicyError::ReadOnly { kind }),
             ServiceKind::Tcp | ServiceKind::Udp if !self.open_paths.is_empty() => {
                 Err(PolicyError::WebOnly("open-paths", kind))
             }
             ServiceKind::Tcp | ServiceKind::Udp if policy.certificates => {
                 Err(PolicyError::WebOnly("certificates", kind))
+            }
+            ServiceKind::Tcp | ServiceKind::Udp if policy.limits.caps_pictures() => {
+                Err(PolicyError::Limit { key: "max-fps and max-kbit", why: "they are for cameras".to_owned() })
             }
             ServiceKind::Tcp | ServiceKind::Udp => Ok(policy),
         }

@@ -10,6 +10,8 @@
 //! per-day = "1 GB"                # both directions together, as counted by the device
 //! per-month = "20 GB"
 //! zone = "Europe/Berlin"          # whose days and months
+//! max-fps = 5                     # pictures a second of a camera, as they come up for all who look
+//! max-kbit = 2000                 # the same in kilobits a second
 //! read-only = true                # GET, HEAD and OPTIONS, and nothing else
 //! ```
 
@@ -29,10 +31,18 @@ pub struct Limits {
     pub rate: Option<NonZeroU64>,
     pub rate_each: Option<NonZeroU64>,
     pub budget: Option<Budget>,
+    /// Of a camera.
+    pub frames_per_second: Option<NonZeroU32>,
+    pub kilobits_per_second: Option<NonZeroU32>,
     pub is_read_only: bool,
 }
 
 impl Limits {
+    /// Whether a camera may send less than it could.
+    pub(super) fn caps_pictures(&self) -> bool {
+        self.frames_per_second.is_some() || self.kilobits_per_second.is_some()
+    }
+
     /// Whether what passes is slowed down.
     pub fn pace(&self) -> bool {
         self.rate.is_some() || self.rate_each.is_some()
@@ -56,6 +66,10 @@ pub struct LimitsDocument {
     pub per_month: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fps: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_kbit: Option<u32>,
     #[serde(default, skip_serializing_if = "super::document::is_false")]
     pub read_only: bool,
 }
@@ -121,6 +135,8 @@ impl LimitsDocument {
             rate: rate("rate", self.rate.as_deref())?,
             rate_each: rate("rate-each", self.rate_each.as_deref())?,
             budget: self.budget()?,
+            frames_per_second: count("max-fps", self.max_fps)?,
+            kilobits_per_second: count("max-kbit", self.max_kbit)?,
             is_read_only: self.read_only,
         })
     }

@@ -41,10 +41,7 @@ impl VisitorSocket {
 
     /// For answers that one visitor takes fast and another slowly.
     pub(crate) fn keep_unsent_short(&self) {
-        if let Socket::Tcp(socket) = &*self.0 {
-            // Without it the kernel holds megabytes for the slow; nothing else differs.
-            let _ = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT);
-        }
+        self.0.keep_unsent_below(UNSENT);
     }
 
     /// Fills one after the other, with one system call; how much came in all.
@@ -77,6 +74,11 @@ impl Breaker {
         }
     }
 
+    /// Of what is written from now on, so much waits in the kernel at most.
+    pub(crate) fn keep_unsent_below(&self, bytes: usize) {
+        self.0.keep_unsent_below(u32::try_from(bytes).unwrap_or(UNSENT));
+    }
+
     /// Resets the connection: what the kernel has not sent yet is dropped, the peer learns at once.
     pub(crate) fn reset(&self) {
         // Either fails only where the connection is gone.
@@ -91,6 +93,16 @@ impl Breaker {
 }
 
 impl Socket {
+    fn keep_unsent_below(&self, bytes: u32) {
+        match self {
+            // Without it the kernel holds megabytes for the slow; nothing else differs.
+            Self::Tcp(socket) => {
+                let _ = SockRef::from(socket).set_tcp_notsent_lowat(bytes);
+            }
+            Self::Local(_) => {}
+        }
+    }
+
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(socket) => socket.poll_read_ready(cx),

@@ -4,6 +4,7 @@
 use crate::certificates::WebTls;
 use crate::certificates::challenges::ACME_ALPN;
 use crate::listen::accept;
+use crate::listen::hasty::Hasty;
 use crate::listen::hello::{Hello, Unread};
 use crate::listen::local;
 use crate::listen::passthrough::Passthrough;
@@ -164,8 +165,10 @@ impl WebEntrance {
             }
             Some(Ok(Ok(Secured::Authority))) => {}
             Some(Ok(Ok(Secured::Visitor(stream, presented)))) => {
+                let connection = connection(Some(presented), (place, handshake));
+                let stream = Hasty::new(stream, connection.little());
                 // Whoever has said nothing yet does not hold what answering takes.
-                Box::pin(self.speak_http(stream, connection(Some(presented), (place, handshake)))).await;
+                Box::pin(self.speak_http(stream, connection)).await;
             }
             Some(Ok(Err(error))) => debug!(%error, "a TLS handshake failed"),
             Some(Err(_)) => debug!("a TLS handshake took too long"),

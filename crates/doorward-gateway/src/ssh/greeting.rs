@@ -105,7 +105,7 @@ pub(super) fn reach(
 pub(super) fn way_to(room: &Room, record: &ServiceRecord, here: u16) -> Option<String> {
     let (device, name) = (&record.service.device_name, &record.service.name);
     match (record.service.kind, record.virtual_port) {
-        (ServiceKind::Udp, _) => None,
+        (ServiceKind::Udp | ServiceKind::Camera, _) => None,
         (ServiceKind::Tcp, Some(22)) => Some(format!("ssh -J {} USER@{device}", room.jump())),
         (ServiceKind::Http, _) => {
             let command = room.command(&format!("-N -L {here}:{name}.{device}:80"));

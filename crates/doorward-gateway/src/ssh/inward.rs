@@ -192,6 +192,7 @@ fn by_name(snapshot: &Snapshot, host: &HostName) -> Option<Arc<Service>> {
 fn is_tcp(service: &Service) -> bool {
     match service.kind {
         ServiceKind::Http | ServiceKind::Tcp => true,
-        ServiceKind::Udp => false,
+        // A camera's stream is frames, which mean nothing to a client.
+        ServiceKind::Udp | ServiceKind::Camera => false,
     }
 }

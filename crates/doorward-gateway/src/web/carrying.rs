@@ -134,14 +134,16 @@ impl Web {
         let service = snapshot.service_of(device.id, &Label::parse(service).ok()?)?;
         match service.kind {
             ServiceKind::Tcp | ServiceKind::Udp => Some(service),
-            ServiceKind::Http => None,
+            ServiceKind::Http | ServiceKind::Camera => None,
         }
     }
 }
 
 async fn open(admission: &Admission, admitted: &Admitted) -> Result<Opened, OpenError> {
     match admitted.service.kind {
-        ServiceKind::Http | ServiceKind::Tcp => admission.open(admitted, None).await.map(Opened::Stream),
+        ServiceKind::Http | ServiceKind::Tcp | ServiceKind::Camera => {
+            admission.open(admitted, None).await.map(Opened::Stream)
+        }
         ServiceKind::Udp => admission.open_flow(admitted).await.map(Opened::Flow),
     }
 }

@@ -9,6 +9,7 @@ use crate::listen::turnstile::Passing;
 use crate::tasks::Tasks;
 use doorward_core::names::HostName;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,12 @@ pub(crate) struct VisitorConnection {
     handshake: Mutex<Option<Handshake>>,
     pushed_out: CancellationToken,
     pub(crate) turns: Arc<Turns>,
+    /// Whether little of an answer may wait on this side (see `keep_little_unsent`).
+    little: Arc<AtomicBool>,
 }
+
+/// What may wait of an answer in TLS and again in the kernel, once it must be new when it arrives.
+pub(crate) const LITTLE: usize = 16 * 1024;
 
 impl VisitorConnection {
     /// `places`: among the connections and among those that have not said anything yet.
@@ -41,7 +47,18 @@ impl VisitorConnection {
         let pushed_out = handshake.as_ref().map(Handshake::pushed_out).unwrap_or_default();
         let handshake = Mutex::new(handshake);
         let upstreams = Upstreams::new(tasks.clone(), place.clone());
-        Self { peer, presented, breaker, tasks, upstreams, place, handshake, pushed_out, turns }
+        Self { peer, presented, breaker, tasks, upstreams, place, handshake, pushed_out, turns, little: Arc::default() }
+    }
+
+    /// From now on, for the connection as a whole: what is shown on it must not grow old here.
+    pub(crate) fn keep_little_unsent(&self) {
+        self.breaker.keep_unsent_below(LITTLE);
+        self.little.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for; for whoever has the connection's TLS.
+    pub(crate) fn little(&self) -> Arc<AtomicBool> {
+        self.little.clone()
     }
 
     pub(crate) fn is_https(&self) -> bool {

@@ -26,6 +26,8 @@ use super::turns::InTurn;
 use super::{Body, empty, open_path, page, tunnelled, upgrade};
 use crate::admit::{Admission, Admitted};
 use crate::certificates::resolver::WebCertificates;
+use crate::frames::Frames;
+use crate::frames::asked::camera_at;
 use crate::links::agent::Reception;
 use crate::listen::strangers::source_of;
 use crate::live::Way;
@@ -35,7 +37,7 @@ use doorward_control::SiteSettings;
 use doorward_core::access::{Denied, Networks, Visitor};
 use doorward_core::hop::HopFailure;
 use doorward_core::names::HostName;
-use doorward_core::service::{ServiceKind, WebRoute};
+use doorward_core::service::WebRoute;
 use doorward_core::site::LINK_PATH;
 use doorward_core::web::WebProtocol;
 use doorward_tunnel::{Acceptor, Reset, Upgraded, answer_link_upgrade};
@@ -66,6 +68,7 @@ pub(crate) struct Web {
     /// What answers on the portal's host; `None`: nobody signs in here.
     pub(crate) portal: Option<Portal>,
     pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) frames: Frames,
 }
 
 /// Our own corner of every host; never forwarded.
@@ -76,7 +79,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3600);
 impl Web {
     /// Takes one request from hyper, to the end of its answer.
     pub(crate) async fn take_turn(
-        &self,
+        self: &Arc<Self>,
         connection: Arc<VisitorConnection>,
         request: Request<Incoming>,
     ) -> Result<Response<InTurn>, Broken> {
@@ -94,7 +97,7 @@ impl Web {
     }
 
     pub(super) async fn answer(
-        &self,
+        self: &Arc<Self>,
         connection: Arc<VisitorConnection>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Reset> {
@@ -130,7 +133,10 @@ impl Web {
             return Ok(page::nothing_here(headers));
         }
         if let Some(portal) = self.portal_at(&host, &snapshot) {
-            return Ok(Self::ask_portal(portal, source, request).await);
+            return match self.at_frames(&connection, request, source).await {
+                Ok(shown) => shown,
+                Err(request) => Ok(Self::ask_portal(portal, source, request).await),
+            };
         }
         self.visit(connection, request, host, source).await
     }
@@ -152,7 +158,7 @@ impl Web {
         let snapshot = self.admission.control.snapshot();
         let host = stands_for(arriving.host.clone(), snapshot.site());
         let found = snapshot.web(&host, request.uri().path());
-        let Some((service, route)) = found.filter(|(service, _)| service.kind == ServiceKind::Http) else {
+        let Some((service, route)) = found.filter(|(service, _)| service.kind.has_web_address()) else {
             return Ok(stranger());
         };
         let visitor = match self.find_out_who(&service, &route, &request, &arriving, &connection).await {
@@ -177,7 +183,10 @@ impl Web {
                 Ok(page::only_to_look_at(headers))
             }
             Ok(admitted) => match self.admission.preparing.arrive(&admitted.service) {
-                None => self.forward(connection, request, admitted, &route).await,
+                None => match camera_at(&service, &route, request.uri().path()) {
+                    Some(at) => self.show(&connection, &request, admitted, at).await,
+                    None => self.forward(connection, request, admitted, &route).await,
+                },
                 Some(seen) => Ok(page::preparing(headers, request.method(), &seen, &admitted.service)),
             },
             Err(Denied::ShareOver) => Ok(Self::share_over(headers, service.id)),
@@ -326,7 +335,7 @@ impl Web {
         Some(Passage::find(&admitted.service.web, route, host, is_https, request.uri().path()))
     }
 
-    fn is_https(&self, connection: &VisitorConnection, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_https(&self, connection: &VisitorConnection, headers: &HeaderMap) -> bool {
         let vouched = self.proxies.load().contain(connection.peer.ip());
         let claimed = headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         connection.is_https() || (vouched && claimed == Some(b"https"))

@@ -22,7 +22,7 @@ pub(crate) fn hsts(duration: Duration) -> Option<HeaderValue> {
 impl Web {
     /// Answers one request. An error tells hyper to break the exchange (HTTP/2: that stream alone).
     pub(crate) async fn respond(
-        &self,
+        self: &Arc<Self>,
         connection: Arc<VisitorConnection>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Reset> {

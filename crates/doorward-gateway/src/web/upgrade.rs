@@ -93,13 +93,13 @@ pub(crate) async fn pass(
 }
 
 /// A visitor's connection after an upgrade, or the stream of it that was upgraded.
-pub(super) struct UpgradedVisitor {
+pub(crate) struct UpgradedVisitor {
     io: Upgraded,
     side: VisitorSide,
 }
 
 impl UpgradedVisitor {
-    pub(super) fn new(visitor: hyper::upgrade::Upgraded, side: VisitorSide) -> Self {
+    pub(crate) fn new(visitor: hyper::upgrade::Upgraded, side: VisitorSide) -> Self {
         Self { io: Upgraded(TokioIo::new(visitor)), side }
     }
 }

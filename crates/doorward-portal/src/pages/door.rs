@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use doorward_control::{Bearer, Challenge, Handover};
 use doorward_core::access::{Denied, Need, Proof, Visitor, preview_visit};
 use doorward_core::names::HostName;
-use doorward_core::service::{Entrance, Service, ServiceKind};
+use doorward_core::service::{Entrance, Service};
 use doorward_core::share::ShareUse;
 use doorward_core::web::LocalPath;
 use http::StatusCode;
@@ -51,7 +51,7 @@ impl Way {
         let challenge = Challenge::parse(&self.challenge)?;
         let to = LocalPath::parse(&self.to).ok()?;
         let (service, _) = state.control.snapshot().web(&host, to.path())?;
-        (service.kind == ServiceKind::Http).then_some(Found { host, challenge, to, service })
+        service.kind.has_web_address().then_some(Found { host, challenge, to, service })
     }
 
     /// Back to this page, once what was missing is there.

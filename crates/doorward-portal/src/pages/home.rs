@@ -33,6 +33,8 @@ struct Home {
     /// Where there are more of them.
     more: Option<String>,
     adds_devices: bool,
+    /// Whether there is more than one that could be seen side by side.
+    has_cameras: bool,
 }
 
 /// What of it is wanted.
@@ -79,14 +81,15 @@ pub(super) async fn show(
     let longest = services.len().max(devices.len());
     let mut lapses = Lapses::of(&state, &signed_in).await?;
     let tiles = services.iter().filter_map(|record| Tile::of(&state, &signed_in, record, &mut lapses));
-    let tiles = tiles.take(shown).collect();
+    let tiles: Vec<_> = tiles.take(shown).collect();
+    let has_cameras = tiles.iter().map(|tile| tile.cameras.len()).sum::<usize>() > 1;
     let devices = devices.iter().take(shown).map(|device| DeviceTile::of(&state, device)).collect();
     let query = [("find", find.clone()), ("show", (shown + USUAL).to_string())];
     let query = serde_urlencoded::to_string(query).expect("text is always encodable");
     let more = (longest > shown).then(|| format!("/?{query}"));
     let is_long = more.is_some() || !find.is_empty() || longest > USUAL / 4;
     let adds_devices = Asker::at_page(&signed_in, Action::CreateInvite).is_ok();
-    Ok(page(&Home { frame, now, tiles, devices, find, is_long, more, adds_devices }))
+    Ok(page(&Home { frame, now, tiles, devices, find, is_long, more, adds_devices, has_cameras }))
 }
 
 /// Opens a session, or makes the one that is open longer.

@@ -14,7 +14,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use doorward_control::{MadeShare, ServiceRecord, ShareError, ShareSummary};
 use doorward_core::authority::{Action, Relation, may};
-use doorward_core::service::ServiceKind;
 use doorward_core::share::ShareWish;
 use doorward_core::span::{parse_span, write_span};
 use doorward_core::{ServiceId, ShareId};
@@ -131,7 +130,7 @@ impl SharesPage {
 
 fn choice(record: &ServiceRecord) -> Option<Choice> {
     let service = &record.service;
-    let longest = service.policy.longest_share().filter(|_| service.kind == ServiceKind::Http)?;
+    let longest = service.policy.longest_share().filter(|_| service.kind.has_web_address())?;
     let (path, title) = (service.path(), service.title.clone());
     Some(Choice { id: service.id, path, title, longest: write_span(longest) })
 }

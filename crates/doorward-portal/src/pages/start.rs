@@ -97,7 +97,7 @@ fn opening(device: &Device, record: &ServiceRecord) -> String {
         (WhoDocument::Public | WhoDocument::Password | WhoDocument::People | WhoDocument::Senders, _) => {
             return String::new();
         }
-        (WhoDocument::Nobody, ServiceKind::Http) => "--password NAME",
+        (WhoDocument::Nobody, ServiceKind::Http | ServiceKind::Camera) => "--password NAME",
         (WhoDocument::Nobody, ServiceKind::Tcp | ServiceKind::Udp) => "--public --from NETWORK",
     };
     let path = escape(format_args!("{}/{}", device.name, record.service.name));

@@ -1,5 +1,6 @@
 //! One service as its visitors see it, on the dashboard and on its own page.
 
+use super::cameras::{Camera, may_look};
 use super::opening::{self, Lapse};
 use crate::PortalState;
 use crate::asker::Asker;
@@ -27,6 +28,9 @@ pub(super) struct Tile {
     pub(super) is_exclusive: bool,
     /// Where browsers go.
     pub(super) links: Vec<String>,
+    /// What can be seen of it here; a camera is looked at on its page, not at its address.
+    pub(super) cameras: Vec<Camera>,
+    is_camera: bool,
     /// What other programs want to know.
     pub(super) places: Vec<String>,
     /// For whoever has the device.
@@ -81,15 +85,19 @@ impl Tile {
             LinkState::Online { since, .. } => (true, Some(since)),
             LinkState::Offline { since } => (false, since),
         };
+        let standing = standing(state, signed_in, record, lapses)?;
+        let cameras = if may_look(&standing) { Camera::all_of(record) } else { Vec::new() };
         Some(Self {
             id: service.id,
             title: service.title.clone(),
             path: service.path(),
             is_online,
             since,
-            standing: standing(state, signed_in, record, lapses)?,
+            standing,
             is_exclusive: service.policy.exclusive.is_some(),
             links,
+            cameras,
+            is_camera: service.kind == ServiceKind::Camera,
             places,
             figures: is_theirs.then(|| Figures::of_service(state, service.id)),
         })
@@ -111,7 +119,12 @@ impl Tile {
 
     /// Whether one press leads to it.
     pub(super) fn has_page(&self) -> bool {
-        !self.links.is_empty()
+        !self.goes().is_empty()
+    }
+
+    /// Where one press leads.
+    pub(super) fn goes(&self) -> &[String] {
+        if self.is_camera { &[] } else { &self.links }
     }
 }
 
@@ -180,7 +193,7 @@ fn reach(state: &PortalState, record: &ServiceRecord) -> (Vec<String>, Vec<Strin
         }
     }));
     // Bound to its person: no port in public could tell who comes.
-    let is_web = service.kind == ServiceKind::Http;
+    let is_web = service.kind.has_web_address();
     places.extend((!is_web).then(|| format!("doorward open {} --for 1h", service.path())));
     (links, places)
 }

@@ -14,7 +14,6 @@ use axum::routing::{get, post};
 use doorward_control::{EditError, Reach, ServiceRecord, TokenRequest, TokenSummary};
 use doorward_core::access::{Denied, Proof, preview};
 use doorward_core::authority::{Scope, TokenLimits};
-use doorward_core::service::ServiceKind;
 use doorward_core::{LoginId, Secret};
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -154,7 +153,7 @@ fn usable(state: &PortalState, signed_in: &SignedIn) -> Vec<Arc<ServiceRecord>> 
     let proofs = [Proof::Login(signed_in.login.id)];
     let may = |record: &Arc<ServiceRecord>| {
         let seen = preview(&record.service, &proofs, &*snapshot, now);
-        record.service.kind == ServiceKind::Http
+        record.service.kind.has_web_address()
             && matches!(seen, Ok(_) | Err(Denied::SessionNeeded | Denied::Closed { .. }))
     };
     let mut usable: Vec<_> = snapshot.services_naming(&signed_in.person).filter(may).collect();

@@ -274,6 +274,8 @@ pub fn rules(access: &Access) -> Vec<(&'static str, String)> {
         limits.per_day.clone().map(|size| each("a day", size)),
         limits.per_month.clone().map(|size| each("a month", size)),
         limits.zone.clone().map(|zone| format!("by the clock of {zone}")),
+        limits.max_fps.map(|n| each("pictures a second", n.to_string())),
+        limits.max_kbit.map(|n| each("kbit a second of pictures", n.to_string())),
         limits.read_only.then(|| "only to look at".to_owned()),
     ];
     rules.push(("limits", all.into_iter().flatten().collect::<Vec<_>>().join(", ")));

@@ -51,7 +51,7 @@ impl Wish {
             Some(name) => Label::parse(name).context("--name")?,
             None => self.default_name(&target)?,
         };
-        if let (ServiceKind::Http, Some(port)) = (self.kind, self.port) {
+        if let (true, Some(port)) = (self.kind.has_web_address(), self.port) {
             bail!(
                 "--port is for raw ports: a web service is reached by its name. Leave --port out, or:\n\n    \
                  doorward tcp {} --port {port} --public",
@@ -62,8 +62,8 @@ impl Wish {
         if self.is_for_senders {
             return self.for_senders(name, target, from);
         }
-        let needs_password = self.kind == ServiceKind::Http && !self.is_public;
-        if self.kind != ServiceKind::Http && !self.is_public && from.is_none() {
+        let needs_password = self.kind.has_web_address() && !self.is_public;
+        if !self.kind.has_web_address() && !self.is_public && from.is_none() {
             bail!(
                 "a raw {kind} port has no password: say who may use it. For everybody:\n\n    \
                  doorward {kind} {} --public\n\nor for some networks only:\n\n    doorward {kind} {} --from 192.0.2.0/24",
@@ -90,7 +90,7 @@ impl Wish {
             bail!("--verify is for https:// targets; here is none");
         }
         match self.kind {
-            ServiceKind::Http => {}
+            ServiceKind::Http | ServiceKind::Camera => {}
             ServiceKind::Tcp => service.offer.entrances.push(EntranceWish::TcpPort(self.port.unwrap_or(0))),
             ServiceKind::Udp => service.offer.entrances.push(EntranceWish::UdpPort(self.port.unwrap_or(0))),
         }

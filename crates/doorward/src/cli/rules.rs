@@ -51,6 +51,12 @@ pub(super) struct RuleArgs {
     /// Whose days and months, as Europe/Berlin.
     #[arg(long, value_name = "ZONE", conflicts_with = "nobody")]
     budget_zone: Option<String>,
+    /// Pictures a second of a camera, for all who look.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "nobody")]
+    max_fps: Option<u32>,
+    /// The same in kilobits a second.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "nobody")]
+    max_kbit: Option<u32>,
     /// A web service that may only be looked at: GET, HEAD and OPTIONS.
     #[arg(long, conflicts_with = "nobody")]
     read_only: bool,
@@ -81,6 +87,8 @@ impl RuleArgs {
             per_day: self.per_day,
             per_month: self.per_month,
             zone: self.budget_zone,
+            max_fps: self.max_fps,
+            max_kbit: self.max_kbit,
             read_only: self.read_only,
         };
         Rules {

@@ -19,9 +19,15 @@ async fn look(service: &Service) -> Finding {
     let tried = timeout(LIMIT, connect(target)).await;
     let tried = tried.unwrap_or_else(|_| Err(io::Error::other(format!("no answer within {} s", LIMIT.as_secs()))));
     match (tried, target) {
-        (Ok(()), Target::Http(_) | Target::Https { .. } | Target::H2c(_) | Target::H2 { .. } | Target::Tcp(_)) => {
-            Finding::fine("service", format!("{name}: {target} takes connections"))
-        }
+        (
+            Ok(()),
+            Target::Http(_)
+            | Target::Https { .. }
+            | Target::H2c(_)
+            | Target::H2 { .. }
+            | Target::Tcp(_)
+            | Target::Camera(_),
+        ) => Finding::fine("service", format!("{name}: {target} takes connections")),
         (Ok(()), Target::Udp { .. }) => Finding::note(
             "service",
             format!("{name}: {target} is UDP, which does not say whether anybody is there"),
@@ -59,6 +65,7 @@ async fn connect(target: &Target) -> io::Result<()> {
         Target::Http(Place::Socket(path)) | Target::H2c(Place::Socket(path)) | Target::Tcp(Place::Socket(path)) => {
             UnixStream::connect(path).await.map(drop)
         }
+        Target::Camera(_) => Ok(()),
         Target::Udp { host, port } => {
             let bare = host.to_string();
             lookup_host((bare.trim_matches(['[', ']']), *port)).await.map(drop)

@@ -46,13 +46,25 @@ pub(in crate::pages) struct Limits {
     pub(in crate::pages) per_day: String,
     pub(in crate::pages) per_month: String,
     pub(in crate::pages) zone: String,
+    pub(in crate::pages) max_fps: String,
+    pub(in crate::pages) max_kbit: String,
     pub(in crate::pages) is_read_only: bool,
 }
 
 impl Limits {
     fn of(document: &LimitsDocument) -> Self {
-        let LimitsDocument { connections, connections_each, rate, rate_each, per_day, per_month, zone, read_only } =
-            document.clone();
+        let LimitsDocument {
+            connections,
+            connections_each,
+            rate,
+            rate_each,
+            per_day,
+            per_month,
+            zone,
+            max_fps,
+            max_kbit,
+            read_only,
+        } = document.clone();
         let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
         Self {
             connections: number(connections),
@@ -62,6 +74,8 @@ impl Limits {
             per_day: per_day.unwrap_or_default(),
             per_month: per_month.unwrap_or_default(),
             zone: zone.unwrap_or_default(),
+            max_fps: number(max_fps),
+            max_kbit: number(max_kbit),
             is_read_only: read_only,
         }
     }
@@ -76,6 +90,8 @@ impl Limits {
             per_day: text("per-day"),
             per_month: text("per-month"),
             zone: text("limits-zone"),
+            max_fps: text("max-fps"),
+            max_kbit: text("max-kbit"),
             is_read_only: fields.has("read-only"),
         }
     }
@@ -91,6 +107,8 @@ impl Limits {
             per_day: said(&self.per_day),
             per_month: said(&self.per_month),
             zone: said(&self.zone),
+            max_fps: number(&self.max_fps),
+            max_kbit: number(&self.max_kbit),
             read_only: self.is_read_only,
         };
         Some(limits).filter(|limits| *limits != LimitsDocument::default())
@@ -232,7 +250,7 @@ mod tests {
             r#"{"who":"people","groups":["class"],"how":"on-request","needs":["totp","passkey"],
                 "approval":{"by":"teachers","within":"30m"},"exclusive":true,"take-over":["teachers"],"claim":"3m"}"#,
             r#"{"who":"public","limits":{"connections":20,"connections-each":4,"rate":"2 MB","rate-each":"500 kB",
-                "per-day":"1 GB","per-month":"20 GB","zone":"Europe/Berlin","read-only":true}}"#,
+                "per-day":"1 GB","per-month":"20 GB","zone":"Europe/Berlin","max-fps":5,"max-kbit":2000,"read-only":true}}"#,
         ];
         for policy in policies {
             let policy: PolicyDocument = serde_json::from_str(policy).unwrap();

@@ -1,0 +1,150 @@
+//! One camera, from its first viewer to a little after its last: what its source tells goes into the slot.
+
+use super::{Cameras, News, comes_by_itself, http, netgear};
+use crate::target::Camera;
+use doorward_frames::demand::{Demand, LINGER, Verdict};
+use doorward_frames::faults::Faults;
+use doorward_frames::feed::State;
+use doorward_frames::slot::Writer;
+use doorward_frames::{Frame, Picture};
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Weak;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+/// What a source tells. It waits for nobody: the other end always takes.
+#[derive(Clone)]
+pub(super) struct Events(mpsc::Sender<Event>);
+
+enum Event {
+    Picture(Picture),
+    Trouble(Trouble),
+    Faults(Faults),
+}
+
+/// Why nothing comes. The text is for viewers too: it names no address, path or file.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    state: State,
+    text: String,
+}
+
+impl Trouble {
+    /// It cannot be reached, or answers with something else.
+    pub(super) fn failed(text: impl Into<String>) -> Self {
+        Self { state: State::Failed, text: text.into() }
+    }
+
+    /// It was there, and says nothing any more.
+    pub(super) fn stalled(text: impl Into<String>) -> Self {
+        Self { state: State::Stalled, text: text.into() }
+    }
+}
+
+impl Events {
+    pub(super) async fn picture(&self, picture: Picture) {
+        self.tell(Event::Picture(picture)).await;
+    }
+
+    pub(super) async fn trouble(&self, trouble: Trouble) {
+        self.tell(Event::Trouble(trouble)).await;
+    }
+
+    /// All since it is being read.
+    pub(super) async fn faults(&self, faults: Faults) {
+        self.tell(Event::Faults(faults)).await;
+    }
+
+    async fn tell(&self, event: Event) {
+        // Nobody hears it: then this future is about to be dropped, too.
+        let _ = self.0.send(event).await;
+    }
+}
+
+async fn source(camera: &Camera, events: &Events) -> Infallible {
+    match camera {
+        Camera::Web(camera) => http::read(camera, events).await,
+        Camera::NetGear { host, port } => netgear::read(host, *port, events).await,
+        Camera::Device(_) => {
+            events.trouble(Trouble::failed("this kind of camera is not read yet")).await;
+            pending().await
+        }
+    }
+}
+
+pub(super) async fn run(camera: Camera, writer: Writer, news: watch::Sender<News>, cameras: Weak<Cameras>) {
+    let (events, mut heard) = mpsc::channel(1);
+    let events = Events(events);
+    let mut source = pin!(source(&camera, &events));
+    let mut reader = Reader { camera: &camera, writer, news, number: 0 };
+    let (mut demand, mut viewers) = (Demand::new(LINGER), 0);
+    loop {
+        let rest = until_rest(&camera, &demand);
+        tokio::select! {
+            never = &mut source => match never {},
+            Some(event) = heard.recv() => reader.hear(event),
+            now = reader.writer.readers_other_than(viewers) => {
+                viewers = now;
+                demand.viewers(viewers, Instant::now().into_std());
+            }
+            () = rest => match cameras.upgrade() {
+                Some(cameras) if !cameras.rest(&camera) => {}
+                Some(_) | None => return,
+            },
+        }
+    }
+}
+
+async fn until_rest(camera: &Camera, demand: &Demand) {
+    match demand.verdict(Instant::now().into_std()) {
+        Verdict::Read => pending().await,
+        Verdict::Linger { .. } | Verdict::Rest if comes_by_itself(camera) => pending().await,
+        Verdict::Linger { until } => sleep_until(until.into()).await,
+        Verdict::Rest => {}
+    }
+}
+
+struct Reader<'a> {
+    camera: &'a Camera,
+    writer: Writer,
+    news: watch::Sender<News>,
+    number: u32,
+}
+
+impl Reader<'_> {
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Picture(picture) => {
+                self.number = self.number.wrapping_add(1);
+                self.writer.put(Frame { number: self.number, captured: Instant::now().into_std(), picture });
+                self.state(State::Live, String::new());
+            }
+            Event::Trouble(Trouble { state, text }) => self.state(state, text),
+            Event::Faults(faults) => drop(self.news.send_if_modified(|news| {
+                let is_new = news.faults != faults;
+                news.faults = faults;
+                is_new
+            })),
+        }
+    }
+
+    /// Logged when it changes, however often it is tried.
+    fn state(&self, state: State, text: String) {
+        let camera = self.camera.place();
+        self.news.send_if_modified(|news| {
+            if news.state == state && news.text == text {
+                return false;
+            }
+            match state {
+                State::Live if news.state != State::Opening => info!(camera, "pictures come again"),
+                State::Opening | State::Live | State::Ended => {}
+                State::Stalled | State::Failed => warn!(camera, "no pictures: {text}"),
+            }
+            (news.state, news.text) = (state, text);
+            true
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! A camera that a real browser looks at: what it shows is read from its own pixels, in which the film counts its frames.
+
+use anyhow::{Context, Result, ensure};
+use doorward_peers::SOON;
+use doorward_peers::browser::{Browser, Trust};
+use doorward_world::site::{GATEWAY_FILE, Site, data};
+use doorward_world::{Node, Process, Program, Shape, World, addresses, built, until};
+use serde_json::Value;
+use std::fs;
+use std::time::Duration;
+
+const PORTAL: &str = "https://portal.gateway.example";
+const AGENT_FILE: &str = r#"
+[[service]]
+name = "yard"
+title = "Yard"
+target = "camera+http://127.0.0.1:8090/"
+access = { who = "people", people = ["olga"] }
+
+[[service]]
+name = "printer"
+title = "Printer"
+target = "http://127.0.0.1:8100"
+mounts = { "/webcam/" = "camera+http://127.0.0.1:8091/" }
+access = { who = "people", people = ["olga"] }
+"#;
+/// A test picture under which a strip of 16 boxes counts the frames, the lowest bit first.
+const FILM: &str = "testsrc=s=640x320:r=10,format=yuv420p[a];nullsrc=s=640x40:r=10,format=gray,\
+    geq=lum='255*mod(floor(N/pow(2\\,floor(X/40)))\\,2)',format=yuv420p[b];[a][b]vstack";
+/// The same in the browser, of whatever can be drawn: the number of the frame that is shown.
+const READ: &str = "const read = (what) => { const canvas = document.createElement('canvas'); canvas.width = 640; canvas.height = 360;
+    const context = canvas.getContext('2d'); context.drawImage(what, 0, 0, 640, 360);
+    return [...Array(16).keys()].reduce((sum, bit) => sum + (context.getImageData(40 * bit + 20, 340, 1, 1).data[0] > 127 ? 2 ** bit : 0), 0); };";
+
+/// ffmpeg serves one reader, and then ends.
+fn film(node: &Node, port: u16) -> Result<Process> {
+    let each = format!(
+        "ffmpeg -hide_banner -loglevel error -re -f lavfi -i \"$FILM\" -q:v 5 -f mpjpeg -listen 1 http://127.0.0.1:{port}/"
+    );
+    node.spawn(&Program::new("sh").args(["-c", &format!("while :; do {each}; sleep 0.2; done")]).env("FILM", FILM))
+}
+
+fn become_owner(world: &World, browser: &mut Browser) -> Result<()> {
+    until(SOON, "the portal is served", || {
+        browser.open(&format!("{PORTAL}/sign-in"))?;
+        Ok(browser.status()? == 200)
+    })?;
+    let program = Program::new(built("doorward")?).args(["people", "owner-link", "--no-qr", "--data"]);
+    let link = world.gateway.run_program(&program.args([data(&world.gateway)]), SOON)?.ok()?;
+    browser.open(link.trim())?;
+    for (name, value) in [("name", "olga"), ("title", "Olga"), ("password", "drei müde Ziegen"), ("again", "drei müde Ziegen")] {
+        browser.evaluate(&format!("document.querySelector('form').elements[{name:?}].value = {value:?}"))?;
+    }
+    browser.evaluate("document.querySelector('form button:not([type=button])').click()")?;
+    until(SOON, "she is at home", || Ok(browser.evaluate("location.pathname === '/'").is_ok_and(|is| is == true)))?;
+    Ok(())
+}
+
+fn number(browser: &mut Browser, of: &str) -> Result<u64> {
+    let read = browser.evaluate(&format!("(() => {{ {READ} return read({of}); }})()"))?;
+    read.as_u64().with_context(|| format!("{read} is no number"))
+}
+
+/// What is shown moves on with the film: so many frames in three seconds.
+fn moves_on(browser: &mut Browser, of: &str) -> Result<u64> {
+    let watched = browser.evaluate(&format!(
+        "(async () => {{ {READ} const seen = []; const until = performance.now() + 3000;
+           while (performance.now() < until) {{ const n = read({of}); if (n !== seen.at(-1)) seen.push(n); await new Promise((r) => setTimeout(r, 20)); }}
+           return seen; }})()"
+    ))?;
+    let seen: Vec<u64> = watched.as_array().context("numbers")?.iter().filter_map(Value::as_u64).collect();
+    println!("peers: {of}: {seen:?}");
+    ensure!(seen.is_sorted(), "pictures came out of order: {seen:?}");
+    Ok(seen.len() as u64)
+}
+
+#[test]
+fn a_browser_shows_what_the_camera_films_now() -> Result<()> {
+    let world = World::build(Shape::home())?;
+    world.point("portal.gateway.example", &addresses::GATEWAY)?;
+    let _films = [film(&world.device, 8090)?, film(&world.device, 8091)?];
+    let _site = Site::start_with(&world, GATEWAY_FILE, AGENT_FILE)?;
+    let root = world.gateway.folder().join("root.pem");
+    let authority = Program::new(built("doorward")?).args(["ca", "--pem", "--data"]).args([data(&world.gateway)]);
+    fs::write(&root, world.gateway.run_program(&authority, SOON)?.ok()?)?;
+    let mut browser = Browser::trusting(&world.visitor, Trust::Roots(&[&root]))?;
+    become_owner(&world, &mut browser)?;
+
+    let is_shown = "[...document.querySelectorAll('[data-camera] canvas')].length === 2 \
+                    && [...document.querySelectorAll('[data-camera] canvas')].every((canvas) => !canvas.hidden)";
+    browser.open(&format!("{PORTAL}/"))?;
+    browser.until(SOON, is_shown).with_context(|| browser.text().unwrap_or_default())?;
+    browser.review("cameras-home")?;
+    browser.open(&format!("{PORTAL}/cameras"))?;
+    browser.until(SOON, is_shown)?;
+    let shown = moves_on(&mut browser, "document.querySelector('canvas')")?;
+    ensure!((8..=20).contains(&shown), "the wall showed {shown} frames in three seconds instead of 15");
+    browser.review("cameras-wall")?;
+
+    browser.evaluate("[...document.querySelectorAll('.camera a')].find((a) => a.textContent.includes('Yard')).click()")?;
+    browser.until(SOON, "location.pathname !== '/cameras' && document.querySelector('canvas')?.hidden === false")?;
+    let shown = moves_on(&mut browser, "document.querySelector('canvas')")?;
+    ensure!(shown >= 20, "its page showed {shown} frames in three seconds instead of 30");
+    browser.until(SOON, "document.querySelector('[data-figure=viewers]').textContent === '1'")?;
+    let figures = browser.evaluate("document.querySelector('.seen').innerText")?;
+    println!("peers: {figures}");
+    browser.review("camera")?;
+
+    // As a page without scripts shows it, and whatever else embeds it.
+    browser.evaluate("window.image = document.createElement('img'); image.src = document.querySelector('a[download]').href.replace(/snapshot$/, 'stream'); document.body.append(image); image.decode()")?;
+    let first = number(&mut browser, "image")?;
+    until(Duration::from_secs(10), "the image moves on", || Ok(number(&mut browser, "image")? > first + 5))?;
+    let (here, there) = (number(&mut browser, "document.querySelector('canvas')")?, number(&mut browser, "image")?);
+    ensure!(here.abs_diff(there) <= 5, "the two show {here} and {there}");
+    ensure!(browser.problems().is_empty(), "{:?}", browser.problems());
+    browser.close()
+}
