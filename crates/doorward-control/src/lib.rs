@@ -74,8 +74,8 @@ pub use logins::{
 pub use people::data::PersonData;
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
-    Arrival, CameraPlace, CameraSeen, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence, Reachability,
-    ServiceFailure, Visits,
+    Arrival, CameraPlace, CameraSeen, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence,
+    Reachability, ServiceFailure, Visits,
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{

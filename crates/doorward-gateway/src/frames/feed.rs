@@ -81,7 +81,7 @@ enum Over {
     #[error("cut in the middle of a frame")]
     Cut,
     #[error("the login is over")]
-    LoginOver,
+    SignedOut,
     #[error("the page said what is not understood: {0}")]
     Strange(String),
 }
@@ -124,7 +124,7 @@ pub(super) fn open(
         debug!(%over, "a feed ended");
         match over {
             Over::Left => {}
-            Over::Broken(_) | Over::Stuck | Over::Cut | Over::LoginOver | Over::Strange(_) => side.break_off(),
+            Over::Broken(_) | Over::Stuck | Over::Cut | Over::SignedOut | Over::Strange(_) => side.break_off(),
         }
     });
     switching.map(|()| empty())
@@ -171,7 +171,7 @@ impl Feed {
         let snapshot = web.admission.control.snapshot();
         let counts = Facts::login(&*snapshot, self.login.id).is_some_and(|login| login.counts(Timestamp::now()));
         if !counts {
-            return Err(Over::LoginOver);
+            return Err(Over::SignedOut);
         }
         self.say(Message::Ping(Bytes::new())).await
     }
