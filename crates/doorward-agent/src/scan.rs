@@ -39,13 +39,12 @@ impl Found {
     pub fn target(&self) -> String {
         match self.kind {
             Kind::RtspCamera => format!("tcp://{}", self.at),
-            Kind::OctoPrint
-            | Kind::Mainsail
-            | Kind::Fluidd
-            | Kind::Moonraker
-            | Kind::HomeAssistant
-            | Kind::Jupyter
-            | Kind::Camera => format!("http://{}", self.at),
+            Kind::OctoPrint | Kind::Mainsail | Kind::Fluidd | Kind::Moonraker | Kind::HomeAssistant | Kind::Jupyter => {
+                format!("http://{}", self.at)
+            }
+            Kind::Camera => format!("camera+http://{}/", self.at),
+            Kind::MjpgStreamer => format!("camera+http://{}/?action=stream", self.at),
+            Kind::UStreamer => format!("camera+http://{}/stream", self.at),
         }
     }
 
