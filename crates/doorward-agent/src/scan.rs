@@ -4,9 +4,11 @@
 mod places;
 mod questions;
 mod recognise;
+mod webcams;
 
 pub use places::{Subnet, own_subnets};
 pub use recognise::Kind;
+pub use webcams::{Webcam, webcams_of};
 
 use doorward_core::names::Label;
 use doorward_tunnel::messages::{Finding, Findings};
