@@ -2,6 +2,7 @@
 //! how it measures and what the figures do not say.
 
 mod beside_sshd;
+mod cameras;
 mod figures;
 mod http;
 mod line;
@@ -27,10 +28,12 @@ usage: cargo xtask bench [--rounds NUMBER] [subject…]
        cargo xtask bench line [--rounds NUMBER] [subject…]
        cargo xtask bench sshd [--rounds NUMBER] [--processors NUMBER]
        cargo xtask bench scale
+       cargo xtask bench cameras
 
 Compares Doorward with its peers in pairs of samples; on one core over loopback, with `line` over an emulated line of
 50 ms, 100 Mbit/s and some loss. `sshd` compares `ssh -R` to Doorward with the same `ssh -R` to sshd.
 `scale` compares what the gateway's state costs with 100 000 sessions and 10 000 services with what it costs with few.
+`cameras` counts what goes up for viewers of a camera, and how old pictures are on a thin line.
 subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh doorward-ssh ssh-chacha20
 doorward-ssh-chacha20";
 
@@ -56,6 +59,9 @@ async fn run(arguments: &[String]) -> Result<()> {
         Some((word, rest)) if word == "target" => target::run(rest.first().context(USAGE)?.parse()?).await,
         Some((word, rest)) if word == line::VISIT => line::visit(rest).await,
         Some((word, _)) if word == "scale" => scale::run().await,
+        Some((word, _)) if word == "cameras" => cameras::run().await,
+        Some((word, rest)) if word == cameras::FILM => cameras::film(rest.first().context(USAGE)?).await,
+        Some((word, rest)) if word == cameras::LOOK => cameras::look(rest).await,
         Some((word, rest)) if word == scale::COUNTED => scale::counted(rest).await,
         _ => {
             let wish = Wish::parse(arguments)?;

@@ -36,6 +36,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "putty-tools", needed_by: &["lab", "peers"], why: "the SSH client of Windows" },
     Package { name: "python3-paramiko", needed_by: &["lab"], why: "SSH from Python" },
     Package { name: "python3-asyncssh", needed_by: &["lab"], why: "another SSH from Python" },
+    Package { name: "ffmpeg", needed_by: &["unit"], why: "a camera that serves one client" },
     Package { name: "python3-aiosmtpd", needed_by: &["unit"], why: "a mail server for alerts" },
     Package {
         name: "openssh-server",
@@ -93,7 +94,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "python3-requests", needed_by: &["peers"], why: "NetGear, which loads it" },
     Package { name: "python3-tqdm", needed_by: &["peers"], why: "NetGear, which loads it" },
     Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint and VidGear, from PyPI" },
-    Package { name: "python3-zmq", needed_by: &["peers"], why: "what NetGear sends with" },
+    Package { name: "python3-zmq", needed_by: &["unit", "peers"], why: "what NetGear sends with" },
     Package { name: "python3-websocket", needed_by: &["peers"], why: "a visitor who runs code in Jupyter's kernel" },
 ];
 

@@ -3,9 +3,13 @@
 //!
 //! A camera that sends by itself (NetGear) is taken from as long as it is offered: its program would give up otherwise.
 
+mod device;
 mod http;
+mod look;
 mod netgear;
 mod reader;
+
+pub use look::{Sight, look_at_camera};
 
 use crate::settings::Settings;
 use crate::target::Camera;

@@ -27,6 +27,7 @@ mod upkeep;
 mod wake;
 
 pub use agent::{Agent, AgentError};
+pub use cameras::{Sight, look_at_camera};
 pub use join::{JOIN_LIMIT, JoinError, JoinOptions, Joined, join, join_if_invited};
 pub use prepare::{Address, Command, Deed, Hook, Plan, Probe, Readiness, Step};
 pub use proxy::{ProxyError, ProxyRule};

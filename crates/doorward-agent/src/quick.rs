@@ -27,14 +27,20 @@ impl Target {
     /// `5000`, `host:5000`, `/run/x.sock`, or the whole form of `agent.toml`; with the part of it that is the service,
     /// where that is not all of it.
     pub fn parse_short(kind: ServiceKind, given: &str) -> Result<(Self, Option<PathPrefix>), TargetError> {
+        if kind == ServiceKind::Camera {
+            let target = Self::parse(&camera(given))?;
+            target.camera().ok_or_else(|| TargetError::new(given, "a camera is wanted"))?;
+            return Ok((target, None));
+        }
         let whole = if given.contains("://") || WITH_SOCKET.iter().any(|form| given.starts_with(form)) {
             given.to_owned()
         } else if given.starts_with('/') {
             match kind {
                 ServiceKind::Http => format!("http+unix:{given}"),
                 ServiceKind::Tcp => format!("unix:{given}"),
-                ServiceKind::Camera => format!("camera:{given}"),
-                ServiceKind::Udp => return Err(TargetError::new(given, "a udp service needs a host and a port")),
+                ServiceKind::Udp | ServiceKind::Camera => {
+                    return Err(TargetError::new(given, "a udp service needs a host and a port"));
+                }
             }
         } else if !given.is_empty() && given.bytes().all(|b| b.is_ascii_digit()) {
             format!("{kind}://localhost:{given}")
@@ -47,6 +53,22 @@ impl Target {
             return Err(TargetError::new(given, why));
         }
         Ok((target, base))
+    }
+}
+
+/// `8080/?action=stream`, `esp32.local/stream`, `http://esp32.local/stream`, `/dev/video0` or the whole form.
+fn camera(given: &str) -> String {
+    let place = given.split(['/', '?']).next().unwrap_or_default();
+    if given.starts_with('/') {
+        format!("camera:{given}")
+    } else if ["http://", "https://"].iter().any(|scheme| given.starts_with(scheme)) {
+        format!("camera+{given}")
+    } else if given.contains("://") || given.starts_with("camera:") {
+        given.to_owned()
+    } else if !place.is_empty() && place.bytes().all(|b| b.is_ascii_digit()) {
+        format!("camera+http://localhost:{given}")
+    } else {
+        format!("camera+http://{given}")
     }
 }
 
@@ -74,7 +96,10 @@ impl Service {
     pub fn with_web(self, wish: &WebWish, base: Option<PathPrefix>) -> Result<Self, TargetError> {
         let target = self.target.verified(wish.verify);
         let mount = |(path, given): &(PathPrefix, String)| {
-            let (target, base) = Target::parse_short(ServiceKind::Http, given)?;
+            let (target, base) = match Target::parse(given) {
+                Ok(camera) if camera.kind() == ServiceKind::Camera => (camera, None),
+                Ok(_) | Err(_) => Target::parse_short(ServiceKind::Http, given)?,
+            };
             Ok((path.clone(), (target.verified(wish.verify), base)))
         };
         let mounts = wish.mounts.iter().map(mount).collect::<Result<Vec<_>, TargetError>>()?;
@@ -103,6 +128,11 @@ mod tests {
             (ServiceKind::Tcp, "22", "tcp://localhost:22"),
             (ServiceKind::Tcp, "unix:/run/x.sock", "unix:/run/x.sock"),
             (ServiceKind::Udp, "[::1]:53", "udp://[::1]:53"),
+            (ServiceKind::Camera, "8080/?action=stream", "camera+http://localhost:8080/?action=stream"),
+            (ServiceKind::Camera, "esp32.local", "camera+http://esp32.local:80/"),
+            (ServiceKind::Camera, "https://10.0.0.5/video", "camera+https://10.0.0.5:443/video"),
+            (ServiceKind::Camera, "/dev/video0", "camera:/dev/video0"),
+            (ServiceKind::Camera, "netgear://127.0.0.1:5454", "netgear://127.0.0.1:5454"),
         ];
         for (kind, given, whole) in table {
             assert_eq!(Target::parse_short(kind, given).unwrap().0.to_string(), whole, "{given}");
@@ -120,7 +150,12 @@ mod tests {
     fn a_short_form_of_another_kind_is_refused_with_the_right_command() {
         let error = Target::parse_short(ServiceKind::Tcp, "http://a:1").unwrap_err().to_string();
         assert!(error.contains("doorward http"), "{error}");
-        for (kind, given) in [(ServiceKind::Udp, "/run/x"), (ServiceKind::Http, ""), (ServiceKind::Tcp, "99999")] {
+        for (kind, given) in [
+            (ServiceKind::Udp, "/run/x"),
+            (ServiceKind::Camera, "tcp://a:1"),
+            (ServiceKind::Http, ""),
+            (ServiceKind::Tcp, "99999"),
+        ] {
             assert!(Target::parse_short(kind, given).is_err(), "{given:?} was taken");
         }
     }

@@ -4,9 +4,11 @@
 mod places;
 mod questions;
 mod recognise;
+mod webcams;
 
 pub use places::{Subnet, own_subnets};
 pub use recognise::Kind;
+pub use webcams::{Webcam, webcams_of};
 
 use doorward_core::names::Label;
 use doorward_tunnel::messages::{Finding, Findings};
@@ -39,13 +41,12 @@ impl Found {
     pub fn target(&self) -> String {
         match self.kind {
             Kind::RtspCamera => format!("tcp://{}", self.at),
-            Kind::OctoPrint
-            | Kind::Mainsail
-            | Kind::Fluidd
-            | Kind::Moonraker
-            | Kind::HomeAssistant
-            | Kind::Jupyter
-            | Kind::Camera => format!("http://{}", self.at),
+            Kind::OctoPrint | Kind::Mainsail | Kind::Fluidd | Kind::Moonraker | Kind::HomeAssistant | Kind::Jupyter => {
+                format!("http://{}", self.at)
+            }
+            Kind::Camera => format!("camera+http://{}/", self.at),
+            Kind::MjpgStreamer => format!("camera+http://{}/?action=stream", self.at),
+            Kind::UStreamer => format!("camera+http://{}/stream", self.at),
         }
     }
 

@@ -9,6 +9,7 @@ use common::*;
 use doorward_frames::faults::Fault;
 use doorward_frames::feed::{Message, State};
 use doorward_frames::pace::Caps;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -208,4 +209,89 @@ async fn at_the_end_of_its_time_the_stream_ends() {
     let began = Instant::now();
     while viewer.hear().await.is_some() {}
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+/// `pattern` sends as many pictures by the real libzmq.
+async fn send_by_netgear(pattern: &str, port: u16, count: usize) -> String {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (port, count) = (port.to_string(), count.to_string());
+    let sending = Command::new("/usr/bin/python3")
+        .arg(here.join("tests/common/netgear_sender.py"))
+        .args([pattern, &port])
+        .arg(here.join("../doorward-frames/tests/picture.jpg"))
+        .arg(count)
+        .kill_on_drop(true)
+        .output();
+    let output = soon("the sender to end", sending).await.expect("python3 is installed");
+    assert!(output.status.success(), "{pattern}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn netgear_is_received_by_each_of_its_patterns_and_answered_whether_anybody_watches_or_not() {
+    let (mut gateway, scratch) = (Gateway::both().await, Scratch::new());
+    let ports: Vec<_> = (0..3).map(|_| free_port()).collect();
+    let patterns = ["publish", "pair", "request"];
+    let of = |(name, port): (&&str, &u16)| service(name, &format!("netgear://127.0.0.1:{port}"));
+    let services: Vec<_> = patterns.iter().zip(&ports).map(of).collect();
+    let (_agent, link) = running(&mut gateway, &scratch, &services).await;
+    // Nobody watches, and a request is answered.
+    let answers = send_by_netgear("request", ports[2], 2).await;
+    assert_eq!(answers.lines().filter(|line| line.contains("return_type")).count(), 3, "{answers}");
+    for (pattern, port) in patterns.iter().zip(&ports) {
+        let mut viewer = Viewer::open(&link, pattern).await;
+        let seen = async {
+            let first = viewer.shown_number().await;
+            let next = viewer.shown_number().await;
+            assert!(next > first, "{pattern}");
+            viewer.until_state(State::Stalled).await
+        };
+        let (answers, ended) = tokio::join!(send_by_netgear(pattern, *port, 8), seen);
+        assert!(ended.contains("its sender"), "{pattern}: {ended}");
+        let expected = if *pattern == "publish" { 0 } else { 9 };
+        assert_eq!(answers.lines().count(), expected, "{pattern}: {answers}");
+    }
+}
+
+#[tokio::test]
+async fn a_netgear_port_that_others_have_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("netgear://{}", taken.local_addr().unwrap());
+    let (mut gateway, scratch) = (Gateway::both().await, Scratch::new());
+    let (_agent, link) = running(&mut gateway, &scratch, &[service("cam", &target)]).await;
+    let text = Viewer::open(&link, "cam").await.until_state(State::Failed).await;
+    assert!(text.contains("another program may have it"), "{text}");
+}
+
+#[tokio::test]
+async fn pictures_come_from_a_pipe_that_ffmpeg_writes_and_from_a_file_that_is_written_anew() {
+    let (mut gateway, scratch) = (Gateway::both().await, Scratch::new());
+    let (pipe, file) = (scratch.folder().join("pipe"), scratch.folder().join("picture.jpg"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().await.unwrap().success());
+    let at = |path: &Path| format!("camera:{}", path.display());
+    let services = [service("pipe", &at(&pipe)), service("file", &at(&file))];
+    let (_agent, link) = running(&mut gateway, &scratch, &services).await;
+    let mut viewer = Viewer::open(&link, "pipe").await;
+    let input = "testsrc=size=64x48:rate=10";
+    let mut ffmpeg = Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-re", "-f", "lavfi", "-i", input, "-f", "mjpeg", "-y"])
+        .arg(&pipe)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("ffmpeg is installed (cargo xtask test unit)");
+    let (first, _) = viewer.frame().await;
+    viewer.shown(first).await;
+    assert!(viewer.frame().await.0 > first);
+    ffmpeg.kill().await.unwrap();
+    let mut viewer = Viewer::open(&link, "file").await;
+    let text = viewer.until_state(State::Failed).await;
+    assert!(text.contains("it is not there") && !text.contains("picture.jpg"), "{text}");
+    std::fs::write(&file, &PICTURE[..PICTURE.len() / 2]).unwrap();
+    std::fs::write(&file, PICTURE).unwrap();
+    assert_eq!(viewer.shown_number().await, 1, "no half of a picture");
 }

@@ -104,9 +104,20 @@ enum Command {
         // Whoever gives it nevertheless is told what to use.
         mut_arg("port", |port| port.hide(true)),
         mut_arg("senders", |senders| senders.hide(true)),
-        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint --mount /webcam/=8080\n  doorward http https://192.168.3.1 --headers rewrite --verify off\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward http 5000 --name octoprint --preset octoprint\n  doorward http 5000 --mount \"/webcam/=camera+http://127.0.0.1:8080/stream\"\n  doorward http https://192.168.3.1 --headers rewrite --verify off\n  doorward http 192.168.3.90:80 --name cam --public --from 192.0.2.0/24\n  doorward http /run/app.sock"
     )]
     Http(QuickArgs),
+    /// Offers a camera from this device, while the command runs: read once, whoever watches.
+    #[command(
+        mut_arg("port", |port| port.hide(true)),
+        mut_arg("senders", |senders| senders.hide(true)),
+        mut_arg("preset", |preset| preset.hide(true)),
+        mut_arg("headers", |headers| headers.hide(true)),
+        mut_arg("mounts", |mounts| mounts.hide(true)),
+        mut_arg("verify", |verify| verify.hide(true)),
+        after_help = "Visitors are asked for a user name (guest) and a password, which is made and\nshown now, unless --public says otherwise.\n\nExamples:\n  doorward camera \"8080/?action=stream\"\n  doorward camera http://esp32.local:81/stream --name door\n  doorward camera /dev/video0\n  doorward camera netgear://127.0.0.1:5454 --public --from 192.0.2.0/24"
+    )]
+    Camera(QuickArgs),
     /// Lists the applications that Doorward knows how to stand in front of.
     #[command(
         after_help = "Examples:\n  doorward presets\n  doorward presets octoprint\n  doorward http 5000 --preset octoprint"
@@ -167,7 +178,13 @@ impl Command {
     fn usual_log(&self) -> &'static str {
         let is_for_people = matches!(
             self,
-            Self::Demo { .. } | Self::Http(_) | Self::Tcp(_) | Self::Udp(_) | Self::Join(_) | Self::Open(_)
+            Self::Demo { .. }
+                | Self::Http(_)
+                | Self::Camera(_)
+                | Self::Tcp(_)
+                | Self::Udp(_)
+                | Self::Join(_)
+                | Self::Open(_)
         );
         if is_for_people { "warn" } else { "info" }
     }
@@ -179,6 +196,7 @@ impl Command {
             Self::Join(args) => args.run().await,
             Self::Agent(args) => args.run().await,
             Self::Http(args) => args.run(ServiceKind::Http).await,
+            Self::Camera(args) => args.run(ServiceKind::Camera).await,
             Self::Presets(args) => args.run(),
             Self::Scan(args) => args.run().await,
             Self::Print(args) => args.run(),

@@ -24,9 +24,14 @@ fn refused(text: &str, wish: &str) -> String {
 #[test]
 fn only_what_the_device_allows_is_offered() {
     let taken = |target: &str| judge(&wish("cam", target), &label("main"), &settings(FILE)).is_ok();
-    for target in
-        ["http://127.0.0.1:5000", "tcp://127.0.0.1:1", "udp://127.0.0.1:53", "http://192.168.1.9", "https://127.0.0.1"]
-    {
+    for target in [
+        "http://127.0.0.1:5000",
+        "tcp://127.0.0.1:1",
+        "udp://127.0.0.1:53",
+        "http://192.168.1.9",
+        "https://127.0.0.1",
+        "camera+http://192.168.1.9/?action=stream",
+    ] {
         assert!(taken(target), "{target}");
     }
     let outside = [
@@ -42,6 +47,11 @@ fn only_what_the_device_allows_is_offered() {
         "http://169.254.169.254:80",
         "unix:/run/docker.sock",
         "http+unix:/run/docker.sock",
+        "camera+http://192.168.1.9:81/",
+        "camera+http://localhost/",
+        "camera:/dev/video0",
+        "camera:/etc/shadow",
+        "netgear://127.0.0.1:5454",
     ];
     for target in outside {
         assert!(!taken(target), "{target}");

@@ -1,6 +1,6 @@
 //! One camera, from its first viewer to a little after its last: what its source tells goes into the slot.
 
-use super::{Cameras, News, comes_by_itself, http, netgear};
+use super::{Cameras, News, comes_by_itself, device, http, netgear};
 use crate::target::Camera;
 use doorward_frames::demand::{Demand, LINGER, Verdict};
 use doorward_frames::faults::Faults;
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 #[derive(Clone)]
 pub(super) struct Events(mpsc::Sender<Event>);
 
-enum Event {
+pub(super) enum Event {
     Picture(Picture),
     Trouble(Trouble),
     Faults(Faults),
@@ -28,8 +28,8 @@ enum Event {
 /// Why nothing comes. The text is for viewers too: it names no address, path or file.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    state: State,
-    text: String,
+    pub(super) state: State,
+    pub(super) text: String,
 }
 
 impl Trouble {
@@ -45,6 +45,10 @@ impl Trouble {
 }
 
 impl Events {
+    pub(super) fn new(sender: mpsc::Sender<Event>) -> Self {
+        Self(sender)
+    }
+
     pub(super) async fn picture(&self, picture: Picture) {
         self.tell(Event::Picture(picture)).await;
     }
@@ -64,20 +68,17 @@ impl Events {
     }
 }
 
-async fn source(camera: &Camera, events: &Events) -> Infallible {
+pub(super) async fn source(camera: &Camera, events: &Events) -> Infallible {
     match camera {
         Camera::Web(camera) => http::read(camera, events).await,
         Camera::NetGear { host, port } => netgear::read(host, *port, events).await,
-        Camera::Device(_) => {
-            events.trouble(Trouble::failed("this kind of camera is not read yet")).await;
-            pending().await
-        }
+        Camera::Device(path) => device::read(path, events).await,
     }
 }
 
 pub(super) async fn run(camera: Camera, writer: Writer, news: watch::Sender<News>, cameras: Weak<Cameras>) {
     let (events, mut heard) = mpsc::channel(1);
-    let events = Events(events);
+    let events = Events::new(events);
     let mut source = pin!(source(&camera, &events));
     let mut reader = Reader { camera: &camera, writer, news, number: 0 };
     let (mut demand, mut viewers) = (Demand::new(LINGER), 0);

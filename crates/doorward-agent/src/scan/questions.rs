@@ -36,7 +36,7 @@ pub(super) async fn ask(mut socket: TcpStream, at: SocketAddr) -> Option<Kind> {
     by_path(&path, &request(socket, at, &path).await?)
 }
 
-async fn request(socket: TcpStream, at: SocketAddr, path: &str) -> Option<Answer> {
+pub(super) async fn request(socket: TcpStream, at: SocketAddr, path: &str) -> Option<Answer> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.ok()?;
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let request = Request::get(path)

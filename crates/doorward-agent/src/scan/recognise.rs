@@ -9,8 +9,10 @@ pub enum Kind {
     Moonraker,
     HomeAssistant,
     Jupyter,
-    /// Pictures one after another over HTTP (MJPEG).
+    /// Pictures one after another over HTTP (MJPEG), from its first path on.
     Camera,
+    MjpgStreamer,
+    UStreamer,
     RtspCamera,
 }
 
@@ -23,7 +25,7 @@ impl Kind {
             Self::Moonraker => "Klipper (Moonraker)",
             Self::HomeAssistant => "Home Assistant",
             Self::Jupyter => "Jupyter",
-            Self::Camera => "Camera",
+            Self::Camera | Self::MjpgStreamer | Self::UStreamer => "Camera",
             Self::RtspCamera => "Camera (RTSP)",
         }
     }
@@ -37,7 +39,7 @@ impl Kind {
             Self::Moonraker => "moonraker",
             Self::HomeAssistant => "home-assistant",
             Self::Jupyter => "jupyter",
-            Self::Camera | Self::RtspCamera => "camera",
+            Self::Camera | Self::MjpgStreamer | Self::UStreamer | Self::RtspCamera => "camera",
         }
     }
 
@@ -47,7 +49,7 @@ impl Kind {
             Self::Mainsail | Self::Fluidd => Some("mainsail"),
             Self::HomeAssistant => Some("home-assistant"),
             Self::Jupyter => Some("jupyter"),
-            Self::Moonraker | Self::Camera | Self::RtspCamera => None,
+            Self::Moonraker | Self::Camera | Self::MjpgStreamer | Self::UStreamer | Self::RtspCamera => None,
         }
     }
 
@@ -127,10 +129,14 @@ pub(super) fn by_path(path: &str, answer: &Answer) -> Option<Kind> {
 
 fn kind_of_page(answer: &Answer) -> Option<Kind> {
     let title = answer.title();
-    if answer.is_stream() || answer.server.starts_with("MJPG-Streamer") || title == "uStreamer" {
+    if answer.is_stream() {
         return Some(Kind::Camera);
     }
+    if answer.server.starts_with("MJPG-Streamer") {
+        return Some(Kind::MjpgStreamer);
+    }
     match title {
+        "uStreamer" => Some(Kind::UStreamer),
         "Mainsail" => Some(Kind::Mainsail),
         "fluidd" | "Fluidd" => Some(Kind::Fluidd),
         "Home Assistant" => Some(Kind::HomeAssistant),

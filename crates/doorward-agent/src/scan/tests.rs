@@ -57,9 +57,9 @@ async fn what_answers_like_them_is_known_by_it() {
     assert_eq!(taken_for(vec![("/", OK, "<title>Mainsail</title>")]).await, Some(Kind::Mainsail));
     assert_eq!(taken_for(vec![("/", OK, "<title>fluidd</title>")]).await, Some(Kind::Fluidd));
     assert_eq!(taken_for(vec![("/", OK, "<title>Home Assistant</title>")]).await, Some(Kind::HomeAssistant));
-    assert_eq!(taken_for(vec![("/", OK, "<title>uStreamer</title>")]).await, Some(Kind::Camera));
+    assert_eq!(taken_for(vec![("/", OK, "<title>uStreamer</title>")]).await, Some(Kind::UStreamer));
     let streamer = vec![("/", "HTTP/1.0 200 OK\r\nServer: MJPG-Streamer/0.2", "<title>MJPG-streamer</title>")];
-    assert_eq!(taken_for(streamer).await, Some(Kind::Camera));
+    assert_eq!(taken_for(streamer).await, Some(Kind::MjpgStreamer));
     let pictures = vec![("/", "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=x", "--x\r\n")];
     assert_eq!(taken_for(pictures).await, Some(Kind::Camera));
     for other in [
@@ -111,6 +111,8 @@ fn whatever_is_found_can_be_written_into_the_settings() {
         Kind::HomeAssistant,
         Kind::Jupyter,
         Kind::Camera,
+        Kind::MjpgStreamer,
+        Kind::UStreamer,
         Kind::RtspCamera,
     ];
     for kind in kinds {

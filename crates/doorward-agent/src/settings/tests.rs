@@ -188,7 +188,10 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{service}headers = \"rewrite\""), &["agent.toml:4:11: headers: ", "for web services"]),
         (format!("{web}headers = \"guess\""), &["agent.toml:4:11: headers: ", "unknown variant", "rewrite"]),
         (format!("{web}preset = \"octopi\""), &["agent.toml:4:10: preset: ", "no preset \"octopi\"", "octoprint"]),
-        (format!("{web}verify = \"off\""), &["agent.toml:4:10: verify: ", "for https:// and h2:// targets"]),
+        (
+            format!("{web}verify = \"off\""),
+            &["agent.toml:4:10: verify: ", "for https://, h2:// and camera+https:// targets"],
+        ),
         (format!("{web}mounts = {{ \"/a/\" = \"tcp://h:1\" }}"), &["agent.toml:4:", "only web targets"]),
         (
             format!("{web}mounts = {{ \"/a/\" = \"http://h\", \"a\" = \"http://h\" }}"),
@@ -197,7 +200,7 @@ fn every_mistake_names_file_line_key_and_remedy() {
         (format!("{web}mounts = {{ \"/\" = \"http://h\" }}"), &["agent.toml:4:", "name at least one part"]),
         (
             format!("{web}mounts = {{ \"/a/\" = {{ target = \"http://h\", verify = \"off\" }} }}"),
-            &["agent.toml:4:", "verify is for https:// and h2:// targets"],
+            &["agent.toml:4:", "verify is for https://, h2:// and camera+https:// targets"],
         ),
         (
             format!("{web}mounts = {{ \"/a/\" = {{ target = \"https://h\", verify = \"maybe\" }} }}"),

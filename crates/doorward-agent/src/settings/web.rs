@@ -132,7 +132,7 @@ fn verify(given: Option<&str>, at: &Range<usize>) -> Result<Verify, Fault> {
 
 fn own_verify(given: &str, target: &str, at: &Range<usize>) -> Result<Verify, Fault> {
     if !["https://", "h2://", "camera+https://"].iter().any(|scheme| target.starts_with(scheme)) {
-        return Err(Fault::new(at, "verify is for https:// and h2:// targets; this is another"));
+        return Err(Fault::new(at, "verify is for https://, h2:// and camera+https:// targets; this is another"));
     }
     verify(Some(given), at)
 }

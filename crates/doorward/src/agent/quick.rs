@@ -84,7 +84,7 @@ impl Wish {
         if self.kind == ServiceKind::Http {
             service = service.with_web(&self.requests.wish()?, base)?;
         } else if self.requests != Requests::default() {
-            bail!("--preset, --headers, --verify and --mount are for web services: use `doorward http`");
+            bail!("--preset, --headers, --verify and --mount are for web services: use `doorward http`, or agent.toml");
         }
         if self.requests.verify.is_some() && !has_tls(&service) {
             bail!("--verify is for https:// targets; here is none");

@@ -3,7 +3,7 @@
 use crate::admin::table::Table;
 use crate::terminal;
 use clap::Args;
-use doorward_agent::scan::{Found, own_subnets, scan};
+use doorward_agent::scan::{Found, Webcam, own_subnets, scan, webcams_of};
 use doorward_core::addition::Addition;
 use serde::Serialize;
 
@@ -28,6 +28,18 @@ struct FoundBody {
     kind: &'static str,
     #[serde(flatten)]
     service: Addition,
+    /// That the application's own settings know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cameras: Vec<CameraBody>,
+}
+
+#[derive(Serialize)]
+struct CameraBody {
+    path: String,
+    target: String,
+    /// What to change in the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
 }
 
 impl ScanArgs {
@@ -39,7 +51,9 @@ impl ScanArgs {
             }
             eprintln!("Looking around; this takes up to two minutes …");
         }
-        let found: Vec<_> = scan().await.iter().map(FoundBody::from).collect();
+        let found = scan().await;
+        let with_cameras = found.iter().map(async |found| FoundBody::new(found, webcams_of(found).await));
+        let found = futures_util::future::join_all(with_cameras).await;
         if self.json {
             return terminal::print(&(serde_json::to_string_pretty(&found)? + "\n"));
         }
@@ -47,11 +61,24 @@ impl ScanArgs {
     }
 }
 
-impl From<&Found> for FoundBody {
-    fn from(found: &Found) -> Self {
+impl FoundBody {
+    fn new(found: &Found, webcams: Vec<Webcam>) -> Self {
         let preset = found.kind.preset().map(str::to_owned);
         let service = Addition { name: found.name(), title: None, target: found.target(), preset };
-        Self { kind: found.kind.title(), service }
+        let camera = |Webcam { target, path, remedy }| CameraBody { path: path.to_string(), target, remedy };
+        Self { kind: found.kind.title(), service, cameras: webcams.into_iter().map(camera).collect() }
+    }
+
+    /// For `agent.toml`.
+    fn table(&self) -> String {
+        let mut table = self.service.table();
+        let remedies = self.cameras.iter().filter_map(|camera| camera.remedy.as_ref());
+        remedies.for_each(|remedy| table += &format!("# Change in {}: {remedy}\n", self.kind));
+        let mounts: Vec<_> = self.cameras.iter().map(|c| format!("\"{}\" = \"{}\"", c.path, c.target)).collect();
+        if !mounts.is_empty() {
+            table += &format!("mounts = {{ {} }}\n", mounts.join(", "));
+        }
+        table
     }
 }
 
@@ -64,7 +91,7 @@ fn shown(found: &[FoundBody]) -> String {
         let preset = one.service.preset.clone().unwrap_or_default();
         table.row([one.kind.to_owned(), one.service.target.clone(), preset]);
     }
-    let tables: Vec<_> = found.iter().map(|one| one.service.table()).collect();
+    let tables: Vec<_> = found.iter().map(FoundBody::table).collect();
     format!("{table}\nFor agent.toml, as many as you like, each with a name of its own:\n\n{}", tables.join("\n"))
 }
 
@@ -73,6 +100,7 @@ mod tests {
     use super::*;
     use doorward_agent::Settings;
     use doorward_agent::scan::Kind;
+    use doorward_core::names::PathPrefix;
     use std::path::Path;
 
     #[test]
@@ -81,10 +109,20 @@ mod tests {
             Found { kind: Kind::OctoPrint, at: "192.168.1.5:5000".parse().unwrap() },
             Found { kind: Kind::RtspCamera, at: "192.168.1.9:554".parse().unwrap() },
         ];
-        let text = shown(&found.iter().map(FoundBody::from).collect::<Vec<_>>());
+        let webcam = Webcam {
+            target: "camera+http://192.168.1.7/stream".to_owned(),
+            path: PathPrefix::parse("/webcam/").unwrap(),
+            remedy: Some("Settings, Classic Webcam, Stream URL: write /webcam/?action=stream".to_owned()),
+        };
+        let text = shown(&found.each_ref().map(|found| {
+            let webcams = if found.kind == Kind::OctoPrint { vec![webcam.clone()] } else { Vec::new() };
+            FoundBody::new(found, webcams)
+        }));
         let (_, tables) = text.split_once("its own:\n\n").unwrap();
         let settings = Settings::parse(tables, Path::new("agent.toml")).unwrap();
         assert_eq!(settings.services.len(), 2);
+        assert!(settings.services[0].offer.web.mounts[0].camera, "{tables}");
+        assert!(text.contains("# Change in OctoPrint: Settings, Classic Webcam"), "{text}");
         assert!(text.contains("http://192.168.1.5:5000") && text.contains("Camera (RTSP)"), "{text}");
         assert!(shown(&[]).contains("Nothing was found"));
     }

@@ -36,7 +36,7 @@ fn no_secret_can_be_given_on_the_command_line() {
 
 #[test]
 fn only_raw_ports_are_offered_a_port() {
-    for (word, offered) in [("http", false), ("tcp", true), ("udp", true)] {
+    for (word, offered) in [("http", false), ("camera", false), ("tcp", true), ("udp", true)] {
         let help = Cli::command().find_subcommand_mut(word).unwrap().render_long_help().to_string();
         assert_eq!(help.contains("--port"), offered, "{help}");
     }

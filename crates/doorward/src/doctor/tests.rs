@@ -166,3 +166,23 @@ fn each_finding_is_one_line_with_its_remedy() {
     let json = serde_json::to_value(&findings).unwrap();
     assert_eq!(json[1], json!({"standing": "wrong", "hop": "longer", "what": "x\u{1b}[2J", "remedy": "do y"}));
 }
+
+#[tokio::test]
+async fn a_camera_is_looked_at_and_what_it_shows_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, gone) = (folder.path().join("good.jpg"), folder.path().join("gone.jpg"));
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../doorward-frames/tests/picture.jpg"), &good).unwrap();
+    let settings = format!(
+        "[[service]]\nname = \"good\"\ntarget = \"camera:{}\"\n[[service]]\nname = \"octo\"\ntarget = \"http://127.0.0.1:9\"\n\
+         mounts = {{ \"/webcam/\" = \"camera:{}\" }}\n",
+        good.display(),
+        gone.display()
+    );
+    let settings = doorward_agent::Settings::parse(&settings, Path::new("agent.toml")).unwrap();
+    let findings = targets::examine(&settings.services).await;
+    let shown = found(&findings, "camera", "good: camera:");
+    assert!(shown.standing == Standing::Fine && shown.what.contains("shows pictures of "), "{shown:?}");
+    let missing = found(&findings, "camera", "octo/webcam/: camera:");
+    assert!(missing.standing == Standing::Wrong && missing.what.contains("it is not there"), "{missing:?}");
+    assert_eq!(findings.len(), 3, "each once, and the service itself");
+}

@@ -1,0 +1,58 @@
+//! Viewers on one machine: what they see, and how old it is.
+
+use super::{DIGITS, STAMP, now};
+use anyhow::{Context, Result, ensure};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// What is seen in the first part of a long look is not counted: buffers fill.
+const FILLING: f64 = 2.0 / 3.0;
+const LONG: Duration = Duration::from_secs(20);
+
+pub(crate) async fn run(arguments: &[String]) -> Result<()> {
+    let [at, host, viewers, seconds] = arguments else { anyhow::bail!("look: where, which host, how many, how long?") };
+    let (at, viewers): (SocketAddr, usize) = (at.parse()?, viewers.parse()?);
+    let length = Duration::from_secs(seconds.parse()?);
+    let (began, mut looking) = (Instant::now(), JoinSet::new());
+    for _ in 0..viewers {
+        let host = host.clone();
+        looking.spawn(async move { look(at, &host, began + length).await });
+    }
+    let from = if length >= LONG { began + length.mul_f64(FILLING) } else { began };
+    let mut ages = Vec::new();
+    for seen in looking.join_all().await {
+        ages.extend(seen?.into_iter().filter(|(when, _)| *when >= from).map(|(_, age)| age));
+    }
+    ensure!(!ages.is_empty(), "nothing was seen");
+    ages.sort_unstable_by(f64::total_cmp);
+    let part = |part: f64| ages[((ages.len() - 1) as f64 * part) as usize];
+    let counted = (began + length).duration_since(from).as_secs_f64();
+    println!("{} {} {}", ages.len() as f64 / viewers as f64 / counted, part(0.5), part(0.95));
+    Ok(())
+}
+
+/// When each picture was whole, and its age in seconds.
+async fn look(at: SocketAddr, host: &str, until: Instant) -> Result<Vec<(Instant, f64)>> {
+    let mut socket = TcpStream::connect(at).await?;
+    socket.write_all(format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes()).await?;
+    let (mut seen, mut held, mut piece) = (Vec::new(), Vec::new(), vec![0; 64 * 1024]);
+    while let Ok(read) = timeout_at(until, socket.read(&mut piece)).await {
+        let read = read?;
+        ensure!(read > 0, "{host} ended the stream: {}", String::from_utf8_lossy(&held));
+        held.extend_from_slice(&piece[..read]);
+        while let Some(place) = held.windows(STAMP.len()).position(|window| window == STAMP) {
+            let stamp = place + STAMP.len();
+            let Some(digits) = held.get(stamp..stamp + DIGITS) else { break };
+            let taken = u64::from_str_radix(std::str::from_utf8(digits)?, 16).context("a time")?;
+            seen.push((Instant::now(), now()?.saturating_sub(taken) as f64 / 1000.0));
+            held.drain(..stamp + DIGITS);
+        }
+        let rest = held.len().saturating_sub(STAMP.len() + DIGITS);
+        held.drain(..rest);
+    }
+    Ok(seen)
+}
