@@ -105,14 +105,25 @@ mod tests {
     /// What costs more than so many times as much is to be mended.
     const BOUND: f64 = 2.0;
 
+    /// What was dear by accident, since others kept the machine's caches busy, is not dear each time.
+    const TRIES: usize = 3;
+
     #[tokio::test]
     async fn with_a_hundred_thousand_sessions_and_ten_thousand_services_nothing_costs_twice_as_much() {
-        let figures = by_time().await.unwrap();
-        assert_eq!(figures.len(), deeds::ALL.len());
-        for figure in &figures {
-            println!("{:>6.2}  {:>8.1} µs  {}", figure.ratio(), figure.grown * 1e6, figure.deed);
+        let mut dear: Vec<String> = Vec::new();
+        for round in 0..TRIES {
+            let figures = by_time().await.unwrap();
+            assert_eq!(figures.len(), deeds::ALL.len());
+            for figure in &figures {
+                println!("{:>6.2}  {:>8.1} µs  {}", figure.ratio(), figure.grown * 1e6, figure.deed);
+            }
+            let above = figures.iter().filter(|figure| figure.ratio() > BOUND).map(|figure| figure.deed.to_string());
+            let above: Vec<_> = above.filter(|deed| round == 0 || dear.contains(deed)).collect();
+            dear = above;
+            if dear.is_empty() {
+                return;
+            }
         }
-        let dear: Vec<_> = figures.iter().filter(|figure| figure.ratio() > BOUND).map(|f| f.deed.to_string()).collect();
-        assert!(dear.is_empty(), "{dear:?}");
+        panic!("above {BOUND} in each of {TRIES} rounds: {dear:?}");
     }
 }
