@@ -73,7 +73,11 @@ pub(crate) async fn run() -> Result<()> {
     let before = Usage::of(site.gateway.pid()?)?.cpu;
     let seen = watch(&world, at, WAYS[0].1, MANY, WATCH)?;
     let cpu = (Usage::of(site.gateway.pid()?)?.cpu - before) / WATCH.as_secs_f64();
-    println!("\n{MANY} viewers: {:.1} frames a second each, the gateway takes {:.0} % of a processor.", seen.rate, cpu * 100.0);
+    println!(
+        "\n{MANY} viewers: {:.1} frames a second each, the gateway takes {:.0} % of a processor.",
+        seen.rate,
+        cpu * 100.0
+    );
     println!("Load at the end {}.", load());
     drop(film);
     Ok(())
@@ -113,7 +117,8 @@ struct Seen {
 }
 
 fn watch(world: &World, at: std::net::IpAddr, host: &str, viewers: usize, length: Duration) -> Result<Seen> {
-    let words = [LOOK.to_owned(), format!("{at}:80"), host.to_owned(), viewers.to_string(), length.as_secs().to_string()];
+    let words =
+        [LOOK.to_owned(), format!("{at}:80"), host.to_owned(), viewers.to_string(), length.as_secs().to_string()];
     let program = Program::new(std::env::current_exe()?).args(words);
     let said = world.visitor.run_program(&program, length + LIMIT)?.ok()?;
     let figures: Vec<f64> = said.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();

@@ -82,7 +82,12 @@ async fn nothing_goes_up_when_nobody_looks() {
     until("the stream is closed", async || house.cam.open() == 0).await;
     println!("closed {:?} after the last viewer left", left.elapsed());
     let before = house.cam.bytes();
-    until("the camera goes on", { let from = house.cam.newest(); let cam = &house.cam; async move || cam.newest() > from + 20 }).await;
+    until("the camera goes on", {
+        let from = house.cam.newest();
+        let cam = &house.cam;
+        async move || cam.newest() > from + 20
+    })
+    .await;
     assert_eq!(house.cam.bytes(), before);
     assert_eq!(house.lab.gateway.gateway.open_streams(), 0, "nobody is in");
 }
@@ -294,7 +299,10 @@ async fn the_portal_shows_what_its_login_lets_see_to_its_own_pages() {
     for site in ["cross-site", "same-site", "none"] {
         assert_ne!(ask(site).await, StatusCode::OK, "{site}");
     }
-    let login = house.lab.control().signed_in(&doorward_core::Secret::new(cookie["__Host-doorward=".len()..].to_owned()), Timestamp::now());
+    let login = house
+        .lab
+        .control()
+        .signed_in(&doorward_core::Secret::new(cookie["__Host-doorward=".len()..].to_owned()), Timestamp::now());
     let mut watching = feed(house.lab.http(), PORTAL, &cookie, Some(ORIGIN)).await.unwrap();
     watching.name(1, "pi/cam").await;
     watching.watch(1, None).await;

@@ -48,7 +48,9 @@ fn become_owner(world: &World, browser: &mut Browser) -> Result<()> {
     let program = Program::new(built("doorward")?).args(["people", "owner-link", "--no-qr", "--data"]);
     let link = world.gateway.run_program(&program.args([data(&world.gateway)]), SOON)?.ok()?;
     browser.open(link.trim())?;
-    for (name, value) in [("name", "olga"), ("title", "Olga"), ("password", "drei müde Ziegen"), ("again", "drei müde Ziegen")] {
+    for (name, value) in
+        [("name", "olga"), ("title", "Olga"), ("password", "drei müde Ziegen"), ("again", "drei müde Ziegen")]
+    {
         browser.evaluate(&format!("document.querySelector('form').elements[{name:?}].value = {value:?}"))?;
     }
     browser.evaluate("document.querySelector('form button:not([type=button])').click()")?;
@@ -97,7 +99,8 @@ fn a_browser_shows_what_the_camera_films_now() -> Result<()> {
     ensure!((8..=20).contains(&shown), "the wall showed {shown} frames in three seconds instead of 15");
     browser.review("cameras-wall")?;
 
-    browser.evaluate("[...document.querySelectorAll('.camera a')].find((a) => a.textContent.includes('Yard')).click()")?;
+    browser
+        .evaluate("[...document.querySelectorAll('.camera a')].find((a) => a.textContent.includes('Yard')).click()")?;
     browser.until(SOON, "location.pathname !== '/cameras' && document.querySelector('canvas')?.hidden === false")?;
     let shown = moves_on(&mut browser, "document.querySelector('canvas')")?;
     ensure!(shown >= 20, "its page showed {shown} frames in three seconds instead of 30");

@@ -3,7 +3,8 @@
 use super::site::{add, browse, sign_in};
 use super::support::*;
 
-const DOOR: &str = r#"{"name": "door", "title": "Front <door>", "kind": "camera", "access": {"who": "people", "people": ["anna"]}}"#;
+const DOOR: &str =
+    r#"{"name": "door", "title": "Front <door>", "kind": "camera", "access": {"who": "people", "people": ["anna"]}}"#;
 const PRINTER: &str = r#"{"name": "printer", "title": "Printer", "kind": "http", "web": {"mounts": [{"path": "/webcam/", "camera": true},
     {"path": "/files/"}]}, "access": {"who": "people", "people": ["anna"]}}"#;
 const ROBOT: &str = r#"{"name": "robot", "title": "Robot", "kind": "camera",
