@@ -97,7 +97,9 @@ impl Web {
         request: Request<Incoming>,
         source: IpAddr,
     ) -> Result<Result<Response<Body>, Reset>, Request<Incoming>> {
-        let Some(named) = request.uri().path().strip_prefix(FRAMES_PATH).map(str::to_owned) else { return Err(request) };
+        let Some(named) = request.uri().path().strip_prefix(FRAMES_PATH).map(str::to_owned) else {
+            return Err(request);
+        };
         let Some(login) = self.login_at_portal(&request).filter(|_| self.is_from_portal(connection, &request)) else {
             return Err(request);
         };
@@ -241,7 +243,10 @@ mod tests {
             Some((named.device, named.service, named.mount.map(|mount| mount.to_string()), named.rest))
         };
         assert_eq!(named("pi/cam/stream"), Some(("pi", "cam", None, "stream")));
-        assert_eq!(named("pi/octoprint/webcam/snapshot"), Some(("pi", "octoprint", Some("/webcam/".into()), "snapshot")));
+        assert_eq!(
+            named("pi/octoprint/webcam/snapshot"),
+            Some(("pi", "octoprint", Some("/webcam/".into()), "snapshot"))
+        );
         assert_eq!(named("pi/octoprint/a/b/stream"), Some(("pi", "octoprint", Some("/a/b/".into()), "stream")));
         for other in ["", "feed", "pi", "pi/cam", "pi/cam/", "pi/cam/else", "pi/cam//stream", "pi/cam/../stream"] {
             assert_eq!(named(other), None, "{other}");

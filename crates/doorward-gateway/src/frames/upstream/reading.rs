@@ -49,7 +49,8 @@ impl Reading {
     pub(super) async fn begin(stream: Stream, under: u64, caps: Caps) -> Result<Self, Over> {
         let now = Instant::now();
         let (decoder, buffer) = (Decoder::new(PICTURE_LIMIT), vec![0; BUFFER].into_boxed_slice());
-        let mut reading = Self { stream, decoder, buffer, held: 0..0, under, left: None, caps, begun: now, last_word: now };
+        let mut reading =
+            Self { stream, decoder, buffer, held: 0..0, under, left: None, caps, begun: now, last_word: now };
         reading.watch(caps).await?;
         Ok(reading)
     }
