@@ -186,8 +186,8 @@
     set("viewers", viewers === undefined ? "–" : String(viewers));
     set("size", picture ? `${picture.width} × ${picture.height}` : "–");
     const mended = document.querySelector("[data-figure=faults]");
-    mended.hidden = !faults;
-    if (faults) mended.textContent = `${mended.dataset.mended} ${faults}`;
+    if (mended) mended.hidden = !faults;
+    if (mended && faults) mended.textContent = `${mended.dataset.mended} ${faults}`;
     dl.hidden = false;
   };
 

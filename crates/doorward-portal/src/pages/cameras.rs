@@ -76,6 +76,8 @@ struct One {
     /// The service that it belongs to.
     id: ServiceId,
     is_only: bool,
+    /// What it does wrong is for whoever has the device.
+    shows_faults: bool,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +117,7 @@ async fn one(
         return Ok(Redirect::to(&format!("/services/{id}")).into_response());
     }
     let is_only = theirs(&state, &signed_in).await?.len() == 1;
-    Ok(page(&One { frame, camera, id, is_only }))
+    Ok(page(&One { frame, camera, id, is_only, shows_faults: tile.figures.is_some() }))
 }
 
 /// Those that somebody may look at now.
