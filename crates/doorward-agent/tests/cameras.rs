@@ -245,8 +245,9 @@ async fn netgear_is_received_by_each_of_its_patterns_and_answered_whether_anybod
     for (pattern, port) in patterns.iter().zip(&ports) {
         let mut viewer = Viewer::open(&link, pattern).await;
         let seen = async {
-            let first = viewer.shown_number().await;
-            let next = viewer.shown_number().await;
+            let (first, _) = viewer.frame().await;
+            viewer.shown(first).await;
+            let (next, _) = viewer.frame().await;
             assert!(next > first, "{pattern}");
             viewer.until_state(State::Stalled).await
         };
