@@ -4,8 +4,9 @@
 mod common;
 
 use common::camera::{Camera, PICTURE, Said, Viewer, good, part, stream_of};
-use common::gateway::Gateway;
+use common::gateway::{Gateway, SiteKey};
 use common::*;
+use doorward_core::site::Carrier;
 use doorward_frames::faults::Fault;
 use doorward_frames::feed::{Message, State};
 use doorward_frames::pace::Caps;
@@ -68,18 +69,20 @@ async fn whoever_comes_again_soon_finds_the_same_reading() {
 
 #[tokio::test]
 async fn a_stream_that_does_not_acknowledge_gets_the_newest_frame_when_it_does() {
-    let camera = Camera::start(good).await;
-    let (mut gateway, scratch) = (Gateway::both().await, Scratch::new());
-    let (_agent, link) = running(&mut gateway, &scratch, &[service("cam", &camera.target("/"))]).await;
-    let mut slow = Viewer::open(&link, "cam").await;
-    let mut quick = Viewer::open(&link, "cam").await;
-    let first = slow.number().await;
-    let mut newest = 0;
-    while newest < first + 50 {
-        newest = quick.shown_number().await;
+    for carrier in [Carrier::Quic, Carrier::Tls] {
+        let camera = Camera::start(good).await;
+        let (mut gateway, scratch) = (Gateway::start(&SiteKey::new(), 0, &[carrier]).await, Scratch::new());
+        let (_agent, link) = running(&mut gateway, &scratch, &[service("cam", &camera.target("/"))]).await;
+        let mut slow = Viewer::open(&link, "cam").await;
+        let mut quick = Viewer::open(&link, "cam").await;
+        let first = slow.number().await;
+        let mut newest = 0;
+        while newest < first + 50 {
+            newest = quick.shown_number().await;
+        }
+        slow.shown(first).await;
+        assert!(slow.number().await >= newest, "those in between are past");
     }
-    slow.shown(first).await;
-    assert!(slow.number().await >= newest, "those in between are past");
 }
 
 #[tokio::test]

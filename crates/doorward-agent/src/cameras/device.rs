@@ -92,8 +92,8 @@ async fn video(path: &Path, events: &Events, pictures: &mut u64) -> Result<Infal
 
 fn open_video(path: &PathBuf) -> Result<ReadStream, Trouble> {
     let device = Device::open(path).map_err(|error| cannot_open(&error))?;
-    let formats = device.formats(BufType::VIDEO_CAPTURE).filter_map(Result::ok).map(|format| format.pixel_format());
-    let known = formats.filter(|format| [PixelFormat::MJPG, PixelFormat::JPEG].contains(format)).next();
+    let mut formats = device.formats(BufType::VIDEO_CAPTURE).filter_map(Result::ok).map(|format| format.pixel_format());
+    let known = formats.find(|format| [PixelFormat::MJPG, PixelFormat::JPEG].contains(format));
     let format = known.ok_or_else(|| {
         Trouble::failed("it makes no JPEGs by itself: let ffmpeg or ustreamer make them, and name that as the camera")
     })?;
