@@ -233,6 +233,7 @@ fn an_agent_beside_the_camera_receives_every_pattern() -> Result<()> {
         let mark = agent.log().len();
         let sender = device.spawn(&script(device, "sender.py", &text, &[])?)?;
         agent.wait_for_line_after(mark, "pictures come again", SOON).with_context(|| sender.log())?;
+        ensure!(!sender.log().contains("Reconnecting"), "pattern {pattern} was not answered: {}", sender.log());
         let mark = agent.log().len();
         drop(sender);
         agent.wait_for_line_after(mark, "its sender", SOON)?;
