@@ -123,3 +123,35 @@ fn comes_by_itself(camera: &Camera) -> bool {
         Camera::Web(_) | Camera::Device(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    fn camera(number: usize) -> Camera {
+        Camera::Device(PathBuf::from(format!("/nonexistent/{number}")))
+    }
+
+    #[tokio::test]
+    async fn no_more_cameras_are_read_than_may_be_and_one_that_is_watched_twice_counts_once() {
+        let cameras = Arc::<Cameras>::default();
+        let watching: Vec<_> = (0..MAX_CAMERAS).map(|number| cameras.watch(&camera(number)).unwrap()).collect();
+        assert!(cameras.watch(&camera(0)).is_ok());
+        let refused = cameras.watch(&camera(MAX_CAMERAS)).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("32 cameras"), "{refused}");
+        assert_eq!(watching.len(), MAX_CAMERAS);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_offered_any_more_ends_and_what_is_stays() {
+        let cameras = Arc::<Cameras>::default();
+        let (mut gone, kept) = (cameras.watch(&camera(1)).unwrap(), cameras.watch(&camera(2)).unwrap());
+        cameras.keep(&[&camera(2)]);
+        let ended = timeout(Duration::from_secs(5), gone.frames.next()).await;
+        assert_eq!(ended.expect("its slot closes"), None);
+        assert!(kept.news.has_changed().is_ok(), "this one is read on");
+    }
+}

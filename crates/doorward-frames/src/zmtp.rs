@@ -17,6 +17,8 @@ const COMMAND: u8 = 4;
 /// A READY with an identity and whatever a newer library adds.
 const COMMAND_LIMIT: usize = 4096;
 const MOST_PARTS: usize = 8;
+/// A request may have a number before its empty part (ZMQ_REQ_CORRELATE), which comes back with the answer.
+const ENVELOPE_PART: usize = 255;
 /// More is reserved only for what has come.
 const RESERVED: usize = 64 * 1024;
 
@@ -36,7 +38,7 @@ pub enum Sender {
 pub enum Step {
     /// It has to be sent.
     Send(Vec<u8>),
-    /// The parts of one message, without the empty one before a request.
+    /// The parts of one message, without the envelope of a request.
     Message(Vec<Bytes>),
 }
 
@@ -68,6 +70,8 @@ pub struct Receiver {
     body: Vec<u8>,
     sender: Option<Sender>,
     parts: Vec<Bytes>,
+    /// Of the last request: what its answer begins with.
+    envelope: Vec<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +84,8 @@ enum Place {
 impl Receiver {
     /// `limit`: bytes of a whole message.
     pub fn new(limit: usize) -> Self {
-        Self { limit, place: Place::Greeting, head: Vec::new(), body: Vec::new(), sender: None, parts: Vec::new() }
+        let (head, body, parts, envelope) = (Vec::new(), Vec::new(), Vec::new(), vec![Bytes::new()]);
+        Self { limit, place: Place::Greeting, head, body, sender: None, parts, envelope }
     }
 
     /// To be sent before anything was heard.
@@ -106,7 +111,10 @@ impl Receiver {
         match self.sender? {
             Sender::Publish => None,
             Sender::Pair => Some(frame(0, body)),
-            Sender::Request => Some([frame(MORE, &[]), frame(0, body)].concat()),
+            Sender::Request => {
+                let envelope = self.envelope.iter().flat_map(|part| frame(MORE, part));
+                Some(envelope.chain(frame(0, body)).collect())
+            }
         }
     }
 
@@ -176,10 +184,13 @@ impl Receiver {
         }
         let mut parts = std::mem::take(&mut self.parts);
         if sender == Sender::Request {
-            if !parts[0].is_empty() {
-                return Err(ZmtpError::Malformed("a request does not begin with an empty part"));
+            let end = parts.iter().position(Bytes::is_empty);
+            let end = end.ok_or(ZmtpError::Malformed("a request has no empty part before it"))?;
+            let message = parts.split_off(end + 1);
+            if parts.iter().any(|part| part.len() > ENVELOPE_PART) {
+                return Err(ZmtpError::Malformed("a request has too long a number"));
             }
-            parts.remove(0);
+            self.envelope = std::mem::replace(&mut parts, message);
         }
         Ok(Some(Step::Message(parts)))
     }
@@ -335,6 +346,20 @@ mod tests {
         let request = [frame(MORE, b""), frame(MORE, b"{}"), frame(0, b"f")].concat();
         let steps = heard(&greeted(&[&ready("REQ"), &request])).unwrap();
         assert_eq!(steps[1], Step::Message(vec![Bytes::from_static(b"{}"), Bytes::from_static(b"f")]));
+    }
+
+    #[test]
+    fn a_numbered_request_gets_its_number_back() {
+        let request = [frame(MORE, b"\x01\x02\x03\x04"), frame(MORE, b""), frame(MORE, b"{}"), frame(0, b"")].concat();
+        let bytes = greeted(&[&ready("REQ"), &request]);
+        let (mut receiver, mut bytes) = (Receiver::new(1000), &bytes[..]);
+        receiver.next(&mut bytes).unwrap();
+        let message = Step::Message(vec![Bytes::from_static(b"{}"), Bytes::new()]);
+        assert_eq!(receiver.next(&mut bytes), Ok(Some(message)));
+        let answer = [frame(MORE, b"\x01\x02\x03\x04"), frame(MORE, b""), frame(0, b"ok")].concat();
+        assert_eq!(receiver.answer(b"ok"), Some(answer));
+        let endless = [frame(MORE, &[1; 256]), frame(0, b"")].concat();
+        assert!(heard(&greeted(&[&ready("REQ"), &endless])).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("../../../docs/netgear.md");
+const CAMERAS: &str = include_str!("../../../docs/cameras.md");
 const VIDGEAR: &str = "vidgear==0.3.6";
 /// In its newest form it wants this for JPEG, its usual way.
 const SIMPLEJPEG: &str = "simplejpeg==1.9.0";
@@ -21,9 +22,18 @@ const FRAME: &str = "a frame of (480, 640, 3)";
 
 /// The fenced block of this language that contains `what`.
 fn block(language: &str, what: &str) -> Result<&'static str> {
-    let blocks = PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language));
+    block_of(PAGE, language, what)
+}
+
+fn block_of(page: &'static str, language: &str, what: &str) -> Result<&'static str> {
+    let blocks = page.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(language));
     let mut found = blocks.filter(|block| block.contains(what));
-    found.next().with_context(|| format!("docs/netgear.md has no {language} with {what}"))
+    found.next().with_context(|| format!("the page has no {language} with {what}"))
+}
+
+/// The line of a script that makes the stream.
+fn stream_line(script: &str) -> Result<&str> {
+    script.lines().find(|line| line.starts_with("stream = ")).context("no line of the stream")
 }
 
 /// Python with NetGear, in an environment beside the built tests.
@@ -115,8 +125,7 @@ impl Pair {
 
     fn send(&self, how: &[&str]) -> Result<Process> {
         let written = block("python", "stream.send")?;
-        let line = written.lines().find(|line| line.starts_with("stream = ")).context("no line of the stream")?;
-        let text = written.replace(line, self.printed("stream = ")?);
+        let text = written.replace(stream_line(written)?, self.printed("stream = ")?);
         self.world.device.spawn(&script(&self.world.device, "sender.py", &text, how)?)
     }
 }
@@ -204,4 +213,30 @@ fn a_sender_that_was_there_first_is_seen_as_soon_as_the_viewer_comes() -> Result
     let listening = Instant::now();
     viewer.wait_for_line(FRAME, SOON).with_context(|| sender.log())?;
     report("the first frame after the viewer came", listening.elapsed(), Duration::from_secs(5))
+}
+
+/// As docs/cameras.md has it: an agent beside the camera, no tunnel and no program where the frames are looked at.
+#[test]
+fn an_agent_beside_the_camera_receives_every_pattern() -> Result<()> {
+    let world = World::build(Shape::home())?;
+    fs::write(site::gateway_settings(&world.gateway), GATEWAY_FILE)?;
+    let _gateway = site::serve(&world.gateway)?;
+    let device = &world.device;
+    site::join(device, &site::invite(&world.gateway, "{}")?, "robot")?.ok()?;
+    fs::write(site::agent_settings(device), block_of(CAMERAS, "toml", "netgear://")?)?;
+    let mut agent = site::run_agent(device)?;
+    agent.wait_for_line("connected", SOON)?;
+    let (written, own) = (block("python", "stream.send")?, stream_line(block_of(CAMERAS, "python", "NetGear(")?)?);
+    for pattern in 0..=2 {
+        let stream = own.replace("pattern=1", &format!("pattern={pattern}"));
+        let text = written.replace(stream_line(written)?, &stream);
+        let mark = agent.log().len();
+        let sender = device.spawn(&script(device, "sender.py", &text, &[])?)?;
+        agent.wait_for_line_after(mark, "pictures come again", SOON).with_context(|| sender.log())?;
+        ensure!(!sender.log().contains("Reconnecting"), "pattern {pattern} was not answered: {}", sender.log());
+        let mark = agent.log().len();
+        drop(sender);
+        agent.wait_for_line_after(mark, "its sender", SOON)?;
+    }
+    Ok(())
 }

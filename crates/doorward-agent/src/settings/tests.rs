@@ -341,3 +341,42 @@ fn a_service_knows_where_its_policy_is_written() {
     let place = settings.services[0].written_at.clone().unwrap();
     assert!(place.chars().count() == 200 && place.ends_with("/agent.toml:6"), "{place}");
 }
+
+#[test]
+fn a_camera_is_a_service_or_a_mount_and_the_gateway_hears_that_it_is_one() {
+    let settings = parse(
+        r#"
+[[service]]
+name = "door"
+target = "camera+https://10.9.8.7/stream?pwd=hunter2"
+verify = "off"
+password-file = "/etc/camera"
+
+[[service]]
+name = "octo"
+target = "http://10.9.8.7:5000"
+[service.mounts]
+"/webcam/" = "camera+http://10.9.8.7:8080/?action=stream"
+"/own/" = { target = "camera+https://10.9.8.7/", verify = "off", password-file = "/etc/own" }
+"#,
+    )
+    .unwrap();
+    let offers: Vec<_> = settings.services.iter().map(|s| serde_json::to_value(&s.offer).unwrap()).collect();
+    assert_eq!((&offers[0]["kind"], offers[0].get("web")), (&serde_json::json!("camera"), None));
+    assert_eq!(offers[0].get("virtual-port"), None, "by SSH there is no way to it");
+    let mounts = serde_json::json!([{ "path": "/own/", "camera": true }, { "path": "/webcam/", "camera": true }]);
+    assert_eq!(offers[1]["web"]["mounts"], mounts);
+    assert!(!offers.iter().any(|offer| offer.to_string().contains("10.9.8.7")), "{offers:?}");
+    let files: Vec<_> = settings.cameras().map(|camera| format!("{camera:?}").contains("/etc/")).collect();
+    assert_eq!(files, [true, true, false]);
+    for (wrong, why) in [
+        ("target = \"http://h\"\npassword-file = \"/etc/camera\"", "camera+http://"),
+        ("target = \"camera+http://h\"\npassword-file = \"camera\"", "its whole path"),
+        ("target = \"camera+http://h\"\nverify = \"off\"", "camera+https://"),
+        ("target = \"camera+http://h\"\nheaders = \"rewrite\"", "for web services"),
+        ("target = \"camera:/dev/video0\"\npassword-file = \"/etc/camera\"", "camera+http://"),
+    ] {
+        let error = parse(&format!("[[service]]\nname = \"a\"\n{wrong}\n")).unwrap_err();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
+}

@@ -9,6 +9,9 @@ pattern, port, picture, count = sys.argv[1], sys.argv[2], open(sys.argv[3], "rb"
 socket = zmq.Context().socket({"publish": zmq.PUB, "pair": zmq.PAIR, "request": zmq.REQ}[pattern])
 socket.setsockopt(zmq.LINGER, 5000)
 socket.setsockopt(zmq.RCVTIMEO, 10000)
+if pattern == "request":
+    socket.setsockopt(zmq.REQ_RELAXED, 1)
+    socket.setsockopt(zmq.REQ_CORRELATE, 1)
 socket.connect("tcp://127.0.0.1:" + port)
 # Whoever publishes is not told when somebody has subscribed.
 time.sleep(0.5 if pattern == "publish" else 0)
