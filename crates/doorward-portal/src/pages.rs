@@ -24,6 +24,7 @@ mod policies;
 pub(crate) mod policy;
 pub(crate) mod providers;
 mod qr;
+mod reach;
 mod service;
 mod sessions;
 pub(crate) mod share;
@@ -61,6 +62,7 @@ pub(crate) fn site_routes() -> Router<PortalState> {
         .route("/sessions", get(sessions::show))
         .route("/sessions/{id}/extend", post(sessions::extend))
         .route("/sessions/{id}/end", post(sessions::end))
+        .merge(reach::routes())
         .merge(device::routes())
         .merge(adding::routes())
         .merge(offering::routes())

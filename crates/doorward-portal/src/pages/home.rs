@@ -58,6 +58,7 @@ pub(super) async fn show(
     Acting(state): Acting,
     frame: Frame,
     signed_in: SignedIn,
+    source: Source,
     Asked(look): Asked<Look>,
 ) -> Result<Response, Problem> {
     let (snapshot, now) = (state.control.snapshot(), (state.clock)());
@@ -78,7 +79,7 @@ pub(super) async fn show(
     let devices: Vec<_> = devices.take(shown + 1).collect();
     let longest = services.len().max(devices.len());
     let mut lapses = Lapses::of(&state, &signed_in).await?;
-    let tiles = services.iter().filter_map(|record| Tile::of(&state, &signed_in, record, &mut lapses));
+    let tiles = services.iter().filter_map(|record| Tile::of(&state, &signed_in, record, &mut lapses, source));
     let tiles = tiles.take(shown).collect();
     let devices = devices.iter().take(shown).map(|device| DeviceTile::of(&state, device)).collect();
     let query = [("find", find.clone()), ("show", (shown + USUAL).to_string())];

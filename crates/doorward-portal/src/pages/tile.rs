@@ -1,9 +1,10 @@
 //! One service as its visitors see it, on the dashboard and on its own page.
 
 use super::opening::{self, Lapse};
+use super::reach::OwnReach;
 use crate::PortalState;
 use crate::asker::Asker;
-use crate::caller::SignedIn;
+use crate::caller::{SignedIn, Source};
 use crate::figures::Figures;
 use crate::words::Language;
 use doorward_control::{LinkState, Reach, ServiceRecord, SessionRange, SessionsOf};
@@ -39,7 +40,7 @@ pub(super) enum Standing {
     /// A session must be opened, for so many minutes. With why the last one is over, if that was just now.
     Shut(Vec<i64>, Option<Lapse>),
     /// By a session that ends then.
-    Open { session: SessionId, until: Timestamp },
+    Open { session: SessionId, until: Timestamp, reach: Option<OwnReach> },
     /// Outside its hours.
     Closed(Option<Timestamp>),
 }
@@ -71,6 +72,7 @@ impl Tile {
         signed_in: &SignedIn,
         record: &ServiceRecord,
         lapses: &mut Lapses,
+        source: Source,
     ) -> Option<Self> {
         let snapshot = state.control.snapshot();
         let service = &record.service;
@@ -87,7 +89,7 @@ impl Tile {
             path: service.path(),
             is_online,
             since,
-            standing: standing(state, signed_in, record, lapses)?,
+            standing: standing(state, signed_in, record, lapses, source)?,
             is_exclusive: service.policy.exclusive.is_some(),
             links,
             places,
@@ -109,6 +111,14 @@ impl Tile {
         format!("{}: {link}{}", self.title, standing.unwrap_or_default())
     }
 
+    /// Of the session that is open.
+    pub(super) fn own_lines(&self) -> &[String] {
+        match &self.standing {
+            Standing::Open { reach: Some(reach), .. } => &reach.lines,
+            Standing::Open { reach: None, .. } | Standing::Free(_) | Standing::Shut(..) | Standing::Closed(_) => &[],
+        }
+    }
+
     /// Whether one press leads to it.
     pub(super) fn has_page(&self) -> bool {
         !self.links.is_empty()
@@ -120,6 +130,7 @@ fn standing(
     signed_in: &SignedIn,
     record: &ServiceRecord,
     lapses: &mut Lapses,
+    source: Source,
 ) -> Option<Standing> {
     let (snapshot, now) = (state.control.snapshot(), (state.clock)());
     let service = &record.service;
@@ -129,7 +140,8 @@ fn standing(
     match (preview(service, &proofs, &*snapshot, now), session, service.policy.how) {
         (Ok(until), Some(session), How::OnRequest { .. }) => {
             let until = until.unwrap_or(session.until).min(session.until);
-            Some(Standing::Open { session: session.id, until })
+            let reach = OwnReach::of(state, signed_in, session, source, "/");
+            Some(Standing::Open { session: session.id, until, reach })
         }
         (Ok(until), _, _) => Some(Standing::Free(until.filter(|until| *until != signed_in.login.until))),
         (Err(Denied::SessionNeeded | Denied::SessionOver | Denied::ApprovalNeeded | Denied::InUse), _, _) => {
@@ -144,6 +156,7 @@ fn standing(
                 | Denied::DeviceRevoked
                 | Denied::Nobody
                 | Denied::SourceNetwork
+                | Denied::OtherSource
                 | Denied::PasswordNeeded
                 | Denied::NotOneOfThem
                 | Denied::NotASender
