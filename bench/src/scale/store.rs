@@ -38,6 +38,7 @@ pub(super) fn settings(folder: &Path) -> ControlSettings {
         ssh_port: Some(2222),
         tcp_ports: 20000..=20009,
         udp_ports: 30000..=30009,
+        session_ports: None,
         suffixes: Vec::new(),
         kept_hosts: Vec::new(),
         portal: Some(host("portal.gw.test")),

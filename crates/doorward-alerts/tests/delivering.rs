@@ -106,6 +106,7 @@ impl Site {
             port_host: None,
             tcp_ports: 20000..=20009,
             udp_ports: 30000..=30001,
+            session_ports: None,
             suffixes: Vec::new(),
             kept_hosts: Vec::new(),
             portal: None,

@@ -79,7 +79,8 @@ pub use presence::{
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{
-    ApprovalRequest, Line, Opening, SessionError, SessionRange, SessionRequest, SessionSummary, SessionsOf, Turn,
+    ApprovalRequest, Line, NoPort, Opening, SessionError, SessionPlace, SessionRange, SessionReach, SessionRequest,
+    SessionSummary, SessionsOf, Turn,
 };
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use shares::{MadeShare, OpenShare, ShareError, SharePress, ShareStanding, ShareSummary, UseError, Viewer};
@@ -89,8 +90,8 @@ pub use sign_in::{
 };
 pub use site::{Activation, SiteKey, SiteKeys};
 pub use snapshot::{
-    AccessHome, Audience, Counts, Device, HostEntrance, HostReservation, KeyStanding, Origin, PortReservation,
-    Protocol, ServiceRecord, Snapshot,
+    AccessHome, Approach, Audience, Counts, Device, HostEntrance, HostReservation, KeyStanding, Origin,
+    PortReservation, Protocol, ServiceRecord, Snapshot,
 };
 pub use spending::SpendingReport;
 pub use ssh::certificates::{CertificateWish, LONGEST, SshCertificate};

@@ -12,6 +12,7 @@ pub(crate) use reservations::prefix_text;
 
 use crate::Control;
 use crate::enrol::title;
+use crate::settings::SiteSettings;
 use crate::snapshot::{AccessHome, Device, HostEntrance, ServiceRecord};
 use crate::store::{ChangeError, StoreError};
 use crate::work::Work;
@@ -269,6 +270,23 @@ fn describe(work: &Work, registration: &mut Registration) {
     let Some(record) = registration.service.and_then(|id| work.draft.service_record(id)) else { return };
     registration.reached_by = entrances::reach(work.draft.site(), &record);
     registration.notes.extend(notes(&record));
+    registration.notes.extend(note_on_session_ports(work.draft.site(), &record));
+}
+
+/// That sessions have no port is said beforehand.
+fn note_on_session_ports(site: &SiteSettings, record: &ServiceRecord) -> Option<String> {
+    let (path, policy) = (record.service.path(), &record.service.policy);
+    if !record.wants_session_ports {
+        None
+    } else if policy.how == How::SignedIn {
+        Some(format!("{path}: it has no sessions, so they have no ports: its policy needs none"))
+    } else if !policy.needs.is_empty() {
+        Some(format!("{path}: its sessions have no ports: whoever comes to one cannot prove what its policy needs"))
+    } else if site.session_ports.is_none() {
+        Some(format!("{path}: the gateway has no ports for sessions: its owner sets `ports` under [sessions]"))
+    } else {
+        None
+    }
 }
 
 fn notes(record: &Arc<ServiceRecord>) -> Vec<String> {

@@ -5,12 +5,15 @@ mod approval;
 mod lapse;
 mod line;
 mod opening;
+mod ports;
 mod rows;
+mod sources;
 
 pub use approval::ApprovalRequest;
 pub(crate) use lapse::{Uses, forget_old};
 pub use line::{Line, Turn};
 pub use opening::Opening;
+pub use ports::{NoPort, SessionPlace, SessionReach};
 pub use rows::{SessionRange, SessionSummary, SessionsOf};
 pub(crate) use rows::{load, load_one, uses};
 
@@ -34,7 +37,7 @@ pub struct SessionRequest {
     pub account: AccountId,
     pub service: ServiceId,
     pub length: SignedDuration,
-    /// From where they ask, where that is known.
+    /// From where they ask, where that is known; noted as where they come from.
     pub source: Option<IpAddr>,
     /// The same request for the same service again gets the same session, however it fares.
     pub id: Option<String>,
@@ -189,6 +192,8 @@ async fn end_quietly(work: &mut Work, id: SessionId, how: SessionEnd, at: Timest
     .bind(id.0)
     .execute(work.connection())
     .await?;
+    ports::release(work.connection(), id, at).await?;
+    sources::forget(work.connection(), id).await?;
     work.refresh_session(id).await?;
     work.shared.uses.forget(id);
     let Some(ended) = ended else { return Ok(()) };

@@ -29,6 +29,8 @@ pub struct SiteSettings {
     /// Ports to choose from where a device asks for any, and what the default account may ask for by number.
     pub tcp_ports: RangeInclusive<u16>,
     pub udp_ports: RangeInclusive<u16>,
+    /// From which each session of a service that asks for it gets one of its own; `None`: sessions have none.
+    pub session_ports: Option<RangeInclusive<u16>>,
     /// Further host suffixes that the default account may use, beside the domain.
     pub suffixes: Vec<HostName>,
     /// The gateway's own names, which no service may take.
@@ -78,6 +80,9 @@ impl Control {
                 let site = work.draft.site();
                 if site.link_hosts != before.link_hosts || site.portal != before.portal {
                     work.settle_services();
+                }
+                if work.draft.site().session_ports != before.session_ports {
+                    work.settle_sessions();
                 }
                 if work.draft.site().domain != before.domain {
                     let devices: Vec<_> = work.draft.devices().map(|device| device.id).collect();

@@ -15,7 +15,7 @@ use crate::ssh::certificates::{SshCertificate, SshCertificates};
 use crate::ssh::passwords::{PasswordDigest, SshPassword};
 use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
 use crate::store::{StoreError, words};
-use doorward_core::access::{PolicyDocument, Spent};
+use doorward_core::access::{How, PolicyDocument, Spent};
 use doorward_core::addition::Addition;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{Service, ServiceKind, Standing, WebRoute};
@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub use order::{Audience, Counts};
+pub use people::Approach;
 
 #[derive(Clone)]
 pub struct Snapshot {
@@ -120,6 +121,8 @@ pub struct ServiceRecord {
     pub(crate) offered_access: PolicyDocument,
     pub hosts: Vec<HostReservation>,
     pub ports: Vec<PortReservation>,
+    /// Whether its device asks for a port for each session.
+    pub(crate) wants_session_ports: bool,
     pub version: i64,
 }
 
@@ -467,11 +470,23 @@ impl ServiceRecord {
 
     /// A port is listened on only while its service is offered.
     pub fn routes_port(&self, port: &PortReservation) -> bool {
-        let makes_sense = match self.service.kind {
-            ServiceKind::Http | ServiceKind::Camera => false,
-            ServiceKind::Tcp => port.protocol == Protocol::Tcp,
-            ServiceKind::Udp => port.protocol == Protocol::Udp,
-        };
+        let makes_sense = self.protocol() == Some(port.protocol);
         makes_sense && port.is_wanted && port.is_granted && self.service.standing == Standing::Offered
+    }
+
+    /// Of its raw ports; `None`: it has none.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self.service.kind {
+            ServiceKind::Http | ServiceKind::Camera => None,
+            ServiceKind::Tcp => Some(Protocol::Tcp),
+            ServiceKind::Udp => Some(Protocol::Udp),
+        }
+    }
+
+    /// Whether each session has a port of its own. Not where a login must prove more: whoever comes to a port has none.
+    pub fn has_session_ports(&self) -> bool {
+        let policy = &self.service.policy;
+        let makes_sense = self.protocol().is_some() && policy.how != How::SignedIn && policy.needs.is_empty();
+        makes_sense && self.wants_session_ports && self.service.standing == Standing::Offered
     }
 }

@@ -22,6 +22,7 @@ mod person_data;
 mod publishing;
 mod registration;
 mod resting;
+mod session_ports;
 mod sessions;
 mod settling;
 mod sharing;

@@ -214,7 +214,7 @@ impl Work {
 
     pub(crate) async fn refresh_session(&mut self, id: SessionId) -> Result<(), StoreError> {
         match sessions::load_one(&mut self.connection, id).await? {
-            Some(session) => self.draft.put_session(session),
+            Some((session, approach)) => self.draft.put_session(session, approach),
             None => self.draft.remove_session(id),
         }
         self.sessions.insert(id);
@@ -269,6 +269,11 @@ impl Work {
         for account in accounts {
             self.services.extend(self.draft.settle_services_of(account));
         }
+    }
+
+    /// Has whoever came to the port of a session decided again.
+    pub(crate) fn settle_sessions(&mut self) {
+        self.sessions.extend(self.draft.sessions().map(|session| session.id));
     }
 
     /// The next id of this kind; never given twice, whatever was deleted.

@@ -119,6 +119,11 @@ pub trait Facts {
     fn lets_in(&self, _token: LoginId, _service: ServiceId) -> bool {
         false
     }
+
+    /// Whether whoever opened this session comes from there.
+    fn is_source_of(&self, _session: SessionId, _source: IpAddr) -> bool {
+        false
+    }
 }
 
 /// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
@@ -147,6 +152,7 @@ impl Visitor {
             Proof::Password(_)
             | Proof::Login(_)
             | Proof::Session(_)
+            | Proof::Port(_)
             | Proof::Sender(_)
             | Proof::Share(_)
             | Proof::OpenPath(_) => None,
@@ -159,6 +165,7 @@ impl Visitor {
             Proof::Password(_)
             | Proof::Person(_)
             | Proof::Session(_)
+            | Proof::Port(_)
             | Proof::Sender(_)
             | Proof::Share(_)
             | Proof::OpenPath(_) => None,
@@ -167,10 +174,24 @@ impl Visitor {
 
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
         self.proofs.iter().filter_map(|proof| match proof {
-            Proof::Session(id) => Some(*id),
+            Proof::Session(id) | Proof::Port(id) => Some(*id),
             Proof::Password(_)
             | Proof::Person(_)
             | Proof::Login(_)
+            | Proof::Sender(_)
+            | Proof::Share(_)
+            | Proof::OpenPath(_) => None,
+        })
+    }
+
+    /// To the ports of which sessions they come.
+    pub fn ports(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.proofs.iter().filter_map(|proof| match proof {
+            Proof::Port(id) => Some(*id),
+            Proof::Password(_)
+            | Proof::Person(_)
+            | Proof::Login(_)
+            | Proof::Session(_)
             | Proof::Sender(_)
             | Proof::Share(_)
             | Proof::OpenPath(_) => None,
@@ -184,6 +205,7 @@ impl Visitor {
             | Proof::Person(_)
             | Proof::Login(_)
             | Proof::Session(_)
+            | Proof::Port(_)
             | Proof::Sender(_)
             | Proof::OpenPath(_) => None,
         })
@@ -200,6 +222,9 @@ pub enum Proof {
     Login(LoginId),
     /// That this session is meant. Whether it is theirs, for this service, and open still is for the decision.
     Session(SessionId),
+    /// Nothing about themselves: they come to the port of this session. Whether from one of its sources, for this service, and
+    /// while it is open is for the decision.
+    Port(SessionId),
     /// A sender key for this service: for the virtual port that it has.
     Sender(ServiceId),
     /// That they used this share. Whether it is for this service, and counts still, is for the decision.
@@ -292,6 +317,8 @@ pub enum Denied {
     Nobody,
     #[error("its policy does not admit this source address")]
     SourceNetwork,
+    #[error("the session was opened for somebody who comes from elsewhere")]
+    OtherSource,
     #[error("it is closed by its schedule{}", opens.map(|t| format!(" until {t}")).unwrap_or_default())]
     Closed { opens: Option<Timestamp> },
     /// A password would open it: the one refusal that an entrance may answer with a question.
@@ -336,6 +363,7 @@ impl Denied {
             Self::DeviceRevoked => "device-revoked",
             Self::Nobody => "nobody",
             Self::SourceNetwork => "source-network",
+            Self::OtherSource => "other-source",
             Self::Closed { .. } => "closed",
             Self::PasswordNeeded => "password-needed",
             Self::NotOneOfThem => "not-one-of-them",
@@ -372,6 +400,7 @@ impl Denied {
             | Self::DeviceRevoked
             | Self::Nobody
             | Self::SourceNetwork
+            | Self::OtherSource
             | Self::Closed { .. }
             | Self::PasswordNeeded
             | Self::NotOneOfThem
@@ -469,7 +498,7 @@ fn weigh(
         Some(Openness::Open { until }) => Some(until),
         Some(Openness::Closed { opens }) => return Err(Denied::Closed { opens }),
     };
-    let Terms { end, is_read_only } = match is_one_of_them(service, proofs, facts, now) {
+    let Terms { end, is_read_only } = match is_one_of_them(service, coming, proofs, facts, now) {
         Ok(end) => Terms { end, is_read_only: false },
         Err(why) => share::admit(service, proofs, facts, now, why)?,
     };
@@ -482,7 +511,13 @@ fn weigh(
 }
 
 /// By who they are, what they know, or where they go.
-fn is_one_of_them(service: &Service, proofs: &[Proof], facts: &dyn Facts, now: Timestamp) -> Result<End, Denied> {
+fn is_one_of_them(
+    service: &Service,
+    coming: Coming,
+    proofs: &[Proof],
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Result<End, Denied> {
     if service.policy.open_paths.are_gone_to(proofs) {
         return Ok(End::default());
     }
@@ -493,7 +528,7 @@ fn is_one_of_them(service: &Service, proofs: &[Proof], facts: &dyn Facts, now: T
             let proved = |hash| proofs.contains(&Proof::Password(PasswordHash::clone(hash)));
             if accepted.iter().any(proved) { Ok(End::default()) } else { Err(Denied::PasswordNeeded) }
         }
-        Who::People(named) => people::admit(service, named, proofs, facts, now),
+        Who::People(named) => people::admit(service, named, coming, proofs, facts, now),
         Who::Senders if proofs.contains(&Proof::Sender(service.id)) => Ok(End::default()),
         Who::Senders => Err(Denied::NotASender),
     }

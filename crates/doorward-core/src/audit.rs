@@ -49,6 +49,8 @@ pub enum Deed {
     GroupChanged,
     SessionOpened,
     SessionExtended,
+    /// Its person comes from a further address.
+    SessionSourceNoted,
     SessionEnded,
     SessionRefused,
     SessionTakenOver,
@@ -127,6 +129,7 @@ impl Deed {
             Self::GroupChanged => "group-changed",
             Self::SessionOpened => "session-opened",
             Self::SessionExtended => "session-extended",
+            Self::SessionSourceNoted => "session-source-noted",
             Self::SessionEnded => "session-ended",
             Self::SessionRefused => "session-refused",
             Self::SessionTakenOver => "session-taken-over",

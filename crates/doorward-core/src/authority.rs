@@ -154,6 +154,7 @@ fn whom(action: Action) -> Whom {
         Action::ListSessions
         | Action::OpenSession
         | Action::ExtendSession
+        | Action::NoteSource
         | Action::EndSession
         | Action::ListRequests
         | Action::ApproveRequest

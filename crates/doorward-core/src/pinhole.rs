@@ -5,6 +5,7 @@ mod allowed;
 mod marks;
 mod message;
 mod plan;
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use allowed::{AllowList, Facts, Granted, PortRange, PortRangeError, Refusal,
 pub use marks::{MarkBits, MarkBitsError, Number};
 pub use message::{Answer, LONGEST_ANSWER, LONGEST_WISHES, MessageError, State, Told, Wishes};
 pub use plan::{Opening, Plan, Present, Step, plan};
+pub use pool::give_ports;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -107,6 +109,8 @@ pub struct Way {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Translated {
+    /// 0: the router chooses one, and keeps it for this session.
+    #[serde(default)]
     pub public_port: u16,
     pub target: SocketAddrV4,
     pub sources: BTreeSet<Ipv4Addr>,

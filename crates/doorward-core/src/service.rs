@@ -136,6 +136,8 @@ pub enum EntranceWish {
     UdpPort(u16),
     /// A host name whose TLS is spoken by the service itself: the gateway passes it through unread.
     Tls(HostName),
+    /// A public port for each session, as long as it is open.
+    SessionPort,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,10 @@
 //! Sessions: a service opened for one person, for a while. Opening one and extending it are decisions: would this person
 //! be let in, were it open?
 
+mod source;
+
+pub use source::{MOST_SOURCES, Source, SourceError};
+
 use crate::access::{Coming, Denied, Facts, How, Proof, Spent, examine};
 use crate::login::Login;
 use crate::names::Label;

@@ -171,6 +171,7 @@ pub(crate) fn admit(
         | Proof::Person(_)
         | Proof::Login(_)
         | Proof::Session(_)
+        | Proof::Port(_)
         | Proof::Sender(_)
         | Proof::OpenPath(_) => None,
     });

@@ -13,6 +13,7 @@ use doorward_core::session::Session;
 use doorward_core::{AccountId, DeviceId, LoginId, ServiceId, SessionId};
 use jiff::Timestamp;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g";
@@ -113,6 +114,15 @@ const LOGINS: &[(&str, i64, Option<i64>)] = &[
     ("gina, signed in, anna's session", 5, Some(2)),
     ("a login that was ended, a session", 99, Some(2)),
 ];
+/// At the port of a session, which is bound to 192.0.2.7.
+const PORTS: &[(&str, &str, i64)] = &[
+    ("anna's port until Mon 09:59:59", "192.0.2.7", 1),
+    ("anna's port until Mon 11:00", "192.0.2.7", 2),
+    ("anna's port, from elsewhere", "198.51.100.1", 2),
+    ("the port of another service", "192.0.2.7", 3),
+    ("a port of an ended session", "192.0.2.7", 98),
+    ("ben's port, who was disabled", "192.0.2.7", 5),
+];
 const ANNA: i64 = 10;
 const BEN: i64 = 11;
 const CARL: i64 = 12;
@@ -147,6 +157,10 @@ impl Facts for Known {
 
     fn login(&self, id: LoginId) -> Option<&Login> {
         self.logins.iter().find(|login| login.id == id)
+    }
+
+    fn is_source_of(&self, _: SessionId, source: IpAddr) -> bool {
+        source == IpAddr::from([192, 0, 2, 7])
     }
 }
 
@@ -309,6 +323,15 @@ fn table() -> String {
                 writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
             }
         }
+        let ports = if json.contains(r#""who":"people""#) { PORTS } else { &[] };
+        for (who, source, session) in ports {
+            for (when, now) in TIMES {
+                let mut visitor = Visitor::new(source.parse().unwrap(), Entrance::TcpPort(20_000));
+                visitor.proofs.push(Proof::Port(SessionId(*session)));
+                let answer = answer(&service, &visitor, now.parse().unwrap());
+                writeln!(table, "{who:<32} {when:<44} {answer}").unwrap();
+            }
+        }
         let logins = if json.contains(r#""who":"people""#) { LOGINS } else { &[] };
         for (who, login, session) in logins {
             for (when, now) in TIMES {
@@ -333,7 +356,7 @@ fn every_decision_is_as_committed() {
     let committed = std::fs::read_to_string(file).unwrap();
     assert_eq!(
         table.lines().filter(|line| line.contains(" yes") || line.contains(" no: ")).count(),
-        (31 * (6 + 3 + 3) + 11 * (13 + 13)) * 11
+        (31 * (6 + 3 + 3) + 11 * (13 + 13 + 6)) * 11
     );
     for (number, (now, before)) in table.lines().zip(committed.lines()).enumerate() {
         assert_eq!(now, before, "line {}", number + 1);

@@ -6,7 +6,7 @@ use crate::live::{Live, Presence, Way};
 use crate::preparing::Preparing;
 use crate::settings::FlowSettings;
 use arc_swap::ArcSwap;
-use doorward_control::{Control, Snapshot};
+use doorward_control::{Control, Protocol, Snapshot};
 use doorward_core::access::{Denied, How, Permit, Proof, Visitor, decide};
 use doorward_core::audit::Deed;
 use doorward_core::hop::HopFailure;
@@ -62,6 +62,25 @@ impl Admission {
                 Err(denied)
             }
         }
+    }
+
+    /// Whoever comes to a public port. That of a session leads to its service, and tells which session they mean.
+    pub(crate) fn admit_to_port(
+        &self,
+        (protocol, port): (Protocol, u16),
+        mut visitor: Visitor,
+    ) -> Result<Admitted, Denied> {
+        let snapshot = self.control.snapshot();
+        if let Some((service, session)) = snapshot.at_session_port(protocol, port) {
+            visitor.proofs.push(Proof::Port(session));
+            return self.admit(service, &visitor, Way::SessionPort(protocol, port, session));
+        }
+        let service = match protocol {
+            Protocol::Tcp => snapshot.tcp(port),
+            Protocol::Udp => snapshot.udp(port),
+        };
+        // It was given up since somebody knocked.
+        self.admit(service.ok_or(Denied::NotOffered)?, &visitor, Way::Port(protocol, port))
     }
 
     /// Whether a password is all that this visitor lacks.

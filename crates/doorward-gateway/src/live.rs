@@ -67,6 +67,7 @@ pub(crate) enum Way {
         prefix: Option<PathPrefix>,
     },
     Port(Protocol, u16),
+    SessionPort(Protocol, u16, SessionId),
     /// By the device and a virtual port, or by the service's own name.
     Inner {
         virtual_port: Option<u16>,
@@ -78,7 +79,7 @@ pub(crate) enum Way {
 
 impl Way {
     /// Whether it leads to the service still.
-    fn leads_to(&self, record: &ServiceRecord) -> bool {
+    fn leads_to(&self, record: &ServiceRecord, snapshot: &Snapshot) -> bool {
         match self {
             Self::Web { host, prefix } => {
                 let is_this = |held: &&HostReservation| held.host == *host && held.prefix == *prefix;
@@ -94,6 +95,10 @@ impl Way {
             Self::Port(protocol, port) => {
                 let mut ports = record.ports.iter().filter(|held| (held.protocol, held.port) == (*protocol, *port));
                 ports.any(|held| record.routes_port(held))
+            }
+            Self::SessionPort(protocol, port, session) => {
+                let led = snapshot.at_session_port(*protocol, *port);
+                led.is_some_and(|(service, of)| of == *session && service.id == record.service.id)
             }
         }
     }
@@ -325,7 +330,7 @@ impl Seat {
     }
 
     fn decide_again(&self, record: Option<&ServiceRecord>, snapshot: &Snapshot, now: Timestamp) {
-        let led = record.filter(|record| self.way.leads_to(record));
+        let led = record.filter(|record| self.way.leads_to(record, snapshot));
         let led = led.filter(|record| self.terms.satisfy(&record.service.policy.limits));
         match led.map(|record| decide(&record.service, &self.visitor, snapshot, now)) {
             // What somebody was let in to do goes on only for whoever may do it still.

@@ -17,6 +17,7 @@ mod line;
 pub(crate) mod people;
 mod person_data;
 pub(crate) mod services;
+pub(crate) mod session_reach;
 pub(crate) mod sessions;
 mod shares;
 mod site;
@@ -120,6 +121,7 @@ fn of_sessions(routes: Routes) -> Routes {
         .add(OpenSession, POST, "/sessions", "Opens a service for a while, or extends what is open", sessions::open)
         .add(EndSession, DELETE, "/sessions/{id}", "Ends a session and cuts what came by it", sessions::end)
         .add(ExtendSession, POST, "/sessions/{id}/extend", "Extends an open session", sessions::extend)
+        .add(NoteSource, POST, "/sessions/{id}/sources", "Its person comes from here, too", session_reach::from_here)
         .add(ShowLine, GET, line, "Who has a service that one person has at a time, and who waits", line::show)
         .add(LeaveLine, DELETE, &format!("{line}/{{person}}"), "Gives a place in the line up", line::leave)
         .add(ListRequests, GET, "/approvals", "Sessions that wait for consent, by number", approvals::list)

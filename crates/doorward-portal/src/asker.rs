@@ -20,6 +20,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -155,6 +156,17 @@ impl Asker {
             Relation::Others
         };
         self.covers(record) && self.may(relation)
+    }
+
+    /// From where somebody comes is seen, and not believed: owners alone may say it.
+    pub(crate) fn names_addresses(&self, named: Vec<IpAddr>) -> Result<Vec<IpAddr>, Problem> {
+        match self.role {
+            Role::Owner => Ok(named),
+            Role::Member | Role::Guest if named.is_empty() => Ok(named),
+            Role::Member | Role::Guest => {
+                Err(Problem::invalid("from: owners alone name addresses; that from which you ask is noted by itself"))
+            }
+        }
     }
 
     /// What they prove beside who they are, of what is asked for this account.

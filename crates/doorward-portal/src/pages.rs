@@ -25,6 +25,7 @@ mod policies;
 pub(crate) mod policy;
 pub(crate) mod providers;
 mod qr;
+mod reach;
 mod service;
 mod sessions;
 pub(crate) mod share;
@@ -62,6 +63,7 @@ pub(crate) fn site_routes() -> Router<PortalState> {
         .route("/sessions", get(sessions::show))
         .route("/sessions/{id}/extend", post(sessions::extend))
         .route("/sessions/{id}/end", post(sessions::end))
+        .merge(reach::routes())
         .merge(device::routes())
         .merge(adding::routes())
         .merge(offering::routes())

@@ -1,12 +1,14 @@
 //! The routes of the system that Doorward grew out of, for scripts that know them: thin, and by the same table and policies.
 //! Services have their numbers there. What a message says of addresses and ports is read and not believed: a session is bound
-//! to its person, and where a service leads only its device knows.
+//! to its person and to where they ask from, and where a service leads only its device knows.
 
 use crate::PortalState;
 use crate::acting::Acting;
 use crate::answer::{At, Body, Problem};
+use crate::api::session_reach::{ReachBody, reach_body};
 use crate::api::sessions::Wanted;
 use crate::asker::{Asker, keep_to_the_table};
+use crate::caller::Source;
 use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
@@ -64,6 +66,8 @@ struct Opened {
     service: i64,
     end_timestamp: Timestamp,
     public: Vec<String>,
+    /// The session's own port. `null`: its service has none for sessions.
+    reach: Option<ReachBody>,
 }
 
 const USUAL_MINUTES: i64 = 5;
@@ -84,6 +88,7 @@ async fn show(Acting(state): Acting, asker: Asker, At(id): At<i64>) -> Result<Js
 async fn open(
     Acting(state): Acting,
     asker: Asker,
+    source: Source,
     At(id): At<i64>,
     Body(message): Body<Message>,
 ) -> Result<Json<Opened>, Problem> {
@@ -97,10 +102,13 @@ async fn open(
     let record = numbered(&state, &asker, id)?;
     let path = (record.service.device_name.as_str(), record.service.name.as_str());
     let length = SignedDuration::from_mins(minutes);
-    let wanted = Wanted { path, person: None, length, request: None, takes_over: false };
+    let from = Vec::new();
+    let wanted = Wanted { path, person: None, length, request: None, takes_over: false, source, from };
     let session = wanted.open(&state, &asker).await?.at_once()?;
-    let public = state.control.reach(&record).iter().map(ToString::to_string).collect();
-    Ok(Json(Opened { session: session.id.0, service: id, end_timestamp: session.until, public }))
+    let reach = reach_body(&state, &session);
+    let own = reach.as_ref().and_then(ReachBody::place);
+    let public = own.into_iter().chain(state.control.reach(&record).iter().map(ToString::to_string)).collect();
+    Ok(Json(Opened { session: session.id.0, service: id, end_timestamp: session.until, public, reach }))
 }
 
 async fn remove(Acting(state): Acting, asker: Asker, At(id): At<i64>) -> Result<Json<Value>, Problem> {

@@ -16,6 +16,7 @@ mod paging;
 mod people;
 mod policies;
 mod providers;
+mod reaching;
 mod repeated;
 mod samples;
 mod seed;

@@ -11,7 +11,7 @@ use crate::socket::{Limited, is_allowed, listen};
 use crate::{conntrack, ports};
 use doorward_core::pinhole::{
     Answer, Facts, Granted, MessageError, Number, Opening, Pinhole, PinholeId, Plan, Present, Refusal, State, Step,
-    Told, Wishes, plan,
+    Told, Wishes, give_ports, plan,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::geteuid;
@@ -104,6 +104,7 @@ struct Daemon {
     /// When sessions end, more exactly than listings tell.
     ends: BTreeMap<PinholeId, Instant>,
     last: Option<Number>,
+    last_port: Option<u16>,
 }
 
 /// What was seen before anything is done.
@@ -120,7 +121,7 @@ impl Daemon {
         let structure = Structure { bits: settings.marks, lan: settings.lan.clone() };
         let (nft, heard) = (Nft::find()?, Instant::now());
         let (wishes, ends) = (Vec::new(), BTreeMap::new());
-        Ok(Self { settings, structure, nft, standing: None, wishes, heard, ends, last: None })
+        Ok(Self { settings, structure, nft, standing: None, wishes, heard, ends, last: None, last_port: None })
     }
 
     /// What an earlier daemon left stays as it is, as far as the file still allows it.
@@ -189,7 +190,10 @@ impl Daemon {
         }
         let mut taken = ports::listened_on();
         taken.extend(translated_ports(&seen.ruleset));
-        let judged = self.settings.allow.judge(&self.wishes, &Facts { taken });
+        let (facts, allow) = (Facts { taken }, &self.settings.allow);
+        let present: Vec<Present> = seen.sessions.iter().map(|(present, _)| present.clone()).collect();
+        self.last_port = give_ports(&mut self.wishes, &present, allow, &facts, self.last_port);
+        let judged = allow.judge(&self.wishes, &facts);
         let granted: Vec<Granted> = judged.iter().filter_map(|judged| judged.as_ref().ok()).cloned().collect();
         let plan = self.plan(granted, &seen);
         self.carry_out(&plan, &seen)?;
@@ -310,7 +314,11 @@ impl Daemon {
             },
         };
         let told = self.wishes.iter().zip(judged);
-        let told = told.map(|(pinhole, judged)| Told { id: pinhole.id.clone(), state: state(pinhole, judged) });
+        let told = told.map(|(pinhole, judged)| {
+            let state = state(pinhole, judged);
+            let translated = pinhole.way.translated.as_ref().filter(|_| !matches!(state, State::Refused(_)));
+            Told { id: pinhole.id.clone(), state, public_port: translated.map(|translated| translated.public_port) }
+        });
         Ok(Answer { pinholes: told.collect(), fault: None })
     }
 

@@ -78,6 +78,7 @@ async fn open(directory: &Path) -> Result<Control> {
         port_host: None,
         tcp_ports: 20000..=20009,
         udp_ports: 30000..=30009,
+        session_ports: None,
         suffixes: Vec::new(),
         kept_hosts: Vec::new(),
         portal: Some(HostName::parse("portal.example.org")?),

@@ -3,6 +3,7 @@
 use crate::calls::{CallTarget, calls};
 use crate::camera::{self, Camera};
 use crate::looking::{self, Feed, Heard};
+use crate::sessions::on_request;
 use crate::target::{self, Target};
 use crate::visitor::{self, Ending, ending, request2};
 use crate::web::{Answer, ENDLESS, EVENTS, WebTarget, web};
@@ -11,11 +12,14 @@ use crate::{LIMIT, LOOPBACK, Lab, LabDevice, service, until};
 use doorward_agent::Service;
 use doorward_control::Protocol;
 use doorward_control::accounts::OWNER;
+use doorward_core::access::PolicyDocument;
 use doorward_core::names::HostName;
 use doorward_core::service::EntranceWish;
 use doorward_frames::feed::{Message as Said, State};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use jiff::SignedDuration;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
@@ -45,6 +49,9 @@ pub enum Kind {
     Image,
     /// A camera on a page of the portal's.
     Feed,
+    /// By a port of a session's own.
+    SessionTcp,
+    SessionUdp,
 }
 
 /// What goes with the visit.
@@ -88,7 +95,7 @@ const SOON: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(20);
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Download,
         Self::Stalled,
         Self::Download2,
@@ -102,6 +109,8 @@ impl Kind {
         Self::Udp,
         Self::Image,
         Self::Feed,
+        Self::SessionTcp,
+        Self::SessionUdp,
     ];
 
     /// The name of the service that it visits.
@@ -120,6 +129,36 @@ impl Kind {
             Self::Udp => "udp",
             Self::Image => "image",
             Self::Feed => "feed",
+            Self::SessionTcp => "session-tcp",
+            Self::SessionUdp => "session-udp",
+        }
+    }
+
+    /// Whose session it needs, if it needs one.
+    pub fn person(self) -> Option<&'static str> {
+        match self {
+            Self::SessionTcp | Self::SessionUdp => Some("anna"),
+            Self::Download
+            | Self::Stalled
+            | Self::Download2
+            | Self::Stalled2
+            | Self::Call
+            | Self::Events
+            | Self::Upload
+            | Self::WebSocket
+            | Self::Tcp
+            | Self::Tls
+            | Self::Udp
+            | Self::Image
+            | Self::Feed => None,
+        }
+    }
+
+    /// A policy under which it goes on while these hours last.
+    pub fn policy(self, hours: PolicyDocument) -> PolicyDocument {
+        match self.person() {
+            Some(person) => PolicyDocument { when: hours.when, ..on_request(&[person]) },
+            None => hours,
         }
     }
 }
@@ -139,8 +178,8 @@ impl Held {
             }
             Kind::WebSocket => sockets.url(),
             Kind::Call => calls.url(),
-            Kind::Tcp | Kind::Tls => format!("tcp://{}", echo.address),
-            Kind::Udp => format!("udp://{}", fountain.address),
+            Kind::Tcp | Kind::Tls | Kind::SessionTcp => format!("tcp://{}", echo.address),
+            Kind::Udp | Kind::SessionUdp => format!("udp://{}", fountain.address),
             Kind::Image | Kind::Feed => String::new(),
         };
         let own = match kind {
@@ -155,11 +194,18 @@ impl Held {
             | Kind::WebSocket
             | Kind::Tcp
             | Kind::Tls
-            | Kind::Udp => service(kind.word(), &url),
+            | Kind::Udp
+            | Kind::SessionTcp
+            | Kind::SessionUdp => service(kind.word(), &url),
         };
         let mut services = vec![own, service("sibling", &format!("tcp://{}", echo.address))];
         if kind == Kind::Tls {
             services[0].offer.entrances = vec![EntranceWish::Tls(tls_name(device_name))];
+        }
+        if let Some(person) = kind.person() {
+            services[0].offer.entrances = vec![EntranceWish::SessionPort];
+            services[0].offer.access = on_request(&[person]);
+            lab.person(person).await;
         }
         let device = lab.device(device_name, services.clone()).await;
         let sibling = TcpStream::connect(lab.port(device_name, "sibling", Protocol::Tcp)).await.unwrap();
@@ -189,7 +235,9 @@ impl Held {
     pub async fn is_alive(&mut self) -> bool {
         let mut buffer = [0; 2048];
         match &mut self.visit {
-            Visit::Raw(socket) if matches!(self.kind, Kind::Tcp | Kind::Tls) => is_echoed(socket).await,
+            Visit::Raw(socket) if matches!(self.kind, Kind::Tcp | Kind::Tls | Kind::SessionTcp) => {
+                is_echoed(socket).await
+            }
             // Events may be rare.
             Visit::Raw(socket) if matches!(self.kind, Kind::Stalled | Kind::Events) => {
                 socket.take_error().unwrap().is_none()
@@ -217,7 +265,7 @@ impl Held {
         assert!(took < SOON, "{kind:?}: cut after {took:?}");
         assert!(Instant::now() + EARLY > since, "{kind:?}: it ended before its time");
         match kind {
-            Kind::Tcp | Kind::Tls | Kind::Udp => {}
+            Kind::Tcp | Kind::Tls | Kind::Udp | Kind::SessionTcp | Kind::SessionUdp => {}
             Kind::Call => assert_eq!(self.calls.reset().await.0, "/endless", "{kind:?} at the target"),
             Kind::Image | Kind::Feed => self.camera.until_let_go().await,
             Kind::WebSocket => assert_eq!(self.sockets.ending().await, Ending::Reset, "{kind:?} at the target"),
@@ -350,12 +398,7 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             socket.read_exact(&mut hello).await.unwrap();
             Visit::Raw(socket)
         }
-        Kind::Udp => {
-            let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
-            socket.connect(lab.port(device, "udp", Protocol::Udp)).await.unwrap();
-            socket.send(b"begin").await.unwrap();
-            Visit::Udp(socket)
-        }
+        Kind::Udp => Visit::Udp(begin_flow(lab.port(device, "udp", Protocol::Udp)).await),
         Kind::Image => {
             let mut image = looking::image(lab.http(), &host, "/", false).await;
             image.next().await.unwrap();
@@ -369,8 +412,24 @@ async fn visit(lab: &Lab, kind: Kind, device: &str, web: &WebTarget) -> (Visit, 
             feed.watch(FEED, None).await;
             Visit::Feed(Box::new(feed))
         }
+        Kind::SessionTcp => Visit::Raw(TcpStream::connect(session_port(lab, kind, device).await).await.unwrap()),
+        Kind::SessionUdp => Visit::Udp(begin_flow(session_port(lab, kind, device).await).await),
     };
     (visit, None)
+}
+
+async fn begin_flow(to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+    socket.connect(to).await.unwrap();
+    socket.send(b"begin").await.unwrap();
+    socket
+}
+
+async fn session_port(lab: &Lab, kind: Kind, device: &str) -> SocketAddr {
+    let person = kind.person().expect("it is a kind with sessions");
+    let length = SignedDuration::from_mins(30);
+    let session = lab.open_session(person, (device, kind.word()), length, LOOPBACK).await;
+    lab.session_port(&session)
 }
 
 fn tls_name(device: &str) -> HostName {

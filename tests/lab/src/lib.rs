@@ -14,6 +14,7 @@ mod log;
 pub mod looking;
 pub mod provider;
 mod relay;
+pub mod sessions;
 pub mod ssh;
 mod talk;
 pub mod target;
@@ -66,6 +67,8 @@ pub struct Shape {
     /// The public ports that devices may be given.
     pub tcp_ports: String,
     pub udp_ports: String,
+    /// Where sessions have theirs.
+    pub session_ports: Option<String>,
     /// Ports that were bound once and must be the same again after a restart.
     pub https: u16,
     pub http: u16,
@@ -96,6 +99,7 @@ impl Default for Shape {
             built_in: None,
             tcp_ports: target::free_ports(),
             udp_ports: target::free_ports(),
+            session_ports: Some(target::free_ports()),
             https: 0,
             http: 0,
             quic: 0,
@@ -187,7 +191,8 @@ impl Lab {
         until("the public ports are open", async || {
             let snapshot = self.control().snapshot();
             let tcp = snapshot.tcp_ports().map(|port| (Protocol::Tcp, port));
-            let mut wanted = tcp.chain(snapshot.udp_ports().map(|port| (Protocol::Udp, port)));
+            let udp = snapshot.udp_ports().map(|port| (Protocol::Udp, port));
+            let mut wanted = tcp.chain(udp).chain(snapshot.session_ports());
             let states = self.control().presence().ports();
             wanted.all(|port| states.get(&port) == Some(&PortState::Bound))
         })
@@ -239,6 +244,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         sign_in: settings::SignInFile { oidc: shape.providers.clone() },
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),
+        sessions: settings::SessionsFile { ports: shape.session_ports.clone() },
         ports: settings::Ports { tcp: Some(shape.tcp_ports.clone()), udp: Some(shape.udp_ports.clone()) },
         ..settings::File::default()
     }

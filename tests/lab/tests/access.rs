@@ -181,7 +181,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_the_withdrawal_of_its_ser
 /// Every kind at once, since the end of the minute has to be waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_visit_is_cut_within_a_second_of_the_end_of_its_hours() {
-    // Opening nine visits takes some seconds, and holding them for a minute would test other limits than this one.
+    // Opening all of them takes some seconds, and holding them for a minute would test other limits than this one.
     let (_, left) = until_next_minute();
     let spare = left.checked_sub(Duration::from_secs(15)).unwrap_or(left + Duration::from_secs(45));
     tokio::time::sleep(spare).await;
@@ -193,7 +193,7 @@ async fn every_kind_of_visit_is_cut_within_a_second_of_the_end_of_its_hours() {
     let (policy, left) = until_next_minute();
     let ends = Instant::now() + left;
     for held in &all {
-        lab.set_access(&held.device_name, held.kind.word(), policy.clone()).await;
+        lab.set_access(&held.device_name, held.kind.word(), held.kind.policy(policy.clone())).await;
     }
     for held in &mut all {
         assert!(held.is_alive().await, "{:?} goes on while it is open", held.kind);

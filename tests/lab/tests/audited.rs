@@ -25,7 +25,7 @@ async fn every_kind_of_visit_is_in_the_audit_while_it_lasts_and_with_its_bytes_w
         let lines = visits(&lab, &format!("pi/{}", kind.word())).await;
         let begun =
             lines.iter().find(|line| line.deed == "visit-begun").unwrap_or_else(|| panic!("{kind:?}: {lines:?}"));
-        let person = if kind == Kind::Feed { "owner" } else { "" };
+        let person = if kind == Kind::Feed { "owner" } else { kind.person().unwrap_or_default() };
         assert_eq!((begun.source.as_str(), begun.person.as_str()), ("127.0.0.1", person), "{kind:?}");
         // The port is tried once before.
         assert!((1..=2).contains(&begun.count), "{kind:?}: {begun:?}");

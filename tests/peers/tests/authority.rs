@@ -76,6 +76,7 @@ async fn steal(data: &Path) -> Result<OwnAuthority> {
         port_host: None,
         tcp_ports: 20000..=20009,
         udp_ports: 30000..=30009,
+        session_ports: None,
         suffixes: Vec::new(),
         kept_hosts: Vec::new(),
         portal: None,

@@ -123,6 +123,7 @@ fn check_decision(document: &PolicyDocument, service: &Service, visitor: &Visito
             Denied::NotOneOfThem => assert_eq!(who, WhoDocument::People),
             Denied::NotASender => assert_eq!(who, WhoDocument::Senders),
             Denied::AccountDisabled
+            | Denied::OtherSource
             | Denied::AccountEnded
             | Denied::LoginOver
             | Denied::SessionNeeded

@@ -12,6 +12,7 @@ pub(super) enum Entrance {
     TcpPort(u16),
     UdpPort(u16),
     Tls(HostName),
+    SessionPort,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +33,7 @@ impl Entrance {
             Self::TcpPort(port) => EntranceWish::TcpPort(port),
             Self::UdpPort(port) => EntranceWish::UdpPort(port),
             Self::Tls(host) => EntranceWish::Tls(host),
+            Self::SessionPort => EntranceWish::SessionPort,
         }
     }
 }

@@ -125,6 +125,8 @@ struct Session {
     #[schemars(with = "Option<Instant>")]
     ended_at: Option<Timestamp>,
     ending: Option<String>,
+    /// From where they come, while it is open.
+    sources: Vec<String>,
 }
 
 /// Lines of the audit in one answer.
@@ -200,7 +202,8 @@ const CERTIFICATES: &str =
     "SELECT serial, key, created_at, until FROM ssh_certificates WHERE person = $1 ORDER BY serial";
 const LOGINS: &str =
     "SELECT id, kind, title, source, factors, since, seen_at, until FROM logins WHERE account = $1 ORDER BY id";
-const SESSIONS: &str = "SELECT s.id, d.name || '/' || v.name AS service, s.opened_at, s.until, s.used_at, s.ended_at, s.ending \
+const SESSIONS: &str = "SELECT s.id, d.name || '/' || v.name AS service, s.opened_at, s.until, s.used_at, s.ended_at, s.ending, \
+                        (SELECT STRING_AGG(source, ' ') FROM session_sources WHERE session = s.id) AS sources \
                         FROM sessions s LEFT JOIN services v ON v.id = s.service LEFT JOIN devices d ON d.id = v.device \
                         WHERE s.account = $1 ORDER BY s.id";
 
@@ -247,6 +250,7 @@ fn login(row: &SqliteRow) -> Result<Login, StoreError> {
 }
 
 fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+    let sources: Option<&str> = row.try_get("sources")?;
     Ok(Session {
         id: row.try_get("id")?,
         service: row.try_get("service")?,
@@ -255,6 +259,7 @@ fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         used_at: words::read_time(row.try_get("used_at")?)?,
         ended_at: words::read_optional_time(row.try_get("ended_at")?)?,
         ending: row.try_get("ending")?,
+        sources: sources.map(|list| list.split(' ').map(str::to_owned).collect()).unwrap_or_default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Names and ports: who gets which, for ever.
 
 use super::Registration;
-use super::reservations::{insert_host, insert_port, rest_host, rest_port, want_host, want_port};
+use super::reservations::{insert_host, insert_port, rest_host, rest_port, want_host, want_port, want_session_ports};
 use crate::settings::{SiteSettings, WebFace};
 use crate::snapshot::{HostEntrance, HostReservation, Origin, PortReservation, Protocol, ServiceRecord, Snapshot};
 use crate::store::StoreError;
@@ -63,12 +63,13 @@ const MAX_NUMBER: u32 = 200;
 enum Wanted {
     Host { host: HostName, prefix: Option<PathPrefix>, strip: bool, entrance: HostEntrance },
     Port { protocol: Protocol, port: u16 },
+    SessionPort,
 }
 
 /// Gives the service its default name and what it wishes for; what it does not wish for any more leads nowhere.
 pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut Registration) -> Result<(), StoreError> {
     let Some(id) = registration.service else { return Ok(()) };
-    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    let (mut hosts, mut ports, mut wants_session_ports) = (Vec::new(), Vec::new(), false);
     if offer.kind.has_web_address() {
         registration.problems.extend(give_default_host(work, id).await?);
     }
@@ -85,10 +86,15 @@ pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut R
                 let held = hold_port(work, id, protocol, port).await?;
                 held.map(|port| ports.push((protocol, port))).err()
             }
+            Ok(Wanted::SessionPort) => {
+                wants_session_ports = true;
+                None
+            }
             Err(why) => Some(why),
         };
         registration.problems.extend(refusal);
     }
+    want_session_ports(work, id, wants_session_ports).await?;
     rest_the_others(work, id, &hosts, &ports).await
 }
 
@@ -109,6 +115,10 @@ fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Re
         }
         (EntranceWish::TcpPort(port), ServiceKind::Tcp) => Ok(Wanted::Port { protocol: Protocol::Tcp, port: *port }),
         (EntranceWish::UdpPort(port), ServiceKind::Udp) => Ok(Wanted::Port { protocol: Protocol::Udp, port: *port }),
+        (EntranceWish::SessionPort, ServiceKind::Tcp | ServiceKind::Udp) => Ok(Wanted::SessionPort),
+        (EntranceWish::SessionPort, ServiceKind::Http | ServiceKind::Camera) => Err(format!(
+            "sessions of a service of kind \"{kind}\" have a web address, and no port of their own: leave out session-port"
+        )),
         (EntranceWish::Host(_) | EntranceWish::Path(_), ServiceKind::Tcp | ServiceKind::Udp) => {
             Err(format!("a {kind} service is reached by a port; a web address needs kind = \"http\""))
         }

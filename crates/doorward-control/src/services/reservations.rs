@@ -98,6 +98,18 @@ pub(super) async fn rest_port(work: &mut Work, id: ServiceId, held: &PortReserva
     work.refresh_service(id).await
 }
 
+pub(super) async fn want_session_ports(work: &mut Work, id: ServiceId, is_wanted: bool) -> Result<(), StoreError> {
+    if work.draft.service_record(id).is_none_or(|record| record.wants_session_ports == is_wanted) {
+        return Ok(());
+    }
+    sqlx::query("UPDATE services SET session_ports = $1, version = version + 1 WHERE id = $2")
+        .bind(i64::from(is_wanted))
+        .bind(id.0)
+        .execute(work.connection())
+        .await?;
+    work.refresh_service(id).await
+}
+
 pub(crate) fn prefix_text(prefix: Option<&PathPrefix>) -> &str {
     prefix.map_or("", PathPrefix::as_str)
 }

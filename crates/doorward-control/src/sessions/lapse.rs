@@ -135,6 +135,7 @@ fn is_in_the_way(service: &Service, session: &Session, snapshot: &Snapshot, now:
             | Denied::DeviceRevoked => true,
             Denied::NotOffered
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotASender

@@ -158,6 +158,7 @@ fn may_come(draft: &Snapshot, service: &Service, account: AccountId, now: Timest
             Denied::DeviceRevoked
             | Denied::Nobody
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem

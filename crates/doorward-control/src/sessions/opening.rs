@@ -1,7 +1,7 @@
 //! Opening and extending. In the writer's seat, so that what was decided is still so when it is written.
 
 use super::line::{self, Turn};
-use super::{SessionError, SessionRequest, approval, end_quietly, rows, stored, write_down};
+use super::{SessionError, SessionRequest, approval, end_quietly, ports, rows, sources, stored, write_down};
 use crate::store::{StoreError, words};
 use crate::work::Work;
 use doorward_core::access::{Approval, Denied, Exclusive, Facts, Policy, Proof, is_turn_of};
@@ -109,6 +109,7 @@ async fn open_or_wait(
     let session = granted(work, &service, &asked, &request, consent.is_some(), now)?;
     rows::insert(work.connection(), &session, consent.as_ref(), now).await?;
     work.refresh_session(session.id).await?;
+    let_approach(work, &session, request.source, now).await?;
     write_down(work, Deed::SessionOpened, &session, request.source, now).await?;
     if manner == Manner::TakingOver {
         line::settle_line(work, &service, now).await?;
@@ -280,6 +281,7 @@ async fn lengthen(
     let request =
         SessionRequest { account: person.id, service: service.id, length, source, id: None, proofs: proofs.to_vec() };
     let session = granted(work, &service, &asked, &request, consent.is_some(), now)?;
+    let_approach(work, held, source, now).await?;
     if session.until <= held.until && session.approved_by == held.approved_by {
         return Ok(held.clone());
     }
@@ -306,6 +308,20 @@ async fn lengthen(
     work.shared.uses.note(held.id, now);
     write_down(work, Deed::SessionExtended, &Session { until, ..session }, source, now).await?;
     Ok(stored(work, held.id))
+}
+
+/// From where its person comes, and to which port.
+async fn let_approach(
+    work: &mut Work,
+    session: &Session,
+    from: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let is_noted = sources::note(work, session.id, from).await?;
+    if ports::give(work, session, now).await? || is_noted {
+        work.refresh_session(session.id).await?;
+    }
+    Ok(())
 }
 
 pub(super) fn both(

@@ -1,7 +1,9 @@
 //! Sessions in the store.
 
 use super::opening::Consent;
+use super::{ports, sources};
 use crate::Control;
+use crate::snapshot::Approach;
 use crate::store::{StoreError, words};
 use doorward_core::names::Label;
 use doorward_core::session::{Session, SessionEnd};
@@ -178,15 +180,27 @@ impl Part {
 }
 
 /// Those that were not ended.
-pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Vec<Session>, StoreError> {
-    let rows = sqlx::query(select!(" WHERE ended_at IS NULL")).fetch_all(connection).await?;
-    rows.iter().map(read).collect()
+pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Vec<(Session, Approach)>, StoreError> {
+    let rows = sqlx::query(select!(" WHERE ended_at IS NULL")).fetch_all(&mut *connection).await?;
+    let (mut sources, mut ports) = (sources::load(connection).await?, ports::load(connection).await?);
+    let mut with_approach = |row: &SqliteRow| {
+        let session = read(row)?;
+        let sources = sources.remove(&session.id).unwrap_or_default();
+        let port = ports.remove(&session.id);
+        Ok((session, Approach { sources, port }))
+    };
+    rows.iter().map(&mut with_approach).collect()
 }
 
 /// `None` if it is over.
-pub(crate) async fn load_one(connection: &mut SqliteConnection, id: SessionId) -> Result<Option<Session>, StoreError> {
-    let row = sqlx::query(select!(" WHERE id = $1 AND ended_at IS NULL")).bind(id.0).fetch_optional(connection).await?;
-    row.as_ref().map(read).transpose()
+pub(crate) async fn load_one(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+) -> Result<Option<(Session, Approach)>, StoreError> {
+    let row = sqlx::query(select!(" WHERE id = $1 AND ended_at IS NULL")).bind(id.0);
+    let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let (sources, port) = (sources::of(connection, id).await?, ports::of(connection, id).await?);
+    Ok(Some((read(&row)?, Approach { sources, port })))
 }
 
 pub(crate) async fn uses(connection: &mut SqliteConnection) -> Result<Vec<(SessionId, Timestamp)>, StoreError> {

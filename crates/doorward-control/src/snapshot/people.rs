@@ -1,17 +1,27 @@
 //! People, their groups and open sessions, as decisions look them up.
 
-use super::Snapshot;
+use super::{Protocol, Snapshot};
 use crate::groups::Group;
 use doorward_core::access::{Facts, Spent, Visitor};
 use doorward_core::login::Login;
 use doorward_core::names::Label;
 use doorward_core::person::Person;
-use doorward_core::session::Session;
+use doorward_core::service::Service;
+use doorward_core::session::{Session, Source};
 use doorward_core::share::Share;
 use doorward_core::{AccountId, LoginId, ServiceId, SessionId, ShareId};
 use jiff::Timestamp;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+/// How foreign software comes in by a session that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approach {
+    pub sources: Vec<Source>,
+    /// Its own, in public.
+    pub port: Option<(Protocol, u16)>,
+}
 
 #[derive(Clone, Default)]
 pub(super) struct People {
@@ -23,6 +33,8 @@ pub(super) struct People {
     sessions_of: HashTrieMapSync<AccountId, Arc<Vec<SessionId>>>,
     /// The same by service, the first opened first.
     sessions_at: RedBlackTreeSetSync<(ServiceId, SessionId)>,
+    approaches: HashTrieMapSync<SessionId, Arc<Approach>>,
+    sessions_by_port: HashTrieMapSync<(Protocol, u16), SessionId>,
 }
 
 impl Facts for Snapshot {
@@ -53,6 +65,10 @@ impl Facts for Snapshot {
 
     fn lets_in(&self, token: LoginId, service: ServiceId) -> bool {
         self.token_limits(token).is_some_and(|limits| limits.let_in(service))
+    }
+
+    fn is_source_of(&self, session: SessionId, source: IpAddr) -> bool {
+        self.approach(session).sources.iter().any(|known| known.covers(source))
     }
 }
 
@@ -99,10 +115,34 @@ impl Snapshot {
         self.sessions_of(account).find(|session| session.service == service)
     }
 
-    /// Who a visitor is, by a credential of their own or by a login.
+    pub fn approach(&self, session: SessionId) -> &Approach {
+        static NONE: Approach = Approach { sources: Vec::new(), port: None };
+        self.people.approaches.get(&session).map_or(&NONE, Arc::as_ref)
+    }
+
+    /// The ports of sessions to listen on.
+    pub fn session_ports(&self) -> impl Iterator<Item = (Protocol, u16)> + '_ {
+        self.people
+            .sessions_by_port
+            .keys()
+            .copied()
+            .filter(|(protocol, port)| self.at_session_port(*protocol, *port).is_some())
+    }
+
+    /// Whose port it is, and where it leads.
+    pub fn at_session_port(&self, protocol: Protocol, port: u16) -> Option<(Arc<Service>, SessionId)> {
+        let id = *self.people.sessions_by_port.get(&(protocol, port))?;
+        let is_in_pool = self.site().session_ports.as_ref().is_some_and(|pool| pool.contains(&port));
+        let record = self.service_record(self.session(id)?.service).filter(|_| is_in_pool)?;
+        let is_led = record.has_session_ports() && record.protocol() == Some(protocol);
+        is_led.then(|| (record.service.clone(), id))
+    }
+
+    /// Who a visitor is, by a credential of their own, by a login, or by the port of a session.
     pub fn accounts_of<'v>(&'v self, visitor: &'v Visitor) -> impl Iterator<Item = AccountId> + 'v {
         let by_login = visitor.logins().filter_map(|id| self.login(id)).map(|login| login.account);
-        visitor.people().chain(by_login)
+        let by_port = visitor.ports().filter_map(|id| self.session(id)).map(|session| session.account);
+        visitor.people().chain(by_login).chain(by_port)
     }
 
     pub fn shared_person(&self, id: AccountId) -> Option<Arc<Person>> {
@@ -138,8 +178,13 @@ impl Snapshot {
         self.people.groups.remove_mut(name);
     }
 
-    pub(crate) fn put_session(&mut self, session: Session) {
+    pub(crate) fn put_session(&mut self, session: Session, approach: Approach) {
         let (id, account) = (session.id, session.account);
+        self.take_approach(id);
+        if let Some(port) = approach.port {
+            self.people.sessions_by_port.insert_mut(port, id);
+        }
+        self.people.approaches.insert_mut(id, Arc::new(approach));
         self.people.sessions_at.insert_mut((session.service, id));
         if self.people.sessions.get(&id).is_none() {
             let mut theirs = self.people.sessions_of.get(&account).map(|list| list.to_vec()).unwrap_or_default();
@@ -151,6 +196,7 @@ impl Snapshot {
 
     pub(crate) fn remove_session(&mut self, id: SessionId) {
         let Some(session) = self.people.sessions.get(&id).cloned() else { return };
+        self.take_approach(id);
         let mut theirs = self.people.sessions_of.get(&session.account).map(|list| list.to_vec()).unwrap_or_default();
         theirs.retain(|other| *other != id);
         if theirs.is_empty() {
@@ -160,5 +206,12 @@ impl Snapshot {
         }
         self.people.sessions.remove_mut(&id);
         self.people.sessions_at.remove_mut(&(session.service, id));
+    }
+
+    fn take_approach(&mut self, id: SessionId) {
+        if let Some(port) = self.approach(id).port.filter(|port| self.people.sessions_by_port.get(port) == Some(&id)) {
+            self.people.sessions_by_port.remove_mut(&port);
+        }
+        self.people.approaches.remove_mut(&id);
     }
 }

@@ -3,8 +3,8 @@
 use super::{StoreError, words};
 use crate::settings::SiteSettings;
 use crate::snapshot::{
-    AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, Protocol,
-    ServiceRecord, Snapshot,
+    AccessHome, Device, DeviceRecord, HostEntrance, HostReservation, KeyState, Origin, PortReservation, ServiceRecord,
+    Snapshot,
 };
 use crate::{accounts, additions, groups, logins, people, sessions, shares, site, spending, ssh};
 use doorward_core::access::PolicyDocument;
@@ -30,7 +30,8 @@ macro_rules! services {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.device, s.account, d.name AS device_name, d.revoked_at, s.name, s.title, s.kind, \
-             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.offered_prepare, s.version \
+             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.offered_prepare, s.session_ports, \
+             s.version \
              FROM services s JOIN devices d ON d.id = s.device",
             $condition
         )
@@ -52,7 +53,9 @@ pub(crate) async fn everything(site: SiteSettings, connection: &mut SqliteConnec
     snapshot.put_ssh_passwords(ssh::passwords::load(connection).await?);
     people::load(connection).await?.into_iter().for_each(|person| snapshot.put_person(person));
     groups::load(connection).await?.into_iter().for_each(|group| snapshot.put_group(group));
-    sessions::load(connection).await?.into_iter().for_each(|session| snapshot.put_session(session));
+    for (session, approach) in sessions::load(connection).await? {
+        snapshot.put_session(session, approach);
+    }
     for (service, counted) in spending::load(connection).await? {
         snapshot.put_spent(service, counted.spent);
     }
@@ -169,6 +172,7 @@ fn read_service(row: &SqliteRow, hosts: &[SqliteRow], ports: &[SqliteRow]) -> Re
         offered_access,
         hosts: hosts.iter().map(read_host).collect::<Result<_, _>>()?,
         ports: ports.iter().map(read_port).collect::<Result<_, _>>()?,
+        wants_session_ports: row.try_get::<i64, _>("session_ports")? != 0,
         version: row.try_get("version")?,
     })
 }
@@ -217,13 +221,8 @@ fn read_host(row: &SqliteRow) -> Result<HostReservation, StoreError> {
 }
 
 fn read_port(row: &SqliteRow) -> Result<PortReservation, StoreError> {
-    let protocol = match row.try_get("protocol")? {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        other => return Err(words::strange("a protocol", other)),
-    };
     Ok(PortReservation {
-        protocol,
+        protocol: words::read_protocol(row.try_get("protocol")?)?,
         port: words::read_port(row.try_get("port")?)?,
         origin: read_origin(row)?,
         is_wanted: row.try_get::<i64, _>("is_wanted")? != 0,

@@ -25,6 +25,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (18, "live", include_str!("../../migrations/0018_live.sql")),
     (19, "adding", include_str!("../../migrations/0019_adding.sql")),
     (21, "oidc", include_str!("../../migrations/0021_oidc.sql")),
+    (22, "session ports", include_str!("../../migrations/0022_session_ports.sql")),
     (23, "cameras", include_str!("../../migrations/0023_cameras.sql")),
 ];
 

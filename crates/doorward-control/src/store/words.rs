@@ -1,6 +1,7 @@
 //! How our values are written in columns, and read back.
 
 use super::StoreError;
+use crate::snapshot::Protocol;
 use doorward_core::names::{HostName, Label};
 use doorward_core::service::ServiceKind;
 use jiff::Timestamp;
@@ -48,6 +49,14 @@ pub(crate) fn read_kind(text: &str) -> Result<ServiceKind, StoreError> {
         "udp" => Ok(ServiceKind::Udp),
         "camera" => Ok(ServiceKind::Camera),
         other => Err(strange("a kind of service", other)),
+    }
+}
+
+pub(crate) fn read_protocol(text: &str) -> Result<Protocol, StoreError> {
+    match text {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        other => Err(strange("a protocol", other)),
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn site_settings() -> SiteSettings {
         port_host: None,
         tcp_ports: 20000..=20009,
         udp_ports: 30000..=30001,
+        session_ports: Some(40000..=40001),
         suffixes: vec![host("lab.test")],
         kept_hosts: vec![host("portal.lab.test")],
         portal: Some(host("portal.example.org")),

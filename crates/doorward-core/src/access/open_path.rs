@@ -44,6 +44,7 @@ impl OpenPaths {
             | Proof::Person(_)
             | Proof::Login(_)
             | Proof::Session(_)
+            | Proof::Port(_)
             | Proof::Sender(_)
             | Proof::Share(_) => false,
         })

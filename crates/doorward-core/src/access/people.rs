@@ -1,12 +1,12 @@
 //! Who is one of the people that a policy names, and whether they opened what must be opened.
 
-use super::{Denied, End, Facts, How, Need, Proof};
-use crate::AccountId;
+use super::{Coming, Denied, End, Facts, How, Need, Proof};
 use crate::login::{Login, LoginKind, is_ahead};
 use crate::names::Label;
 use crate::person::{Person, PersonStanding};
 use crate::service::Service;
 use crate::session::Session;
+use crate::{AccountId, SessionId};
 use jiff::{SignedDuration, Timestamp};
 
 /// People by name, and groups of them. All empty: nobody.
@@ -26,6 +26,7 @@ impl People {
 pub(super) fn admit(
     service: &Service,
     named: &People,
+    coming: Coming,
     proofs: &[Proof],
     facts: &dyn Facts,
     now: Timestamp,
@@ -42,6 +43,13 @@ pub(super) fn admit(
                     continue;
                 }
             },
+            Proof::Port(id) => match by_port(service, *id, coming, facts) {
+                Ok(account) => (account, End::default()),
+                Err(why) => {
+                    denied = why;
+                    continue;
+                }
+            },
             Proof::Password(_) | Proof::Session(_) | Proof::Sender(_) | Proof::Share(_) | Proof::OpenPath(_) => {
                 continue;
             }
@@ -53,6 +61,19 @@ pub(super) fn admit(
         }
     }
     Err(denied)
+}
+
+/// Whose session it is, for whoever comes to its port from where that person comes. Only a policy that needs a session takes
+/// so little for a proof.
+fn by_port(service: &Service, session: SessionId, coming: Coming, facts: &dyn Facts) -> Result<AccountId, Denied> {
+    let found = facts.session(session).ok_or(Denied::SessionOver)?;
+    if found.service != service.id || service.policy.how == How::SignedIn {
+        return Err(Denied::NotOneOfThem);
+    }
+    if !coming.source.is_some_and(|source| facts.is_source_of(session, source)) {
+        return Err(Denied::OtherSource);
+    }
+    Ok(found.account)
 }
 
 /// A token says by itself for which services it is; certificates are taken where the policy says so.
@@ -87,7 +108,7 @@ fn admit_one(
         How::OnRequest { max_duration, .. } => max_duration,
     };
     let sessions = proofs.iter().filter_map(|proof| match proof {
-        Proof::Session(id) => facts.session(*id),
+        Proof::Session(id) | Proof::Port(id) => facts.session(*id),
         Proof::Password(_)
         | Proof::Person(_)
         | Proof::Login(_)
@@ -120,6 +141,7 @@ fn has_proved(need: Need, person: AccountId, proofs: &[Proof], facts: &dyn Facts
         Proof::Password(_)
         | Proof::Person(_)
         | Proof::Session(_)
+        | Proof::Port(_)
         | Proof::Sender(_)
         | Proof::Share(_)
         | Proof::OpenPath(_) => false,

@@ -88,6 +88,7 @@ impl fmt::Display for Grounds<'_> {
                 Proof::Password(hash) => write!(f, "password of {}", hash.user)?,
                 Proof::Person(_) => f.write_str("own key")?,
                 Proof::Session(id) => write!(f, "session {id}")?,
+                Proof::Port(id) => write!(f, "port of session {id}")?,
                 Proof::Login(id) => write!(f, "login {id}")?,
                 Proof::Sender(_) => f.write_str("sender key")?,
                 Proof::Share(used) => write!(f, "share {}, use {}", used.share, used.number)?,

@@ -66,6 +66,8 @@ actions! {
     ListSessions "list-sessions" Read,
     OpenSession "open-session" Sessions,
     ExtendSession "extend-session" Sessions,
+    /// From where its person comes, too.
+    NoteSource "note-source" Sessions,
     EndSession "end-session" Sessions,
     ListRequests "list-requests" Read,
     ApproveRequest "approve-request" Manage,

@@ -65,6 +65,7 @@ impl TokenLimits {
             | Action::ListSessions
             | Action::OpenSession
             | Action::ExtendSession
+            | Action::NoteSource
             | Action::EndSession
             | Action::ListRequests
             | Action::ShowLine

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 use thiserror::Error;
@@ -24,7 +25,11 @@ pub struct PortRangeError(String);
 
 impl PortRange {
     pub fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
+        self.ports().contains(&port)
+    }
+
+    pub(super) fn ports(self) -> RangeInclusive<u16> {
+        self.first..=self.last
     }
 }
 
@@ -115,6 +120,8 @@ pub enum Refusal {
     TooLong(Duration),
     #[error("the router's file does not give out the public port {0}")]
     PublicPort(u16),
+    #[error("no public port is free: the router's file gives out more")]
+    NoPortFree,
     #[error("something on the router has port {0} already")]
     PortInUse(u16),
     #[error("the session {0} has the same port or the same sources and target")]
@@ -147,6 +154,9 @@ impl AllowList {
         let mut masquerade = false;
         if let Some(Translated { public_port, target, sources, neighbours }) = translated {
             masquerade = self.rule(*protocol, (*target.ip()).into(), target.port(), pinhole.remaining)?.masquerade;
+            if *public_port == 0 {
+                return Err(Refusal::NoPortFree);
+            }
             if !self.public_ports.iter().any(|range| range.contains(*public_port)) {
                 return Err(Refusal::PublicPort(*public_port));
             }

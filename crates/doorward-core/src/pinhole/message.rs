@@ -37,6 +37,9 @@ pub struct Answer {
 pub struct Told {
     pub id: PinholeId,
     pub state: State,
+    /// Of those who come over IPv4, while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

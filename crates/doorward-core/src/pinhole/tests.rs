@@ -106,7 +106,7 @@ fn every_way_past_the_file_is_refused_with_its_reason() {
         (change(nas("a"), |p| p.remaining = Duration::from_millis(u64::MAX)), Refusal::TooLong(seconds(3600))),
         (change(nas("a"), |p| p.remaining = Duration::ZERO), Refusal::Over),
         (change(nas("a"), |p| translated(p).public_port = 22), Refusal::PublicPort(22)),
-        (change(nas("a"), |p| translated(p).public_port = 0), Refusal::PublicPort(0)),
+        (change(nas("a"), |p| translated(p).public_port = 0), Refusal::NoPortFree),
         (change(nas("a"), |p| translated(p).sources.clear()), Refusal::NoSource),
         (change(nas("a"), |p| p.way.translated = None), Refusal::Nothing),
         (direct("a", "[2001:db8:78::10]:22", &[]), Refusal::NoSource),
@@ -170,7 +170,7 @@ fn a_message_comes_through_whole() {
     let mut bytes = Vec::new();
     wishes.write(&mut bytes).unwrap();
     assert_eq!(Wishes::read(&bytes[..]).unwrap(), wishes);
-    let told = |id: &str, state| Told { id: PinholeId::parse(id).unwrap(), state };
+    let told = |id: &str, state| Told { id: PinholeId::parse(id).unwrap(), state, public_port: None };
     let target: IpAddr = "192.168.77.1".parse().unwrap();
     let refusal = Refusal::Target { protocol: Protocol::Tcp, target, port: 22 };
     let states = [State::Ready, State::Passed, State::Blocked("x".into()), State::Refused(refusal)];

@@ -200,6 +200,7 @@ impl Unseen {
             | Denied::DeviceRevoked
             | Denied::Nobody
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::NotOneOfThem
             | Denied::NotASender
             | Denied::LoginOver

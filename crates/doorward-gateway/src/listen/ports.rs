@@ -95,8 +95,8 @@ fn reconcile(
     failed: &mut HashMap<Port, String>,
 ) -> bool {
     let tcp = snapshot.tcp_ports().map(|port| (Protocol::Tcp, port));
-    let wanted: std::collections::HashSet<Port> =
-        tcp.chain(snapshot.udp_ports().map(|port| (Protocol::Udp, port))).collect();
+    let udp = snapshot.udp_ports().map(|port| (Protocol::Udp, port));
+    let wanted: std::collections::HashSet<Port> = tcp.chain(udp).chain(snapshot.session_ports()).collect();
     let presence = ports.admission.control.presence();
     let mut is_news = false;
     let mut close = |port: &Port| {

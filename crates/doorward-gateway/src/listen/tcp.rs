@@ -1,4 +1,4 @@
-//! Public TCP ports: one service each.
+//! Public TCP ports: one service each, or one session.
 
 use crate::access_log;
 use crate::admit::{Admission, Admitted};
@@ -6,7 +6,6 @@ use crate::listen::accept;
 use crate::listen::complaint::Complaint;
 use crate::listen::socket::VisitorSocket;
 use crate::listen::strangers::{Place, Strangers};
-use crate::live::Way;
 use crate::tasks::Tasks;
 use doorward_control::Protocol;
 use doorward_core::access::Visitor;
@@ -70,8 +69,7 @@ pub(crate) async fn serve(
 async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admission) {
     let mut socket = VisitorSocket::new(socket);
     let visitor = Visitor::new(peer.ip(), Entrance::TcpPort(port));
-    let service = admission.control.snapshot().tcp(port);
-    let admitted = service.and_then(|service| admission.admit(service, &visitor, Way::Port(Protocol::Tcp, port)).ok());
+    let admitted = admission.admit_to_port((Protocol::Tcp, port), visitor).ok();
     // Whatever is in the way, a raw port has one answer: a reset.
     match admitted {
         Some(admitted) => carry(socket, &admission, admitted).await,

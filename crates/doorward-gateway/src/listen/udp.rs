@@ -1,10 +1,9 @@
-//! Public UDP ports: one service each, one flow per visitor's address and port.
+//! Public UDP ports: one service each, or one session, and one flow per visitor's address and port.
 
 use crate::access_log;
 use crate::admit::Admission;
 use crate::listen::complaint::Complaint;
 use crate::listen::flows::{Flows, Found, Place};
-use crate::live::Way;
 use crate::tasks::Tasks;
 use bytes::Bytes;
 use doorward_control::Protocol;
@@ -52,8 +51,7 @@ pub(crate) async fn serve(socket: UdpSocket, number: u16, flows: Arc<Flows>, adm
 
 async fn run_flow(port: Arc<Port>, place: Place, admission: Admission) {
     let visitor = Visitor::new(place.peer().ip(), Entrance::UdpPort(port.number));
-    let Some(service) = admission.control.snapshot().udp(port.number) else { return };
-    let Ok(admitted) = admission.admit(service, &visitor, Way::Port(Protocol::Udp, port.number)) else { return };
+    let Ok(admitted) = admission.admit_to_port((Protocol::Udp, port.number), visitor) else { return };
     let seat = place.seat();
     let opened = tokio::select! {
         opened = admission.open_flow(&admitted) => opened,

@@ -146,6 +146,7 @@ impl Room {
             | Denied::DeviceRevoked
             | Denied::Nobody
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem
@@ -179,6 +180,7 @@ fn is_told(error: &SessionError) -> bool {
             | Denied::DeviceRevoked
             | Denied::Nobody
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem

@@ -109,6 +109,7 @@ impl Web {
             | Denied::DeviceRevoked
             | Denied::Nobody
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem

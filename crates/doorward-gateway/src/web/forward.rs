@@ -213,6 +213,7 @@ impl Web {
                 | Denied::DeviceRevoked
                 | Denied::Nobody
                 | Denied::SourceNetwork
+                | Denied::OtherSource
                 | Denied::NotOneOfThem
                 | Denied::NotASender
                 | Denied::LoginOver

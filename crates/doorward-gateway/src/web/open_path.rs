@@ -42,6 +42,7 @@ pub(super) fn is_by_path(visitor: &Visitor) -> bool {
         | Proof::Person(_)
         | Proof::Login(_)
         | Proof::Session(_)
+        | Proof::Port(_)
         | Proof::Sender(_)
         | Proof::Share(_) => false,
     })

@@ -1,9 +1,11 @@
 use super::approvals::{ApprovalBody, approval_body};
 use super::people::standing;
+use super::session_reach::{ReachBody, note_sources, reach_body};
 use crate::PortalState;
 use crate::acting::Acting;
 use crate::answer::{Asked, At, Body, Problem, Seen, Versioned};
 use crate::asker::{Asker, no_person, no_service};
+use crate::caller::Source;
 use crate::describe::{Created, Done, Given, Operation};
 use crate::paging::{Listed, MOST, Paging};
 use axum::Json;
@@ -21,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 #[derive(Serialize, JsonSchema)]
@@ -44,6 +47,8 @@ pub(crate) struct SessionBody {
     ending: Option<&'static str>,
     /// Who ended it by hand. `null`: nobody, whoever has the gateway's machine, or they are gone.
     ended_by: Option<Label>,
+    /// Where foreign software comes in by it. `null`: it is over, or its service has no ports for sessions.
+    reach: Option<ReachBody>,
     version: i64,
 }
 
@@ -73,6 +78,9 @@ pub(crate) struct OpenBody {
     /// From whoever has it, where the policy lets them.
     #[serde(default, rename = "take-over")]
     take_over: bool,
+    /// Addresses from which the person comes, for owners to name. From where one asks for oneself is noted by itself.
+    #[serde(default)]
+    from: Vec<IpAddr>,
 }
 
 /// What came of a wish for a session: it is open, or they wait in line, or for somebody's consent.
@@ -134,7 +142,7 @@ pub(crate) async fn list(
     let range = SessionRange { with_ended: query.all, before, limit: limit as u32, of: asker.part_of_sessions() };
     let sessions = state.control.sessions_in(range, (state.clock)()).await?;
     let is_full = sessions.len() == limit;
-    let sessions = sessions.into_iter().map(body).collect();
+    let sessions = sessions.into_iter().map(|session| body(&state, session)).collect();
     if !is_full {
         return Ok(Listed::whole(sessions));
     }
@@ -144,14 +152,14 @@ pub(crate) async fn list(
 
 /// A session, or what it waits for.
 pub(crate) enum Answer {
-    Open(Versioned<SessionBody>),
+    Open(Box<Versioned<SessionBody>>),
     Waits(OpeningBody),
 }
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         match self {
-            Self::Open(session) => Created(session).into_response(),
+            Self::Open(session) => Created(*session).into_response(),
             Self::Waits(waiting) => (StatusCode::ACCEPTED, Json(waiting)).into_response(),
         }
     }
@@ -166,15 +174,21 @@ impl Given for Answer {
     }
 }
 
-pub(crate) async fn open(Acting(state): Acting, asker: Asker, Body(asked): Body<OpenBody>) -> Result<Answer, Problem> {
+pub(crate) async fn open(
+    Acting(state): Acting,
+    asker: Asker,
+    source: Source,
+    Body(asked): Body<OpenBody>,
+) -> Result<Answer, Problem> {
     let length = length(asked.length.as_deref())?;
     let Some(path) = asked.service.split_once('/') else {
         return Err(Problem::invalid("write the service as DEVICE/SERVICE"));
     };
     let (person, request) = (asked.person.as_deref(), asked.request.clone());
-    let wanted = Wanted { path, person, length, request, takes_over: asked.take_over };
+    let from = asker.names_addresses(asked.from)?;
+    let wanted = Wanted { path, person, length, request, takes_over: asked.take_over, source, from };
     match wanted.open(&state, &asker).await? {
-        Opening::Open(session) => Ok(Answer::Open(shown(&state, session).await?)),
+        Opening::Open(session) => Ok(Answer::Open(shown(&state, session).await?.into())),
         waiting @ (Opening::InLine(_) | Opening::Asked(_)) => Ok(Answer::Waits(opening_body(&state, waiting))),
     }
 }
@@ -188,10 +202,13 @@ pub(crate) struct Wanted<'o> {
     pub(crate) request: Option<String>,
     /// From whoever has it.
     pub(crate) takes_over: bool,
+    pub(crate) source: Source,
+    /// Besides.
+    pub(crate) from: Vec<IpAddr>,
 }
 
 impl Wanted<'_> {
-    pub(crate) async fn open(self, state: &PortalState, asker: &Asker) -> Result<Opening, Problem> {
+    pub(crate) async fn open(mut self, state: &PortalState, asker: &Asker) -> Result<Opening, Problem> {
         let service = asker.known_service(state, self.path)?;
         let snapshot = state.control.snapshot();
         let named = |name: &str| {
@@ -210,7 +227,14 @@ impl Wanted<'_> {
         };
         match opened {
             Err(SessionError::Refused(_)) if !asker.is_told_why(&snapshot, service) => Err(no_service(self.path)),
-            answer => Ok(answer?),
+            answer => {
+                let opening = answer?;
+                if let Opening::Open(session) = &opening {
+                    self.from.extend(self.source.0.filter(|_| account == asker.account));
+                    note_sources(state, session.id, self.from).await?;
+                }
+                Ok(opening)
+            }
         }
     }
 }
@@ -232,6 +256,7 @@ pub(super) fn opening_body(state: &PortalState, opening: Opening) -> OpeningBody
 pub(crate) async fn extend(
     Acting(state): Acting,
     asker: Asker,
+    Source(source): Source,
     At(id): At<i64>,
     Seen(version): Seen,
     Body(asked): Body<ExtendBody>,
@@ -239,6 +264,10 @@ pub(crate) async fn extend(
     asker.session(&state, SessionId(id)).await?;
     let length = length(asked.length.as_deref())?;
     let session = state.control.extend_session(SessionId(id), length, None, version, (state.clock)()).await?;
+    if let Some(source) = source.filter(|_| session.account == asker.account) {
+        // That there is no room for one more address keeps nobody from what they have.
+        let _ = state.control.note_session_source(session.id, source, (state.clock)()).await;
+    }
     shown(&state, session).await
 }
 
@@ -287,13 +316,14 @@ fn length(given: Option<&str>) -> Result<SignedDuration, Problem> {
     given.map_or(Ok(USUAL_LENGTH), |text| parse_span(text).map_err(Problem::invalid))
 }
 
-async fn shown(state: &PortalState, session: Session) -> Result<Versioned<SessionBody>, Problem> {
+pub(super) async fn shown(state: &PortalState, session: Session) -> Result<Versioned<SessionBody>, Problem> {
     let summary = state.control.session_summary(session.id, (state.clock)()).await?;
     let summary = summary.ok_or_else(|| Problem::unknown(format!("there is no session {}", session.id)))?;
-    Ok(Versioned(summary.session.version, body(summary)))
+    Ok(Versioned(summary.session.version, body(state, summary)))
 }
 
-fn body(summary: SessionSummary) -> SessionBody {
+fn body(state: &PortalState, summary: SessionSummary) -> SessionBody {
+    let reach = summary.ended.is_none().then(|| reach_body(state, &summary.session)).flatten();
     let SessionSummary { session, person, service, used_at, ended, ended_by } = summary;
     SessionBody {
         id: session.id,
@@ -305,6 +335,7 @@ fn body(summary: SessionSummary) -> SessionBody {
         ended_at: ended.map(|(_, at)| at),
         ending: ended.map(|(how, _)| how.word()),
         ended_by,
+        reach,
         version: session.version,
     }
 }

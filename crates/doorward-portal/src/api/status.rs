@@ -76,6 +76,7 @@ pub(crate) fn ports(state: &PortalState) -> Vec<PortStatus> {
             Protocol::Tcp => snapshot.tcp(port),
             Protocol::Udp => snapshot.udp(port),
         };
+        let service = service.or_else(|| snapshot.at_session_port(protocol, port).map(|(service, _)| service));
         PortStatus {
             protocol,
             port,

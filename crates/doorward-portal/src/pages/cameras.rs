@@ -7,7 +7,7 @@ use super::tile::{Lapses, Standing, Tile};
 use crate::PortalState;
 use crate::acting::Acting;
 use crate::answer::{Asked, At, Problem};
-use crate::caller::SignedIn;
+use crate::caller::{SignedIn, Source};
 use askama::Template;
 use axum::Router;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -93,8 +93,8 @@ pub(super) fn routes() -> Router<PortalState> {
         .route("/assets/cameras.js", get(script))
 }
 
-async fn wall(Acting(state): Acting, frame: Frame, signed_in: SignedIn) -> Result<Response, Problem> {
-    let cameras = theirs(&state, &signed_in).await?;
+async fn wall(Acting(state): Acting, frame: Frame, signed_in: SignedIn, source: Source) -> Result<Response, Problem> {
+    let cameras = theirs(&state, &signed_in, source).await?;
     Ok(page(&Wall { frame, cameras }))
 }
 
@@ -102,13 +102,14 @@ async fn one(
     Acting(state): Acting,
     frame: Frame,
     signed_in: SignedIn,
+    source: Source,
     At(id): At<i64>,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
     let id = ServiceId(id);
     let Some(record) = state.control.snapshot().service_record(id) else { return Ok(nothing(frame)) };
     let mut lapses = Lapses::of(&state, &signed_in).await?;
-    let Some(tile) = Tile::of(&state, &signed_in, &record, &mut lapses) else { return Ok(nothing(frame)) };
+    let Some(tile) = Tile::of(&state, &signed_in, &record, &mut lapses, source) else { return Ok(nothing(frame)) };
     let mount = which.mount.unwrap_or_default();
     let found = Camera::all_of(&record).into_iter().find(|camera| camera.mounted_at() == mount);
     let Some(camera) = found else { return Ok(nothing(frame)) };
@@ -116,18 +117,19 @@ async fn one(
         // There it says what comes first.
         return Ok(Redirect::to(&format!("/services/{id}")).into_response());
     }
-    let is_only = theirs(&state, &signed_in).await?.len() == 1;
+    let is_only = theirs(&state, &signed_in, source).await?.len() == 1;
     Ok(page(&One { frame, camera, id, is_only, shows_faults: tile.figures.is_some() }))
 }
 
 /// Those that somebody may look at now.
-async fn theirs(state: &PortalState, signed_in: &SignedIn) -> Result<Vec<Camera>, Problem> {
+async fn theirs(state: &PortalState, signed_in: &SignedIn, source: Source) -> Result<Vec<Camera>, Problem> {
     let snapshot = state.control.snapshot();
     let mut records: Vec<_> = snapshot.services_naming(&signed_in.person).collect();
     records.retain(|record| !Camera::all_of(record).is_empty());
     records.sort_by_cached_key(|record| record.service.path());
     let mut lapses = Lapses::of(state, signed_in).await?;
-    let tiles = records.iter().filter_map(|record| Some((record, Tile::of(state, signed_in, record, &mut lapses)?)));
+    let mut tile = |record| Tile::of(state, signed_in, record, &mut lapses, source);
+    let tiles = records.iter().filter_map(|record| Some((record, tile(record)?)));
     let open = tiles.filter(|(_, tile)| may_look(&tile.standing));
     Ok(open.flat_map(|(record, _)| Camera::all_of(record)).collect())
 }

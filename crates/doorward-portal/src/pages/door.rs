@@ -103,6 +103,7 @@ pub(super) async fn show(
             | Denied::DeviceRevoked
             | Denied::Nobody
             | Denied::SourceNetwork
+            | Denied::OtherSource
             | Denied::Closed { .. }
             | Denied::PasswordNeeded
             | Denied::NotOneOfThem

@@ -60,6 +60,7 @@ pub(super) async fn show(
     Acting(state): Acting,
     frame: Frame,
     signed_in: SignedIn,
+    source: Source,
     Asked(look): Asked<Look>,
 ) -> Result<Response, Problem> {
     let (snapshot, now) = (state.control.snapshot(), (state.clock)());
@@ -80,7 +81,7 @@ pub(super) async fn show(
     let devices: Vec<_> = devices.take(shown + 1).collect();
     let longest = services.len().max(devices.len());
     let mut lapses = Lapses::of(&state, &signed_in).await?;
-    let tiles = services.iter().filter_map(|record| Tile::of(&state, &signed_in, record, &mut lapses));
+    let tiles = services.iter().filter_map(|record| Tile::of(&state, &signed_in, record, &mut lapses, source));
     let tiles: Vec<_> = tiles.take(shown).collect();
     let has_cameras = tiles.iter().map(|tile| tile.cameras.len()).sum::<usize>() > 1;
     let devices = devices.iter().take(shown).map(|device| DeviceTile::of(&state, device)).collect();

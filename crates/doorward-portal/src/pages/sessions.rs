@@ -4,6 +4,7 @@
 use super::door::nothing;
 use super::frame::{Frame, page};
 use super::opening::{self, Lapse, Length};
+use super::reach::OwnReach;
 use crate::PortalState;
 use crate::acting::Acting;
 use crate::answer::{At, Problem};
@@ -38,13 +39,15 @@ struct Row {
     title: String,
     path: String,
     choices: Vec<i64>,
+    /// Of one that is open.
+    reach: Option<OwnReach>,
     lapse: Option<Lapse>,
 }
 
 /// A press on one session, and the page to go back to.
 #[derive(Deserialize)]
 pub(super) struct Press {
-    back: Option<String>,
+    pub(super) back: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,11 +62,16 @@ const MOST: u32 = 200;
 /// Sessions that are over: the newest.
 const LATELY: usize = 20;
 
-pub(super) async fn show(Acting(state): Acting, frame: Frame, signed_in: SignedIn) -> Result<Response, Problem> {
+pub(super) async fn show(
+    Acting(state): Acting,
+    frame: Frame,
+    signed_in: SignedIn,
+    source: Source,
+) -> Result<Response, Problem> {
     let now = (state.clock)();
     let of = Asker::at_any_page(&signed_in, Action::ListSessions).part_of_sessions();
     let range = |with_ended| SessionRange { with_ended, before: None, limit: MOST, of: of.clone() };
-    let row = |summary: SessionSummary| Row::of(&state, &signed_in, summary);
+    let row = |summary: SessionSummary| Row::of(&state, &signed_in, summary, source);
     let open = state.control.sessions_in(range(false), now).await?.into_iter().map(row).collect();
     let all = state.control.sessions_in(range(true), now).await?;
     let over = all.into_iter().filter(|summary| summary.ended.is_some()).take(LATELY).map(row).collect();
@@ -71,14 +79,17 @@ pub(super) async fn show(Acting(state): Acting, frame: Frame, signed_in: SignedI
 }
 
 impl Row {
-    fn of(state: &PortalState, signed_in: &SignedIn, summary: SessionSummary) -> Self {
+    fn of(state: &PortalState, signed_in: &SignedIn, summary: SessionSummary, source: Source) -> Self {
         let service = state.control.snapshot().service(summary.session.service);
+        let open = Some(&summary.session).filter(|_| summary.ended.is_none());
+        let reach = open.and_then(|session| OwnReach::of(state, signed_in, session, source, "/sessions"));
         let is_own = summary.session.account == signed_in.person.id;
         Self {
             person: (!is_own).then(|| summary.person.as_ref().map(ToString::to_string).unwrap_or_default()),
             title: service.as_ref().map(|service| service.title.clone()).unwrap_or_default(),
             path: service.as_ref().map(|service| service.path()).unwrap_or_default(),
             choices: service.map(|service| opening::choices(&service)).unwrap_or_default(),
+            reach,
             lapse: Lapse::of_any(&summary, &signed_in.person.name),
             session: summary.session,
         }
@@ -121,13 +132,13 @@ pub(super) async fn end(
 }
 
 /// One that is open, and theirs to do that with.
-fn theirs(state: &PortalState, signed_in: &SignedIn, id: SessionId, action: Action) -> Option<Session> {
+pub(super) fn theirs(state: &PortalState, signed_in: &SignedIn, id: SessionId, action: Action) -> Option<Session> {
     let snapshot = state.control.snapshot();
     let asker = Asker::at_any_page(signed_in, action);
     snapshot.session(id).filter(|session| asker.gets_at_session(&snapshot, session)).cloned()
 }
 
-fn back(to: Option<&str>) -> Response {
+pub(super) fn back(to: Option<&str>) -> Response {
     let to = to.and_then(|to| LocalPath::parse(to).ok()).unwrap_or_else(LocalPath::root);
     Redirect::to(to.as_str()).into_response()
 }

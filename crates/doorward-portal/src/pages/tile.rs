@@ -2,9 +2,10 @@
 
 use super::cameras::{Camera, may_look};
 use super::opening::{self, Lapse};
+use super::reach::OwnReach;
 use crate::PortalState;
 use crate::asker::Asker;
-use crate::caller::SignedIn;
+use crate::caller::{SignedIn, Source};
 use crate::figures::Figures;
 use crate::words::Language;
 use doorward_control::{LinkState, Reach, ServiceRecord, SessionRange, SessionsOf};
@@ -43,7 +44,7 @@ pub(super) enum Standing {
     /// A session must be opened, for so many minutes. With why the last one is over, if that was just now.
     Shut(Vec<i64>, Option<Lapse>),
     /// By a session that ends then.
-    Open { session: SessionId, until: Timestamp },
+    Open { session: SessionId, until: Timestamp, reach: Option<OwnReach> },
     /// Outside its hours.
     Closed(Option<Timestamp>),
 }
@@ -75,6 +76,7 @@ impl Tile {
         signed_in: &SignedIn,
         record: &ServiceRecord,
         lapses: &mut Lapses,
+        source: Source,
     ) -> Option<Self> {
         let snapshot = state.control.snapshot();
         let service = &record.service;
@@ -85,7 +87,7 @@ impl Tile {
             LinkState::Online { since, .. } => (true, Some(since)),
             LinkState::Offline { since } => (false, since),
         };
-        let standing = standing(state, signed_in, record, lapses)?;
+        let standing = standing(state, signed_in, record, lapses, source)?;
         let cameras = if may_look(&standing) { Camera::all_of(record) } else { Vec::new() };
         Some(Self {
             id: service.id,
@@ -117,6 +119,14 @@ impl Tile {
         format!("{}: {link}{}", self.title, standing.unwrap_or_default())
     }
 
+    /// Of the session that is open.
+    pub(super) fn own_lines(&self) -> &[String] {
+        match &self.standing {
+            Standing::Open { reach: Some(reach), .. } => &reach.lines,
+            Standing::Open { reach: None, .. } | Standing::Free(_) | Standing::Shut(..) | Standing::Closed(_) => &[],
+        }
+    }
+
     /// Whether one press leads to it.
     pub(super) fn has_page(&self) -> bool {
         !self.goes().is_empty()
@@ -133,6 +143,7 @@ fn standing(
     signed_in: &SignedIn,
     record: &ServiceRecord,
     lapses: &mut Lapses,
+    source: Source,
 ) -> Option<Standing> {
     let (snapshot, now) = (state.control.snapshot(), (state.clock)());
     let service = &record.service;
@@ -142,7 +153,8 @@ fn standing(
     match (preview(service, &proofs, &*snapshot, now), session, service.policy.how) {
         (Ok(until), Some(session), How::OnRequest { .. }) => {
             let until = until.unwrap_or(session.until).min(session.until);
-            Some(Standing::Open { session: session.id, until })
+            let reach = OwnReach::of(state, signed_in, session, source, "/");
+            Some(Standing::Open { session: session.id, until, reach })
         }
         (Ok(until), _, _) => Some(Standing::Free(until.filter(|until| *until != signed_in.login.until))),
         (Err(Denied::SessionNeeded | Denied::SessionOver | Denied::ApprovalNeeded | Denied::InUse), _, _) => {
@@ -157,6 +169,7 @@ fn standing(
                 | Denied::DeviceRevoked
                 | Denied::Nobody
                 | Denied::SourceNetwork
+                | Denied::OtherSource
                 | Denied::PasswordNeeded
                 | Denied::NotOneOfThem
                 | Denied::NotASender

@@ -256,6 +256,7 @@ impl Scene {
                 opening(Relation::Others, "their-pi/web", "other".into()),
             ]),
             Action::ExtendSession => sessions("/sessions/@/extend"),
+            Action::NoteSource => sessions("/sessions/@/sources"),
             Action::EndSession => sessions("/sessions/@"),
             Action::ListRequests => Samples::List {
                 path: "/approvals",

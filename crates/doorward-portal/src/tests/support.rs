@@ -37,6 +37,7 @@ impl Portal {
             port_host: None,
             tcp_ports: 20000..=20009,
             udp_ports: 30000..=30009,
+            session_ports: Some(40000..=40001),
             suffixes: Vec::new(),
             kept_hosts: Vec::new(),
             portal: Some(HostName::parse("portal.example.org").unwrap()),

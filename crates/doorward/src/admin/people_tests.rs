@@ -94,6 +94,7 @@ async fn sessions_are_opened_listed_extended_and_ended_for_whom_the_policy_names
         service: service.clone(),
         length: "30m".into(),
         takes_over: false,
+        from: Vec::new(),
     };
     let opened = sessions::open(owner, opening("anna"), now()).await.unwrap();
     assert!(opened.contains("zumi01/ssh is open for anna, until") && opened.contains("as session 1"), "{opened}");

@@ -89,7 +89,13 @@ async fn a_persons_token_shows_what_is_theirs_until_it_is_revoked() {
     assert!(listed.contains("printer1/octoprint") && listed.contains("certain people"), "{listed}");
     assert!(!people::list(&away, Form::Table, now).await.unwrap().contains("owner"));
     let service = "printer1/octoprint".parse().unwrap();
-    let opening = sessions::Opening { person: "anna".to_owned(), service, length: "30m".to_owned(), takes_over: false };
+    let opening = sessions::Opening {
+        person: "anna".to_owned(),
+        service,
+        length: "30m".to_owned(),
+        takes_over: false,
+        from: Vec::new(),
+    };
     assert!(sessions::open(&away, opening, now).await.unwrap().contains("as session 1"));
     let listed = tokens::list(&bed.owner, Form::Table, now).await.unwrap();
     assert!(listed.contains("anna") && listed.contains("a script") && listed.contains("sessions"), "{listed}");

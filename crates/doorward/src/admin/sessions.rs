@@ -7,6 +7,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
+use std::net::IpAddr;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,6 +19,18 @@ struct Session {
     until: Timestamp,
     ended_at: Option<Timestamp>,
     ending: Option<String>,
+    reach: Option<Reach>,
+}
+
+/// Where foreign software comes in by it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reach {
+    host: Option<String>,
+    port: Option<u16>,
+    line: Option<String>,
+    from: Vec<String>,
+    why_not: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +40,8 @@ pub struct Opening {
     /// As `30m`.
     pub length: String,
     pub takes_over: bool,
+    /// Addresses from which they come.
+    pub from: Vec<IpAddr>,
 }
 
 /// What came of it: open at once, or not yet.
@@ -85,7 +100,7 @@ pub async fn list(owner: &Owner, all: bool, form: Form, now: Timestamp) -> Resul
     if sessions.is_empty() {
         return Ok("No session is open.\n".to_owned());
     }
-    let mut table = Table::new(&["ID", "PERSON", "SERVICE", "OPENED", "ENDS"]);
+    let mut table = Table::new(&["ID", "PERSON", "SERVICE", "OPENED", "ENDS", "PORT"]);
     for session in sessions {
         let ends = match (session.ended_at, session.ending) {
             (Some(at), Some(how)) => format!("{} ({how})", relative(at, now)),
@@ -93,17 +108,23 @@ pub async fn list(owner: &Owner, all: bool, form: Form, now: Timestamp) -> Resul
         };
         let gone = || "(gone)".to_owned();
         let (person, service) = (session.person.unwrap_or_else(gone), session.service.unwrap_or_else(gone));
-        table.row([session.id.to_string(), person, service, relative(session.opened_at, now), ends]);
+        let port = session.reach.as_ref().and_then(Reach::place).unwrap_or_default();
+        table.row([session.id.to_string(), person, service, relative(session.opened_at, now), ends, port]);
     }
     Ok(table.to_string())
 }
 
 pub async fn open(owner: &Owner, opening: Opening, now: Timestamp) -> Result<String, AskError> {
-    let Opening { person, service, length, takes_over } = opening;
-    let body = json!({ "person": person, "service": service.to_string(), "for": length, "take-over": takes_over });
+    let Opening { person, service, length, takes_over, from } = opening;
+    let service_path = service.to_string();
+    let body =
+        json!({ "person": person, "service": service_path, "for": length, "take-over": takes_over, "from": from });
     let opened: Opened = owner.ask(Method::POST, "/sessions", Some(body)).await?.read()?;
     Ok(match opened {
-        Opened::Open(session) => format!("{service} is open for {person}, {}.\n", until(&session, now)),
+        Opened::Open(session) => {
+            let reach = session.reach.as_ref().map(Reach::described).unwrap_or_default();
+            format!("{service} is open for {person}, {}.\n{reach}", until(&session, now))
+        }
         Opened::Waiting(Waiting::InLine(Turn { place, taken_until })) => {
             let taken = taken_until.map(|until| format!("Somebody has {service} until {until}. ")).unwrap_or_default();
             format!("{taken}{person} waits in line, at place {place}.\n")
@@ -146,6 +167,25 @@ pub async fn extend(owner: &Owner, id: i64, length: &str, now: Timestamp) -> Res
 pub async fn end(owner: &Owner, id: i64) -> Result<String, AskError> {
     owner.ask(Method::DELETE, &format!("/sessions/{id}"), None).await?;
     Ok(format!("Session {id} is over, and what came by it is cut.\n"))
+}
+
+impl Reach {
+    fn place(&self) -> Option<String> {
+        self.host.as_ref().zip(self.port).map(|(host, port)| format!("{host}:{port}"))
+    }
+
+    /// A line to copy, and for whom.
+    pub fn described(&self) -> String {
+        let Some(place) = self.place() else { return self.why_not.iter().map(|why| format!("{why}\n")).collect() };
+        let line = self.line.as_ref().filter(|line| **line != place).map(|line| format!("   {line}"));
+        let from = match self.from.as_slice() {
+            [] => {
+                "  from nowhere yet: `doorward sessions open … --from ADDRESS`, or their page of sessions\n".to_owned()
+            }
+            from => format!("  from {}\n", from.join(", ")),
+        };
+        format!("  {place}{}\n{from}", line.unwrap_or_default())
+    }
 }
 
 fn until(session: &Session, now: Timestamp) -> String {

@@ -93,6 +93,9 @@ fn described(service: &ServicePath, opened: &Opened, now: Timestamp) -> String {
             }
         }
     }
+    if let Some(reach) = opened.session.as_ref().and_then(Session::reach) {
+        text += &format!("Without this program:\n{}", reach.described());
+    }
     text + "Ctrl-C ends it.\n"
 }
 

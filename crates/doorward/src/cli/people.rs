@@ -12,6 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use doorward_core::person::Role;
 use doorward_core::span::{parse_span, write_span};
 use jiff::{SignedDuration, Timestamp};
+use std::net::IpAddr;
 
 pub(super) const PEOPLE_EXAMPLES: &str = "\
 Examples:
@@ -181,6 +182,9 @@ enum SessionsCommand {
         /// From whoever has it, where its policy lets them.
         #[arg(long)]
         take_over: bool,
+        /// From where they come to the session's own port, where the service has ports for sessions; may be given again.
+        #[arg(long, value_name = "ADDRESS")]
+        from: Vec<IpAddr>,
     },
     /// Says who has a service that one person has at a time, and who waits.
     Line { service: ServicePath },
@@ -255,9 +259,9 @@ impl SessionsArgs {
         let (form, owner) = (self.list.form(), self.list.owner());
         Ok(match self.command.unwrap_or(SessionsCommand::List) {
             SessionsCommand::List => sessions::list(&owner, self.all, form, now).await?,
-            SessionsCommand::Open { service, person, length, take_over } => {
+            SessionsCommand::Open { service, person, length, take_over, from } => {
                 let length = write_span(length.length);
-                sessions::open(&owner, Opening { person, service, length, takes_over: take_over }, now).await?
+                sessions::open(&owner, Opening { person, service, length, takes_over: take_over, from }, now).await?
             }
             SessionsCommand::Line { service } => sessions::line(&owner, &service, now).await?,
             SessionsCommand::Leave { service, person } => sessions::leave(&owner, &service, &person).await?,

@@ -1,5 +1,6 @@
 //! The session at the portal: begun, watched, ended.
 
+use crate::admin::sessions::Reach;
 use crate::admin::{AskError, Owner, ServicePath};
 use http::Method;
 use jiff::Timestamp;
@@ -12,12 +13,14 @@ pub struct Session {
     owner: Owner,
     id: i64,
     until: Timestamp,
+    reach: Option<Reach>,
 }
 
 #[derive(Deserialize)]
 struct Row {
     id: i64,
     until: Timestamp,
+    reach: Option<Reach>,
 }
 
 /// It may be ended or extended elsewhere.
@@ -26,8 +29,8 @@ const LOOKS_EVERY: Duration = Duration::from_secs(5);
 impl Session {
     pub(super) async fn open(owner: &Owner, service: &ServicePath, length: &str) -> Result<Self, AskError> {
         let body = json!({ "service": service.to_string(), "for": length });
-        let Row { id, until } = owner.ask(Method::POST, "/sessions", Some(body)).await?.read()?;
-        Ok(Self { owner: owner.clone(), id, until })
+        let Row { id, until, reach } = owner.ask(Method::POST, "/sessions", Some(body)).await?.read()?;
+        Ok(Self { owner: owner.clone(), id, until, reach })
     }
 
     pub fn id(&self) -> i64 {
@@ -36,6 +39,11 @@ impl Session {
 
     pub fn until(&self) -> Timestamp {
         self.until
+    }
+
+    /// Where foreign software comes in by it, without this program.
+    pub fn reach(&self) -> Option<&Reach> {
+        self.reach.as_ref()
     }
 
     /// Resolves when it stands until another instant: `None`, if it is over. Where the portal does not answer, what was known

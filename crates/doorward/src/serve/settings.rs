@@ -32,6 +32,7 @@ mod limits;
 mod listening;
 mod place;
 mod portal;
+mod sessions;
 mod sign_in;
 
 pub use alert::AlertFile;
@@ -43,6 +44,7 @@ pub use limits::LimitsFile;
 pub(super) use listening::is_private;
 use listening::{Listening, own_addresses, usual_redirect};
 pub use portal::PortalFile;
+pub use sessions::SessionsFile;
 pub use sign_in::{OidcFile, SignInFile};
 
 /// The file as written.
@@ -72,6 +74,8 @@ pub struct File {
     pub sign_in: SignInFile,
     #[serde(default)]
     pub ports: Ports,
+    #[serde(default)]
+    pub sessions: SessionsFile,
     /// Services of this machine and its network, without an agent beside the gateway.
     pub built_in: Option<BuiltIn>,
     /// How long visits may take to finish when the gateway stops.
@@ -262,6 +266,15 @@ impl File {
             let why = format!("{operations} is not a loopback address; metrics and health stay on this machine");
             return Err(wrong("listen.operations", why));
         }
+        let listened = [
+            ("listen.https", https.as_slice()),
+            ("listen.http", &self.listen.http),
+            ("listen.quic", &quic),
+            ("listen.ssh", &ssh),
+            ("listen.redirect", &redirect),
+            ("listen.operations", &[operations]),
+        ];
+        let session_ports = self.sessions.ports(&[("ports.tcp", &tcp_ports), ("ports.udp", &udp_ports)], &listened)?;
         let tls_port = (!https.is_empty()).then_some(web_port);
         let face_port = if is_https { web_port } else { self.listen.http.first().map_or(80, SocketAddr::port) };
         let port_host = addresses.first().and_then(|address| address.endpoints().into_iter().next()).map(|e| e.host);
@@ -299,6 +312,7 @@ impl File {
                 ssh_port: ssh.first().map(SocketAddr::port),
                 tcp_ports,
                 udp_ports,
+                session_ports,
             },
             gateway: GatewaySettings {
                 https,

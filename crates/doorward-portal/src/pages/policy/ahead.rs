@@ -149,7 +149,7 @@ pub(super) fn in_words(denied: &Denied) -> &'static str {
         Denied::NotOffered => "the device does not offer it at present",
         Denied::DeviceRevoked => "the device was revoked",
         Denied::Nobody => "nobody is let in",
-        Denied::SourceNetwork => "not from this address",
+        Denied::SourceNetwork | Denied::OtherSource => "not from this address",
         Denied::Closed { .. } => "it is closed then",
         Denied::PasswordNeeded => "a password is needed",
         Denied::NotOneOfThem => "the policy names other people",

@@ -1,0 +1,85 @@
+//! Where foreign software comes in by a session, and from where its person comes.
+
+use super::sessions::{SessionBody, shown};
+use crate::PortalState;
+use crate::acting::Acting;
+use crate::answer::{At, Body, Problem, Versioned};
+use crate::asker::Asker;
+use crate::caller::Source;
+use doorward_control::{Protocol, SessionReach};
+use doorward_core::SessionId;
+use doorward_core::access::Facts;
+use doorward_core::session::Session;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// A public port of the session's own.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ReachBody {
+    protocol: Protocol,
+    /// `null`, as the port: it has none.
+    host: Option<String>,
+    port: Option<u16>,
+    /// To be copied.
+    line: Option<String>,
+    /// IPv4 addresses and IPv6 networks from which whoever comes is let in.
+    from: Vec<String>,
+    /// Why it has no port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<&'static str>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceBody {
+    /// For owners to name; whoever else asks says that they come from where they ask.
+    from: Option<IpAddr>,
+}
+
+/// Its person comes from there, too.
+pub(crate) async fn from_here(
+    Acting(state): Acting,
+    asker: Asker,
+    Source(source): Source,
+    At(id): At<i64>,
+    Body(asked): Body<SourceBody>,
+) -> Result<Versioned<SessionBody>, Problem> {
+    asker.session(&state, SessionId(id)).await?;
+    let open = state.control.snapshot().session(SessionId(id)).cloned();
+    let session = open.ok_or_else(|| Problem::unknown(format!("there is no session {id} that is open")))?;
+    let named = asker.names_addresses(asked.from.into_iter().collect())?;
+    let own = source.filter(|_| named.is_empty() && session.account == asker.account);
+    let sources: Vec<_> = named.into_iter().chain(own).collect();
+    if sources.is_empty() {
+        return Err(Problem::invalid("from: name an address, since it is not known from where its person comes"));
+    }
+    note_sources(&state, session.id, sources).await?;
+    shown(&state, session).await
+}
+
+pub(super) async fn note_sources(state: &PortalState, session: SessionId, from: Vec<IpAddr>) -> Result<(), Problem> {
+    for source in from {
+        state.control.note_session_source(session, source, (state.clock)()).await?;
+    }
+    Ok(())
+}
+
+pub(crate) fn reach_body(state: &PortalState, session: &Session) -> Option<ReachBody> {
+    let SessionReach { protocol, place, sources } = state.control.session_reach(session)?;
+    let (place, why_not) = match place {
+        Ok(place) => (Some(place), None),
+        Err(why) => (None, Some(why.why())),
+    };
+    let (port, line) = (place.as_ref().map(|place| place.port), place.as_ref().map(|place| place.line.clone()));
+    let from = sources.iter().map(ToString::to_string).collect();
+    Some(ReachBody { protocol, host: place.map(|place| place.host), port, line, from, why_not })
+}
+
+impl ReachBody {
+    /// As people write it.
+    pub(crate) fn place(&self) -> Option<String> {
+        self.host.as_ref().zip(self.port).map(|(host, port)| format!("{host}:{port}"))
+    }
+}

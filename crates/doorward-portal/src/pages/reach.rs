@@ -1,0 +1,85 @@
+//! How foreign software comes in by a session: at a port of its own, from the addresses that its person was seen at. Whoever
+//! looks from another address may say that they come from there, too.
+
+use super::door::nothing;
+use super::frame::Frame;
+use super::sessions::{Press, back, theirs};
+use crate::PortalState;
+use crate::acting::Acting;
+use crate::answer::{At, Problem};
+use crate::caller::{SignedIn, Source};
+use crate::forms::Sent;
+use axum::Router;
+use axum::response::Response;
+use axum::routing::post;
+use doorward_control::{SessionError, SessionReach};
+use doorward_core::SessionId;
+use doorward_core::authority::Action;
+use doorward_core::session::Session;
+
+pub(super) fn routes() -> Router<PortalState> {
+    Router::new().route("/sessions/{id}/here", post(from_here))
+}
+
+/// As it is shown.
+pub(super) struct OwnReach {
+    pub(super) session: SessionId,
+    /// To be copied: host and port, and what one types where that is more.
+    pub(super) lines: Vec<String>,
+    /// Why there is none.
+    pub(super) problem: Option<&'static str>,
+    pub(super) from: Vec<String>,
+    /// Whether its person, who looks, could come from here as well.
+    pub(super) is_elsewhere: bool,
+    /// The page to go back to.
+    pub(super) back: &'static str,
+}
+
+impl OwnReach {
+    /// `None`: foreign software does not come to it by a port.
+    pub(super) fn of(
+        state: &PortalState,
+        signed_in: &SignedIn,
+        session: &Session,
+        source: Source,
+        back: &'static str,
+    ) -> Option<Self> {
+        let SessionReach { place, sources, .. } = state.control.session_reach(session)?;
+        let is_own = session.account == signed_in.person.id;
+        let is_new = |ip| !sources.iter().any(|known| known.covers(ip));
+        let (lines, problem) = match place {
+            Ok(place) => {
+                let mut lines = vec![format!("{}:{}", place.host, place.port), place.line];
+                lines.dedup();
+                (lines, None)
+            }
+            Err(why) => (Vec::new(), Some(why.why())),
+        };
+        let is_elsewhere = is_own && problem.is_none() && source.0.is_some_and(is_new);
+        let from = sources.iter().map(ToString::to_string).collect();
+        Some(Self { session: session.id, lines, problem, from, is_elsewhere, back })
+    }
+}
+
+/// Of one's own sessions alone: where others are is theirs to say.
+async fn from_here(
+    Acting(state): Acting,
+    frame: Frame,
+    signed_in: SignedIn,
+    source: Source,
+    At(id): At<i64>,
+    Sent(press): Sent<Press>,
+) -> Result<Response, Problem> {
+    let found = theirs(&state, &signed_in, SessionId(id), Action::NoteSource);
+    let Some(session) = found.filter(|session| session.account == signed_in.person.id) else {
+        return Ok(nothing(frame));
+    };
+    if let Some(source) = source.0 {
+        match state.control.note_session_source(session.id, source, (state.clock)()).await {
+            Ok(()) => {}
+            Err(SessionError::Unknown(_)) => return Ok(nothing(frame)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(back(press.back.as_deref()))
+}
