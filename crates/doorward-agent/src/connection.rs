@@ -8,6 +8,7 @@ use crate::additions::Additions;
 use crate::counts::Counts;
 use crate::deliver::MAX_VISITS;
 use crate::join::read_site;
+use crate::pinholes::Pinholes;
 use crate::prepare::{Board, Preparing};
 use crate::proxy::ProxyRule;
 use crate::settings::Settings;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     slots: Arc<Semaphore>,
     preparing: Arc<Preparing>,
     additions: Arc<Additions>,
+    pinholes: Arc<Pinholes>,
     /// One look around at a time, whoever asks.
     looking: Arc<Semaphore>,
     upkeep: Option<Upkeep>,
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
 pub(crate) struct Rooms {
     pub(crate) preparing: Arc<Preparing>,
     pub(crate) additions: Arc<Additions>,
+    pub(crate) pinholes: Arc<Pinholes>,
     pub(crate) upkeep: Option<Upkeep>,
 }
 
@@ -73,7 +76,7 @@ impl Shared {
         network: watch::Receiver<u64>,
         rooms: Rooms,
     ) -> Self {
-        let Rooms { preparing, additions, upkeep } = rooms;
+        let Rooms { preparing, additions, pinholes, upkeep } = rooms;
         Self {
             state: state.clone(),
             software: software.to_owned(),
@@ -87,6 +90,7 @@ impl Shared {
             slots: Arc::new(Semaphore::new(MAX_VISITS)),
             preparing,
             additions,
+            pinholes,
             looking: Arc::new(Semaphore::new(1)),
             upkeep,
         }
@@ -94,6 +98,10 @@ impl Shared {
 
     pub(crate) fn additions(&self) -> &Additions {
         &self.additions
+    }
+
+    pub(crate) fn pinholes(&self) -> &Pinholes {
+        &self.pinholes
     }
 
     fn introduction(&self, metered: bool) -> Introduction {

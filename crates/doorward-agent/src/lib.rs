@@ -11,6 +11,7 @@ mod counts;
 mod deliver;
 mod join;
 mod network;
+mod pinholes;
 mod ports;
 mod prepare;
 pub mod presets;

@@ -6,6 +6,7 @@ mod bodies;
 mod errands;
 
 pub use bodies::additions::{AdditionRefusal, Additions, AdditionsReport, Finding, Findings};
+pub use bodies::pinholes::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
 pub use bodies::{
     CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Open, OpenFailed, Phase, PortChecked,
     PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, ServiceSpending, Services,
@@ -21,11 +22,14 @@ use prost::Message as _;
 /// 1 (2026-11): the first.
 /// 2 (2026-11): an open may name a mount of a service.
 /// 3 (2026-11): a gateway wishes services ready, and an agent tells how far they are.
-pub const CAPABILITY: u32 = 3;
+/// 4 (2026-11): a gateway wishes pinholes, and a service may be a camera.
+pub const CAPABILITY: u32 = 4;
 /// From here on an agent knows mounts. An older one would take the visitor to the service itself.
 pub(crate) const KNOWS_MOUNTS: u32 = 2;
 /// From here on gateways take offers that say they need preparing, and agents take wishes.
 pub const KNOWS_WISHES: u32 = 3;
+/// From here on agents take wishes for pinholes.
+pub(crate) const KNOWS_PINHOLES: u32 = 4;
 
 /// The application protocol (ALPN, RFC 7301) of a link.
 pub const ALPN: &[u8] = b"doorward/1";
@@ -107,6 +111,8 @@ messages! {
         26 Additions: Additions,
         27 AdditionsReport: AdditionsReport,
         28 Findings: Findings,
+        29 PinholesWished: PinholesWished,
+        30 PinholesSeen: PinholesSeen,
 }
 
 /// An empty part is two bytes on the wire and a hundred in memory. A report on all services of a device has fewer than
@@ -133,6 +139,8 @@ impl Message {
             Self::Additions(additions) => additions.services.len(),
             Self::AdditionsReport(report) => report.may_offer.len() + report.refusals.len(),
             Self::Findings(found) => found.findings.len(),
+            Self::PinholesWished(wished) => wished.pinholes.iter().map(|wish| 1 + wish.sources.len()).sum(),
+            Self::PinholesSeen(seen) => seen.pinholes.len(),
             Self::ErrandDone(done) => done.lines.len(),
             Self::Hello(_)
             | Self::Refused(_)
