@@ -4,6 +4,7 @@ use crate::additions::Additions;
 use crate::cameras::Cameras;
 use crate::connection::{Connection, Rooms, Shared};
 use crate::network::watch_network;
+use crate::pinholes::Pinholes;
 use crate::prepare::Preparing;
 use crate::proxy::ProxyRule;
 use crate::settings::Settings;
@@ -109,7 +110,12 @@ impl Agent {
             let (state, again) = (self.state.clone(), self.tempo.prepare_again);
             AbortOnDropHandle::new(tokio::spawn(async move { preparing.run(settings, state, again).await }))
         };
-        let rooms = Rooms { preparing: preparing.clone(), additions, cameras, upkeep: self.upkeep.clone() };
+        let pinholes = Arc::<Pinholes>::default();
+        let opening = {
+            let (pinholes, settings) = (pinholes.clone(), self.settings.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { pinholes.run(settings).await }))
+        };
+        let rooms = Rooms { preparing: preparing.clone(), additions, cameras, pinholes, upkeep: self.upkeep.clone() };
         let shared = Arc::new(Shared::new(
             &self.state,
             &self.software,
@@ -143,7 +149,7 @@ impl Agent {
             }
         }
         // Stopping is no reason to let anything go.
-        drop(keeping);
+        drop((keeping, opening));
         running.values().for_each(|connection: &Running| connection.stop.cancel());
         let ending = async { while tasks.join_next().await.is_some() {} };
         let _ = timeout(self.tempo.drain + STOP_LIMIT, ending).await;
@@ -179,6 +185,7 @@ impl Agent {
                 connection.stop.cancel();
                 preparing.forget(gateway);
                 shared.additions().forget(gateway);
+                shared.pinholes().forget(gateway);
             }
         }
         for membership in memberships {

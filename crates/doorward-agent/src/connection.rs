@@ -9,6 +9,7 @@ use crate::cameras::Cameras;
 use crate::counts::Counts;
 use crate::deliver::MAX_VISITS;
 use crate::join::read_site;
+use crate::pinholes::Pinholes;
 use crate::prepare::{Board, Preparing};
 use crate::proxy::ProxyRule;
 use crate::settings::Settings;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     preparing: Arc<Preparing>,
     additions: Arc<Additions>,
     cameras: Arc<Cameras>,
+    pinholes: Arc<Pinholes>,
     /// One look around at a time, whoever asks.
     looking: Arc<Semaphore>,
     upkeep: Option<Upkeep>,
@@ -63,6 +65,7 @@ pub(crate) struct Rooms {
     pub(crate) preparing: Arc<Preparing>,
     pub(crate) additions: Arc<Additions>,
     pub(crate) cameras: Arc<Cameras>,
+    pub(crate) pinholes: Arc<Pinholes>,
     pub(crate) upkeep: Option<Upkeep>,
 }
 
@@ -76,7 +79,7 @@ impl Shared {
         network: watch::Receiver<u64>,
         rooms: Rooms,
     ) -> Self {
-        let Rooms { preparing, additions, cameras, upkeep } = rooms;
+        let Rooms { preparing, additions, cameras, pinholes, upkeep } = rooms;
         Self {
             state: state.clone(),
             software: software.to_owned(),
@@ -91,6 +94,7 @@ impl Shared {
             preparing,
             additions,
             cameras,
+            pinholes,
             looking: Arc::new(Semaphore::new(1)),
             upkeep,
         }
@@ -98,6 +102,10 @@ impl Shared {
 
     pub(crate) fn additions(&self) -> &Additions {
         &self.additions
+    }
+
+    pub(crate) fn pinholes(&self) -> &Pinholes {
+        &self.pinholes
     }
 
     fn introduction(&self, metered: bool) -> Introduction {

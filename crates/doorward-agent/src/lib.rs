@@ -12,6 +12,7 @@ mod counts;
 mod deliver;
 mod join;
 mod network;
+mod pinholes;
 mod ports;
 mod prepare;
 pub mod presets;

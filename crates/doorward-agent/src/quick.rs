@@ -87,7 +87,15 @@ impl Service {
             web: WebOffer { protocol: target.protocol(), ..WebOffer::default() },
             prepare: None,
         };
-        Self { offer, target, mounts: Vec::new(), page_files: PageFiles::default(), plan: None, written_at: None }
+        Self {
+            offer,
+            target,
+            mounts: Vec::new(),
+            page_files: PageFiles::default(),
+            plan: None,
+            pinhole_to: None,
+            written_at: None,
+        }
     }
 }
 

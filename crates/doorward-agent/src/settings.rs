@@ -49,6 +49,7 @@ use doorward_core::service::{MAX_SERVICES, Offer};
 use doorward_core::web::PageError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -62,6 +63,8 @@ pub struct Settings {
     pub gateways: Vec<GatewaySettings>,
     pub services: Vec<Service>,
     pub portal: PortalSettings,
+    /// The socket of the router's daemon (`doorward router`). `None`: no pinholes.
+    pub router: Option<PathBuf>,
     /// What each gateway's portal wished for and may have: put there by the agent, never read from a file.
     pub added: BTreeMap<Label, Vec<Service>>,
 }
@@ -85,6 +88,8 @@ pub struct Service {
     pub page_files: PageFiles,
     /// How it is made ready, if it is not there by itself.
     pub plan: Option<Plan>,
+    /// Where its pinholes lead in the home's network.
+    pub pinhole_to: Option<SocketAddr>,
     /// File and line of its policy, as its owner is told. `None`: it was not read from a file.
     pub written_at: Option<String>,
 }

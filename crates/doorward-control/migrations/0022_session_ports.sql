@@ -14,5 +14,6 @@ CREATE TABLE session_ports (
     PRIMARY KEY (protocol, port)
 );
 
--- Whether each session of the service has a port of its own.
+-- Whether each session of the service has a port of its own, and a straight way through its home's router.
 ALTER TABLE services ADD COLUMN session_ports BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE services ADD COLUMN pinholes BIGINT NOT NULL DEFAULT 0;

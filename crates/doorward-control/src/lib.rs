@@ -74,13 +74,13 @@ pub use logins::{
 pub use people::data::PersonData;
 pub use people::{NewPerson, PersonEdit};
 pub use presence::{
-    Arrival, CameraPlace, CameraSeen, DevicePresence, LinkId, LinkReport, LinkState, PortState, Preparation, Presence,
-    Reachability, ServiceFailure, Visits,
+    Arrival, CameraPlace, CameraSeen, DevicePresence, LinkId, LinkReport, LinkState, PinholeStanding, PortState,
+    Preparation, Presence, Reachability, ServiceFailure, StraightWay, Visits,
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{
     ApprovalRequest, Line, NoPort, Opening, SessionError, SessionPlace, SessionRange, SessionReach, SessionRequest,
-    SessionSummary, SessionsOf, Turn,
+    SessionSummary, SessionsOf, Straight, Turn,
 };
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use shares::{MadeShare, OpenShare, ShareError, SharePress, ShareStanding, ShareSummary, UseError, Viewer};

@@ -7,7 +7,7 @@ use doorward_core::hop::HopFailure;
 use doorward_core::names::PathPrefix;
 use doorward_core::prepare::Phase;
 use doorward_core::site::{Carrier, Fingerprint};
-use doorward_core::{AccountId, DeviceId, ServiceId};
+use doorward_core::{AccountId, DeviceId, ServiceId, SessionId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,25 @@ pub struct Preparation {
     pub retry_at: Option<Timestamp>,
 }
 
+/// A session's way through the router of its device's home, as the device tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StraightWay {
+    pub standing: PinholeStanding,
+    /// `None`: that of the device's home.
+    pub host: Option<IpAddr>,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinholeStanding {
+    /// Nobody has come yet.
+    Ready,
+    Passed,
+    Closed {
+        why: String,
+    },
+}
+
 /// Who is at a service now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visits {
@@ -154,6 +173,7 @@ struct World {
     written: HashMap<ServiceId, String>,
     visits: HashMap<ServiceId, Visits>,
     cameras: HashMap<CameraPlace, CameraSeen>,
+    straight: HashMap<DeviceId, HashMap<SessionId, StraightWay>>,
     /// The successor of the site key that a device said it has on its disk.
     successors: HashMap<DeviceId, Fingerprint>,
 }
@@ -343,6 +363,28 @@ impl Presence {
     /// `None`: nobody looks at it.
     pub fn camera(&self, place: &CameraPlace) -> Option<CameraSeen> {
         self.world().cameras.get(place).cloned()
+    }
+
+    /// All that a device tells of.
+    pub fn straight_ways(&self, device: DeviceId, ways: HashMap<SessionId, StraightWay>) {
+        let is_same = self.world().straight.get(&device).map_or(ways.is_empty(), |before| *before == ways);
+        if !is_same {
+            self.update(|world| match ways.is_empty() {
+                true => world.straight.remove(&device),
+                false => world.straight.insert(device, ways),
+            });
+        }
+    }
+
+    /// Its host is that of the device's link where the device names none.
+    pub fn straight_way(&self, device: DeviceId, session: SessionId) -> Option<StraightWay> {
+        let world = self.world();
+        let way = world.straight.get(&device)?.get(&session)?.clone();
+        let home = match &world.devices.get(&device)?.link {
+            LinkState::Online { source, .. } => source.is_ipv4().then_some(*source),
+            LinkState::Offline { .. } => None,
+        };
+        Some(StraightWay { host: way.host.or(home), ..way })
     }
 
     /// Devices say so again with every link, so that nothing need be kept over a restart.

@@ -282,6 +282,8 @@ fn note_on_session_ports(site: &SiteSettings, record: &ServiceRecord) -> Option<
         Some(format!("{path}: it has no sessions, so they have no ports: its policy needs none"))
     } else if !policy.needs.is_empty() {
         Some(format!("{path}: its sessions have no ports: whoever comes to one cannot prove what its policy needs"))
+    } else if record.wants_pinholes && !record.has_pinholes() {
+        Some(format!("{path}: nobody counts what passes by a pinhole, so with limits there is none"))
     } else if site.session_ports.is_none() {
         Some(format!("{path}: the gateway has no ports for sessions: its owner sets `ports` under [sessions]"))
     } else {

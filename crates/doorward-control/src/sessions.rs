@@ -13,7 +13,7 @@ pub use approval::ApprovalRequest;
 pub(crate) use lapse::{Uses, forget_old};
 pub use line::{Line, Turn};
 pub use opening::Opening;
-pub use ports::{NoPort, SessionPlace, SessionReach};
+pub use ports::{NoPort, SessionPlace, SessionReach, Straight};
 pub use rows::{SessionRange, SessionSummary, SessionsOf};
 pub(crate) use rows::{load, load_one, uses};
 

@@ -15,7 +15,7 @@ use crate::ssh::certificates::{SshCertificate, SshCertificates};
 use crate::ssh::passwords::{PasswordDigest, SshPassword};
 use crate::ssh::{KeyFingerprint, SshHolder, SshKey, SshStanding};
 use crate::store::{StoreError, words};
-use doorward_core::access::{How, PolicyDocument, Spent};
+use doorward_core::access::{How, Limits, PolicyDocument, Spent};
 use doorward_core::addition::Addition;
 use doorward_core::names::{HostName, Label, PathPrefix};
 use doorward_core::service::{Service, ServiceKind, Standing, WebRoute};
@@ -123,6 +123,8 @@ pub struct ServiceRecord {
     pub ports: Vec<PortReservation>,
     /// Whether its device asks for a port for each session.
     pub(crate) wants_session_ports: bool,
+    /// And a way through the router of its home.
+    pub(crate) wants_pinholes: bool,
     pub version: i64,
 }
 
@@ -488,5 +490,11 @@ impl ServiceRecord {
         let policy = &self.service.policy;
         let makes_sense = self.protocol().is_some() && policy.how != How::SignedIn && policy.needs.is_empty();
         makes_sense && self.wants_session_ports && self.service.standing == Standing::Offered
+    }
+
+    /// Whether sessions may have a straight way. What passes there is counted and slowed down by nobody, so not where a policy
+    /// says how much.
+    pub fn has_pinholes(&self) -> bool {
+        self.has_session_ports() && self.wants_pinholes && self.service.policy.limits == Limits::default()
     }
 }

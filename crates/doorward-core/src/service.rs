@@ -138,6 +138,8 @@ pub enum EntranceWish {
     Tls(HostName),
     /// A public port for each session, as long as it is open.
     SessionPort,
+    /// The same, and a straight way through the router of the device's home.
+    Pinhole,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ mod listen;
 mod live;
 mod pacing;
 mod passwords;
+mod pinholes;
 mod preparing;
 mod reload;
 mod settings;
@@ -57,6 +58,7 @@ use listen::strangers::Strangers;
 use listen::web::WebEntrance;
 use listen::{ports, quic};
 use live::Live;
+use pinholes::Pinholes;
 use preparing::Preparing;
 use reload::Changeable;
 use site::SiteVoice;
@@ -139,6 +141,7 @@ impl Gateway {
         let voice = Arc::new(SiteVoice::new(control.clone(), addresses, web_ports));
         let flows = Arc::new(ArcSwap::from_pointee(settings.flows));
         let preparing = Preparing::new(control.clone(), live.clone());
+        let pinholes = Pinholes::new(control.clone());
         let admission = Admission {
             control: control.clone(),
             live: live.clone(),
@@ -154,6 +157,7 @@ impl Gateway {
             voice: voice.clone(),
             ports: port_news,
             preparing: preparing.clone(),
+            pinholes: pinholes.clone(),
         };
         let strangers = Strangers::new(settings.limits);
         let (visits, graceful) = (Tasks::default(), Arc::<Mutex<GracefulShutdown>>::default());
@@ -240,6 +244,7 @@ impl Gateway {
         }
         keepers.spawn(clock::watch(control.clone(), live.clone()));
         keepers.spawn(preparing.keep());
+        keepers.spawn(pinholes.keep());
         keepers.spawn(web::inspect::replay::serve(web.admission.clone(), visits.clone()));
         keepers.spawn(usage::watch(control.clone(), live.clone(), ssh.clone()));
         keepers.spawn(who_is_in::watch(control.clone(), live.clone()));

@@ -2,7 +2,7 @@
 
 use crate::lane_pool::LanePool;
 use crate::link::{LinkId, Speaker, Vitals};
-use crate::messages::{Goodbye, KNOWS_MOUNTS, KNOWS_WISHES, Leaving, Message, Open};
+use crate::messages::{Goodbye, KNOWS_MOUNTS, KNOWS_PINHOLES, KNOWS_WISHES, Leaving, Message, Open};
 use crate::pulse::Rhythm;
 use crate::splice::Traffic;
 use crate::stream::{QuicStream, Stream};
@@ -140,6 +140,11 @@ impl GatewayLink {
     /// Whether the agent prepares services as it is told.
     pub fn takes_wishes(&self) -> bool {
         self.capability >= KNOWS_WISHES
+    }
+
+    /// Whether the agent takes wishes for pinholes.
+    pub fn takes_pinholes(&self) -> bool {
+        self.capability >= KNOWS_PINHOLES
     }
 
     /// Tells the agent why, as far as it hears it, and ends the link with all its streams.

@@ -6,6 +6,7 @@ mod bodies;
 mod errands;
 
 pub use bodies::additions::{AdditionRefusal, Additions, AdditionsReport, Finding, Findings};
+pub use bodies::pinholes::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
 pub use bodies::{
     CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Open, OpenFailed, Phase, PortChecked,
     PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, ServiceSpending, Services,
@@ -27,6 +28,8 @@ pub const CAPABILITY: u32 = 4;
 pub(crate) const KNOWS_MOUNTS: u32 = 2;
 /// From here on gateways take offers that say they need preparing, and agents take wishes.
 pub const KNOWS_WISHES: u32 = 3;
+/// From here on agents take wishes for pinholes.
+pub(crate) const KNOWS_PINHOLES: u32 = 4;
 
 /// The application protocol (ALPN, RFC 7301) of a link.
 pub const ALPN: &[u8] = b"doorward/1";
@@ -108,6 +111,8 @@ messages! {
         26 Additions: Additions,
         27 AdditionsReport: AdditionsReport,
         28 Findings: Findings,
+        29 PinholesWished: PinholesWished,
+        30 PinholesSeen: PinholesSeen,
 }
 
 /// An empty part is two bytes on the wire and a hundred in memory. A report on all services of a device has fewer than
@@ -134,6 +139,8 @@ impl Message {
             Self::Additions(additions) => additions.services.len(),
             Self::AdditionsReport(report) => report.may_offer.len() + report.refusals.len(),
             Self::Findings(found) => found.findings.len(),
+            Self::PinholesWished(wished) => wished.pinholes.iter().map(|wish| 1 + wish.sources.len()).sum(),
+            Self::PinholesSeen(seen) => seen.pinholes.len(),
             Self::ErrandDone(done) => done.lines.len(),
             Self::Hello(_)
             | Self::Refused(_)

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use doorward_tunnel::messages::{
     AdditionRefusal, Additions, AdditionsReport, CheckPorts, ErrandDone, Finding, Findings, Goodbye, Hello, Hop, Join,
-    LaneHello, LanesWanted, Leaving, LogWanted, Message, Open, OpenFailed, Phase, PortChecked, PortsChecked,
-    Preparation, Preparations, Refusal, Refused, RestartWanted, ServiceReport, ServiceSpending, Services,
-    ServicesReport, Site, SiteStored, Spending, Unsupported, Welcome, Wish, Wishes,
+    LaneHello, LanesWanted, Leaving, LogWanted, Message, Open, OpenFailed, Phase, PinholeSeen, PinholeState,
+    PinholeWish, PinholesSeen, PinholesWished, PortChecked, PortsChecked, Preparation, Preparations, Refusal, Refused,
+    RestartWanted, ServiceReport, ServiceSpending, Services, ServicesReport, Site, SiteStored, Spending, Unsupported,
+    Welcome, Wish, Wishes,
 };
 use doorward_tunnel::wire::{CONTROL_LIMIT, Frame, WireError, read_frame};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 
 /// Those between are given out, but not used yet.
 fn kinds() -> impl Iterator<Item = u8> {
-    (1..=21).chain(23..=28)
+    (1..=21).chain(23..=30)
 }
 
 fn strings(all: &[&str]) -> Vec<String> {
@@ -179,6 +180,29 @@ fn populated() -> Vec<(&'static str, Message)> {
                 error: Some("no network".into()),
             }),
         ),
+        (
+            "PinholesWished",
+            Message::PinholesWished(PinholesWished {
+                pinholes: vec![PinholeWish {
+                    id: "s7".into(),
+                    service: "nas".into(),
+                    sources: strings(&["198.51.100.7", "2001:db8::"]),
+                    remaining_ms: 90_000,
+                }],
+            }),
+        ),
+        (
+            "PinholesSeen",
+            Message::PinholesSeen(PinholesSeen {
+                pinholes: vec![PinholeSeen {
+                    id: "s7".into(),
+                    state: PinholeState::Closed.into(),
+                    host: Some("2001:db8::7".into()),
+                    port: 40_001,
+                    why: Some("no public port is free".into()),
+                }],
+            }),
+        ),
     ]
 }
 
@@ -271,7 +295,7 @@ fn fields_of_a_newer_peer_are_skipped() {
         let frame = Frame { kind: message.kind(), payload: payload.into() };
         assert_eq!(Message::decode(&frame).unwrap(), message, "{name}");
     }
-    assert_eq!(with_body, 24);
+    assert_eq!(with_body, 26);
 }
 
 #[test]

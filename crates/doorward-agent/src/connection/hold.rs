@@ -70,6 +70,9 @@ impl Connection {
         let mut climbing = Box::pin(climber.climb());
         let stop = self.stop.clone();
         let mut telling = tokio::time::interval(TELL_EVERY);
+        let mut pinholes = self.shared.pinholes.seen();
+        // What was seen before is news to this gateway.
+        pinholes.mark_changed();
         telling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -109,6 +112,12 @@ impl Connection {
                     self.tell_additions(&held).await;
                 }
                 Ok(()) = self.board.changed() => self.tell_preparations(&held).await,
+                Ok(()) = pinholes.changed() => {
+                    let seen = pinholes.borrow_and_update().get(&self.gateway).cloned();
+                    if let Some(seen) = seen {
+                        link.say(Message::PinholesSeen(seen)).await;
+                    }
+                }
                 Ok(()) = self.network.changed() => link.doubt(),
                 Some(_) = held.checks.join_next() => {}
                 _ = telling.tick() => self.tell_spending(&mut held).await,
@@ -204,6 +213,7 @@ impl Connection {
             Message::CheckPorts(wanted) => self.check_ports(wanted, held),
             Message::Additions(additions) => self.hear_additions(additions, held).await,
             Message::Wishes(wishes) => self.shared.preparing.hear(&self.gateway, &wishes),
+            Message::PinholesWished(wished) => self.shared.pinholes.hear(&self.gateway, wished),
             Message::LogWanted(wanted) => {
                 let (upkeep, state) = (self.shared.upkeep.as_ref(), &self.shared.state);
                 let told = upkeep::tell_log(upkeep, state, wanted.number, wanted.lines);

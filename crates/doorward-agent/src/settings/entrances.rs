@@ -13,6 +13,7 @@ pub(super) enum Entrance {
     UdpPort(u16),
     Tls(HostName),
     SessionPort,
+    Pinhole,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +35,7 @@ impl Entrance {
             Self::UdpPort(port) => EntranceWish::UdpPort(port),
             Self::Tls(host) => EntranceWish::Tls(host),
             Self::SessionPort => EntranceWish::SessionPort,
+            Self::Pinhole => EntranceWish::Pinhole,
         }
     }
 }

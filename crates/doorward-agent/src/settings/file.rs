@@ -15,6 +15,7 @@ use doorward_core::service::Offer;
 use doorward_core::web::HeaderMode;
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -46,6 +47,13 @@ struct File {
     #[serde(default)]
     service: Vec<ServiceTable>,
     portal: Option<PortalTable>,
+    router: Option<RouterTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RouterTable {
+    socket: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +88,7 @@ struct ServiceTable {
     ready: Option<Spanned<ReadyTable>>,
     wake_on_visit: Option<Spanned<bool>>,
     linger: Option<Spanned<String>>,
+    pinhole_to: Option<Spanned<String>>,
 }
 
 /// The settings, and where in the text (bytes) each service begins. `place`: what people are told of such a place.
@@ -100,7 +109,16 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Setti
     }
     let reserve = file.reserve.as_ref().map(reserve).transpose()?;
     let portal = file.portal.map(PortalTable::read).transpose()?.unwrap_or_default();
-    Ok(Settings { metered: file.metered, reserve, proxy, gateways, services, portal, ..Settings::default() })
+    Ok(Settings {
+        metered: file.metered,
+        reserve,
+        proxy,
+        gateways,
+        services,
+        portal,
+        router: file.router.map(|router| router.socket),
+        ..Settings::default()
+    })
 }
 
 fn reserve(given: &Spanned<u8>) -> Result<u8, Fault> {
@@ -178,7 +196,24 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
         prepare: plan.as_ref().map(Plan::offer),
     };
     let page_files = table.pages.as_ref().map(|pages| pages.get_ref().clone()).unwrap_or_default();
-    Ok(Service { offer, target, mounts, page_files, plan, written_at: None })
+    let pinhole_to = pinhole_to(table)?;
+    Ok(Service { offer, target, mounts, page_files, plan, pinhole_to, written_at: None })
+}
+
+/// An address: what a name means can be changed elsewhere.
+fn pinhole_to(table: &ServiceTable) -> Result<Option<SocketAddr>, Fault> {
+    let is_wished = table.entrances.iter().any(|entrance| matches!(entrance, Entrance::Pinhole));
+    match &table.pinhole_to {
+        None if is_wished => {
+            let why = "a pinhole leads to an address of the home's network: pinhole-to = \"192.168.1.20:22\"";
+            Err(Fault::new(&table.name.span(), why))
+        }
+        None => Ok(None),
+        Some(given) => {
+            let why = format!("\"{}\" is no address and port: write it as 192.168.1.20:22", given.get_ref());
+            given.get_ref().parse().map(Some).map_err(|_| Fault::new(&given.span(), why))
+        }
+    }
 }
 
 fn gateways(tables: Vec<Gateway>, services: &[Service]) -> Result<Vec<GatewaySettings>, Fault> {

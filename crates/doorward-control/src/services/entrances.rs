@@ -63,13 +63,13 @@ const MAX_NUMBER: u32 = 200;
 enum Wanted {
     Host { host: HostName, prefix: Option<PathPrefix>, strip: bool, entrance: HostEntrance },
     Port { protocol: Protocol, port: u16 },
-    SessionPort,
+    SessionPort { is_straight: bool },
 }
 
 /// Gives the service its default name and what it wishes for; what it does not wish for any more leads nowhere.
 pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut Registration) -> Result<(), StoreError> {
     let Some(id) = registration.service else { return Ok(()) };
-    let (mut hosts, mut ports, mut wants_session_ports) = (Vec::new(), Vec::new(), false);
+    let (mut hosts, mut ports, mut for_sessions) = (Vec::new(), Vec::new(), (false, false));
     if offer.kind.has_web_address() {
         registration.problems.extend(give_default_host(work, id).await?);
     }
@@ -86,15 +86,15 @@ pub(super) async fn arrange(work: &mut Work, offer: &Offer, registration: &mut R
                 let held = hold_port(work, id, protocol, port).await?;
                 held.map(|port| ports.push((protocol, port))).err()
             }
-            Ok(Wanted::SessionPort) => {
-                wants_session_ports = true;
+            Ok(Wanted::SessionPort { is_straight }) => {
+                for_sessions = (true, for_sessions.1 || is_straight);
                 None
             }
             Err(why) => Some(why),
         };
         registration.problems.extend(refusal);
     }
-    want_session_ports(work, id, wants_session_ports).await?;
+    want_session_ports(work, id, for_sessions).await?;
     rest_the_others(work, id, &hosts, &ports).await
 }
 
@@ -115,9 +115,12 @@ fn understand(site: &SiteSettings, wish: &EntranceWish, kind: ServiceKind) -> Re
         }
         (EntranceWish::TcpPort(port), ServiceKind::Tcp) => Ok(Wanted::Port { protocol: Protocol::Tcp, port: *port }),
         (EntranceWish::UdpPort(port), ServiceKind::Udp) => Ok(Wanted::Port { protocol: Protocol::Udp, port: *port }),
-        (EntranceWish::SessionPort, ServiceKind::Tcp | ServiceKind::Udp) => Ok(Wanted::SessionPort),
-        (EntranceWish::SessionPort, ServiceKind::Http | ServiceKind::Camera) => Err(format!(
-            "sessions of a service of kind \"{kind}\" have a web address, and no port of their own: leave out session-port"
+        (EntranceWish::SessionPort, ServiceKind::Tcp | ServiceKind::Udp) => {
+            Ok(Wanted::SessionPort { is_straight: false })
+        }
+        (EntranceWish::Pinhole, ServiceKind::Tcp | ServiceKind::Udp) => Ok(Wanted::SessionPort { is_straight: true }),
+        (EntranceWish::SessionPort | EntranceWish::Pinhole, ServiceKind::Http | ServiceKind::Camera) => Err(format!(
+            "sessions of a service of kind \"{kind}\" have a web address, and no port of their own: leave out session-port and pinhole"
         )),
         (EntranceWish::Host(_) | EntranceWish::Path(_), ServiceKind::Tcp | ServiceKind::Udp) => {
             Err(format!("a {kind} service is reached by a port; a web address needs kind = \"http\""))

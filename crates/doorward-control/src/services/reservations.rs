@@ -5,6 +5,7 @@ use crate::store::StoreError;
 use crate::work::Work;
 use doorward_core::ServiceId;
 use doorward_core::names::{HostName, PathPrefix};
+use std::sync::Arc;
 
 pub(super) async fn insert_host(
     work: &mut Work,
@@ -98,12 +99,18 @@ pub(super) async fn rest_port(work: &mut Work, id: ServiceId, held: &PortReserva
     work.refresh_service(id).await
 }
 
-pub(super) async fn want_session_ports(work: &mut Work, id: ServiceId, is_wanted: bool) -> Result<(), StoreError> {
-    if work.draft.service_record(id).is_none_or(|record| record.wants_session_ports == is_wanted) {
+pub(super) async fn want_session_ports(
+    work: &mut Work,
+    id: ServiceId,
+    (ports, pinholes): (bool, bool),
+) -> Result<(), StoreError> {
+    let is_so = |record: Arc<ServiceRecord>| (record.wants_session_ports, record.wants_pinholes) == (ports, pinholes);
+    if work.draft.service_record(id).is_none_or(is_so) {
         return Ok(());
     }
-    sqlx::query("UPDATE services SET session_ports = $1, version = version + 1 WHERE id = $2")
-        .bind(i64::from(is_wanted))
+    sqlx::query("UPDATE services SET session_ports = $1, pinholes = $2, version = version + 1 WHERE id = $3")
+        .bind(i64::from(ports))
+        .bind(i64::from(pinholes))
         .bind(id.0)
         .execute(work.connection())
         .await?;

@@ -2,11 +2,13 @@
 //! given back rests as long as others are free, so that what one session's programs still say reaches no other one's.
 
 use crate::Control;
+use crate::presence::{PinholeStanding, StraightWay};
 use crate::snapshot::{Approach, Protocol, ServiceRecord};
 use crate::store::{StoreError, words};
 use crate::work::Work;
 use doorward_core::SessionId;
 use doorward_core::session::{Session, Source};
+use doorward_core::site::Host;
 use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -18,7 +20,16 @@ use std::ops::RangeInclusive;
 pub struct SessionReach {
     pub protocol: Protocol,
     pub place: Result<SessionPlace, NoPort>,
+    /// Through the router of the device's home, past the gateway.
+    pub straight: Option<Straight>,
     pub sources: Vec<Source>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Straight {
+    /// `None`: not now.
+    pub place: Option<SessionPlace>,
+    pub standing: PinholeStanding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +71,22 @@ impl Control {
             }
             (Some(_) | None, Some(_)) => Err(NoPort::AllTaken),
         };
-        Some(SessionReach { protocol: record.protocol()?, place, sources: sources.clone() })
+        let straight = self.straight(&record, session.id);
+        Some(SessionReach { protocol: record.protocol()?, place, straight, sources: sources.clone() })
+    }
+}
+
+impl Control {
+    fn straight(&self, record: &ServiceRecord, session: SessionId) -> Option<Straight> {
+        let way = self.presence().straight_way(record.service.device, session).filter(|_| record.has_pinholes())?;
+        let StraightWay { standing, host, port } = way;
+        let place = match standing {
+            PinholeStanding::Ready | PinholeStanding::Passed => {
+                host.map(|host| SessionPlace::new(Host::Ip(host).to_string(), port, record))
+            }
+            PinholeStanding::Closed { .. } => None,
+        };
+        Some(Straight { place, standing })
     }
 }
 

@@ -30,7 +30,7 @@ macro_rules! services {
     ($condition:literal) => {
         concat!(
             "SELECT s.id, s.device, s.account, d.name AS device_name, d.revoked_at, s.name, s.title, s.kind, \
-             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.offered_prepare, s.session_ports, \
+             s.virtual_port, s.is_main, s.standing, s.offered_access, s.owner_access, s.offered_web, s.offered_prepare, s.session_ports, s.pinholes, \
              s.version \
              FROM services s JOIN devices d ON d.id = s.device",
             $condition
@@ -173,6 +173,7 @@ fn read_service(row: &SqliteRow, hosts: &[SqliteRow], ports: &[SqliteRow]) -> Re
         hosts: hosts.iter().map(read_host).collect::<Result<_, _>>()?,
         ports: ports.iter().map(read_port).collect::<Result<_, _>>()?,
         wants_session_ports: row.try_get::<i64, _>("session_ports")? != 0,
+        wants_pinholes: row.try_get::<i64, _>("pinholes")? != 0,
         version: row.try_get("version")?,
     })
 }

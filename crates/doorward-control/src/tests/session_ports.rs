@@ -183,5 +183,5 @@ async fn only_what_needs_a_session_and_no_more_has_ports_for_sessions() {
     }
     let web = Offer { entrances: vec![EntranceWish::SessionPort], access: on_request(&["anna"]), ..http("page") };
     let registered = site.register(&device, vec![web]).await;
-    assert!(registered[0].problems[0].contains("leave out session-port"), "{registered:?}");
+    assert!(registered[0].problems[0].contains("leave out session-port and pinhole"), "{registered:?}");
 }

@@ -7,6 +7,7 @@ use super::registration::Registered;
 use super::takeover::{Claimant, Verdict, judge};
 use super::{Held, Links};
 use crate::listen::ports::PortNews;
+use crate::pinholes::Pinholes;
 use crate::preparing::Preparing;
 use crate::site::SiteVoice;
 use doorward_control::{
@@ -35,6 +36,7 @@ pub(crate) struct Reception {
     pub(crate) voice: Arc<SiteVoice>,
     pub(crate) ports: PortNews,
     pub(crate) preparing: Arc<Preparing>,
+    pub(crate) pinholes: Arc<Pinholes>,
 }
 
 /// How long the old holder of a link has to show that it lives.
@@ -212,6 +214,7 @@ impl Reception {
         };
         self.links.release(id, number);
         self.preparing.left(id, &link);
+        self.pinholes.left(id, &link);
         if self.control.presence().left(id, link_id, Timestamp::now()) {
             info!(device = %device.name, reason = %end, "the device is offline");
         }
@@ -246,6 +249,7 @@ impl Reception {
                 self.ports.settled(self.control.snapshot().generation()).await;
                 *registered = Some(new);
                 self.preparing.attend(id, link);
+                self.pinholes.attend(id, link);
                 self.tell(link, registered).await;
                 if let Some(check) = self.voice.ports_to_check() {
                     link.say(Message::CheckPorts(check)).await;
@@ -253,6 +257,7 @@ impl Reception {
             }
             Message::SiteStored(stored) => self.voice.stored(id, stored.revision),
             Message::Preparations(preparations) => self.preparing.hear(id, preparations),
+            Message::PinholesSeen(seen) => self.pinholes.hear(id, seen),
             Message::PortsChecked(checked) => self.ports_checked(&checked),
             Message::Spending(spending) => self.spent(id, spending).await,
             other => debug!(kind = other.kind(), "an agent said something out of place"),

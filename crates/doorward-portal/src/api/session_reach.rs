@@ -6,7 +6,7 @@ use crate::acting::Acting;
 use crate::answer::{At, Body, Problem, Versioned};
 use crate::asker::Asker;
 use crate::caller::Source;
-use doorward_control::{Protocol, SessionReach};
+use doorward_control::{PinholeStanding, Protocol, SessionReach, Straight};
 use doorward_core::SessionId;
 use doorward_core::access::Facts;
 use doorward_core::session::Session;
@@ -24,11 +24,27 @@ pub(crate) struct ReachBody {
     port: Option<u16>,
     /// To be copied.
     line: Option<String>,
+    /// Past the gateway, through the router of the device's home. `null`: the service has none, or nobody knows yet.
+    straight: Option<StraightBody>,
     /// IPv4 addresses and IPv6 networks from which whoever comes is let in.
     from: Vec<String>,
     /// Why it has no port.
     #[serde(skip_serializing_if = "Option::is_none")]
     why_not: Option<&'static str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct StraightBody {
+    /// `ready`, `passed` once somebody came, or `closed`.
+    state: &'static str,
+    host: Option<String>,
+    port: Option<u16>,
+    /// To be copied.
+    line: Option<String>,
+    /// Why it is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -67,14 +83,27 @@ pub(super) async fn note_sources(state: &PortalState, session: SessionId, from: 
 }
 
 pub(crate) fn reach_body(state: &PortalState, session: &Session) -> Option<ReachBody> {
-    let SessionReach { protocol, place, sources } = state.control.session_reach(session)?;
+    let SessionReach { protocol, place, straight, sources } = state.control.session_reach(session)?;
     let (place, why_not) = match place {
         Ok(place) => (Some(place), None),
         Err(why) => (None, Some(why.why())),
     };
     let (port, line) = (place.as_ref().map(|place| place.port), place.as_ref().map(|place| place.line.clone()));
     let from = sources.iter().map(ToString::to_string).collect();
-    Some(ReachBody { protocol, host: place.map(|place| place.host), port, line, from, why_not })
+    let straight = straight.map(StraightBody::from);
+    Some(ReachBody { protocol, host: place.map(|place| place.host), port, line, straight, from, why_not })
+}
+
+impl From<Straight> for StraightBody {
+    fn from(Straight { place, standing }: Straight) -> Self {
+        let (state, why_not) = match standing {
+            PinholeStanding::Ready => ("ready", None),
+            PinholeStanding::Passed => ("passed", None),
+            PinholeStanding::Closed { why } => ("closed", Some(why)),
+        };
+        let (port, line) = (place.as_ref().map(|place| place.port), place.as_ref().map(|place| place.line.clone()));
+        Self { state, host: place.map(|place| place.host), port, line, why_not }
+    }
 }
 
 impl ReachBody {

@@ -12,7 +12,7 @@ use crate::forms::Sent;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::post;
-use doorward_control::{SessionError, SessionReach};
+use doorward_control::{SessionError, SessionPlace, SessionReach};
 use doorward_core::SessionId;
 use doorward_core::authority::Action;
 use doorward_core::session::Session;
@@ -44,21 +44,27 @@ impl OwnReach {
         source: Source,
         back: &'static str,
     ) -> Option<Self> {
-        let SessionReach { place, sources, .. } = state.control.session_reach(session)?;
+        let SessionReach { place, straight, sources, .. } = state.control.session_reach(session)?;
         let is_own = session.account == signed_in.person.id;
         let is_new = |ip| !sources.iter().any(|known| known.covers(ip));
+        // The straight way first: the gateway's port is what remains without it.
+        let straight = straight.and_then(|straight| straight.place).map(|place| lines_of(&place));
         let (lines, problem) = match place {
-            Ok(place) => {
-                let mut lines = vec![format!("{}:{}", place.host, place.port), place.line];
-                lines.dedup();
-                (lines, None)
-            }
+            Ok(place) => (lines_of(&place), None),
+            Err(_) if straight.is_some() => (Vec::new(), None),
             Err(why) => (Vec::new(), Some(why.why())),
         };
+        let lines = straight.into_iter().flatten().chain(lines).collect();
         let is_elsewhere = is_own && problem.is_none() && source.0.is_some_and(is_new);
         let from = sources.iter().map(ToString::to_string).collect();
         Some(Self { session: session.id, lines, problem, from, is_elsewhere, back })
     }
+}
+
+fn lines_of(place: &SessionPlace) -> Vec<String> {
+    let mut lines = vec![format!("{}:{}", place.host, place.port), place.line.clone()];
+    lines.dedup();
+    lines
 }
 
 /// Of one's own sessions alone: where others are is theirs to say.

@@ -112,7 +112,7 @@ async fn programs_and_the_seeds_routes_are_told_the_port_and_their_source_is_not
     let opened = house.program("192.0.2.9", "/api/v1/sessions", r#"{"service": "pi/shell"}"#).await;
     assert_eq!(opened.status.as_u16(), 201, "{}", opened.text);
     let expected = json!({"protocol": "tcp", "host": "example.org", "port": 40000,
-        "line": "ssh -p 40000 USER@example.org", "from": ["192.0.2.9"]});
+        "line": "ssh -p 40000 USER@example.org", "straight": null, "from": ["192.0.2.9"]});
     assert_eq!(opened.json()["reach"], expected);
     let seeds = house.program("198.51.100.4", &format!("/conn/req/{}", house.service("game")), "{}").await;
     assert_eq!(

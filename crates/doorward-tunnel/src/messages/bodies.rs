@@ -1,6 +1,7 @@
 //! What the messages hold. Tags are never used again for another meaning.
 
 pub(super) mod additions;
+pub(super) mod pinholes;
 
 use doorward_core::hop::HopFailure;
 use doorward_core::prepare::Phase as PreparePhase;

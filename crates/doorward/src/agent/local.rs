@@ -276,7 +276,7 @@ fn service(offer: Offer, target: &TargetDocument, mounts: &[(PathPrefix, TargetD
     let mounts = mounts.iter().map(|(path, target)| Ok((path.clone(), target.to_target()?)));
     let mounts = mounts.collect::<anyhow::Result<Vec<_>>>()?;
     let (page_files, plan, written_at) = (PageFiles::default(), None, None);
-    Ok(Service { offer, target: target.to_target()?, mounts, page_files, plan, written_at })
+    Ok(Service { offer, target: target.to_target()?, mounts, page_files, plan, pinhole_to: None, written_at })
 }
 
 async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &impl Serialize) -> anyhow::Result<()> {

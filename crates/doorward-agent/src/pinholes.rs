@@ -1,0 +1,103 @@
+//! Openings in the home's router, as gateways wish them: this agent alone knows to which machine they lead, and the router's
+//! daemon (`doorward router`) whether its owner allows that. Gateways name sessions, sources and how long; nothing else.
+
+mod wished;
+
+use crate::settings::Settings;
+use doorward_core::names::Label;
+use doorward_core::pinhole::{Answer, MessageError, Wishes};
+use doorward_tunnel::messages::{PinholesSeen, PinholesWished};
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+use wished::Wished;
+
+pub(crate) struct Pinholes {
+    wished: watch::Sender<Wished>,
+    seen: watch::Sender<BTreeMap<Label, PinholesSeen>>,
+}
+
+/// What is open is looked at so often: somebody came in, or another firewall was started.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// For each word of the daemon's.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Default for Pinholes {
+    fn default() -> Self {
+        Self { wished: watch::Sender::new(Wished::default()), seen: watch::Sender::new(BTreeMap::new()) }
+    }
+}
+
+impl Pinholes {
+    pub(crate) fn hear(&self, gateway: &Label, wished: PinholesWished) {
+        self.wished.send_modify(|all| all.hear(gateway, wished, Instant::now()));
+    }
+
+    /// The gateway was left.
+    pub(crate) fn forget(&self, gateway: &Label) {
+        self.wished.send_if_modified(|all| all.forget(gateway));
+    }
+
+    /// What became of each gateway's wishes.
+    pub(crate) fn seen(&self) -> watch::Receiver<BTreeMap<Label, PinholesSeen>> {
+        self.seen.subscribe()
+    }
+
+    /// Asks the router, for as long as it is polled. Before any gateway was heard nobody knows what shall be, and nothing is
+    /// said: what an earlier run opened goes on meanwhile, to its end.
+    pub(crate) async fn run(&self, mut settings: watch::Receiver<Arc<Settings>>) {
+        let mut wished = self.wished.subscribe();
+        let mut was_something = true;
+        loop {
+            let (all, current) = (wished.borrow_and_update().clone(), settings.borrow_and_update().clone());
+            let is_something = all.is_something(Instant::now());
+            if all.is_heard() && (is_something || was_something) {
+                let seen = self.ask(&all, &current).await;
+                was_something = is_something;
+                self.seen.send_if_modified(|before| std::mem::replace(before, seen.clone()) != seen);
+            }
+            tokio::select! {
+                Ok(()) = wished.changed() => {}
+                Ok(()) = settings.changed() => was_something = true,
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn ask(&self, all: &Wished, settings: &Settings) -> BTreeMap<Label, PinholesSeen> {
+        let Some(socket) = settings.router.clone() else {
+            return all.told(settings, |_| Err("the device's agent.toml names no router: [router] socket".to_owned()));
+        };
+        let wishes = all.wishes(settings, Instant::now());
+        match tokio::task::spawn_blocking(move || ask_router(&socket, &wishes)).await {
+            Ok(Ok(Answer { fault: Some(fault), .. })) => {
+                warn!(fault, "the router opens nothing");
+                all.told(settings, |_| Err(fault.clone()))
+            }
+            Ok(Ok(answer)) => {
+                let answers: BTreeMap<_, _> = answer.pinholes.into_iter().map(|told| (told.id.clone(), told)).collect();
+                all.told(settings, |id| {
+                    answers.get(id).cloned().ok_or_else(|| "the router said nothing of it".to_owned())
+                })
+            }
+            Ok(Err(error)) => {
+                debug!(%error, "the router could not be asked");
+                all.told(settings, |_| Err(format!("the router's daemon does not answer: {error}")))
+            }
+            Err(stopped) => all.told(settings, |_| Err(stopped.to_string())),
+        }
+    }
+}
+
+fn ask_router(socket: &PathBuf, wishes: &Wishes) -> Result<Answer, MessageError> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    wishes.write(&stream)?;
+    Answer::read(&stream)
+}

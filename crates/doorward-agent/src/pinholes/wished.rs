@@ -1,0 +1,205 @@
+//! What gateways wish, as they said it last, and what that means here.
+
+use crate::settings::Settings;
+use doorward_core::names::Label;
+use doorward_core::pinhole::{Direct, Pinhole, PinholeId, Protocol, Site, State, Told, Translated, Way, Wishes};
+use doorward_core::service::ServiceKind;
+use doorward_tunnel::messages::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wished(BTreeMap<Label, Vec<One>>);
+
+#[derive(Clone, Debug)]
+struct One {
+    wish: PinholeWish,
+    until: Instant,
+}
+
+/// Of one gateway; the router's memory is bounded.
+const MOST: usize = 1000;
+const MOST_SOURCES: usize = 32;
+/// A session's own end is sooner as a rule.
+const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+
+impl Wished {
+    pub(super) fn hear(&mut self, gateway: &Label, wished: PinholesWished, now: Instant) {
+        let one = |wish: PinholeWish| {
+            let until = now + Duration::from_millis(wish.remaining_ms).min(LONGEST);
+            One { wish, until }
+        };
+        self.0.insert(gateway.clone(), wished.pinholes.into_iter().take(MOST).map(one).collect());
+    }
+
+    pub(super) fn forget(&mut self, gateway: &Label) -> bool {
+        self.0.remove(gateway).is_some()
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    pub(super) fn is_something(&self, now: Instant) -> bool {
+        self.0.values().flatten().any(|one| now < one.until)
+    }
+
+    /// All that the router shall have.
+    pub(super) fn wishes(&self, settings: &Settings, now: Instant) -> Wishes {
+        let each = self.0.iter().flat_map(|(gateway, all)| all.iter().map(move |one| (gateway, one)));
+        let pinhole = |(gateway, one): (&Label, &One)| {
+            let remaining = one.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+            let (to, protocol) = target(settings, gateway, &one.wish).ok()?;
+            Some(Pinhole { id: id(gateway, &one.wish)?, remaining, way: way(to, protocol, &one.wish) })
+        };
+        Wishes { pinholes: each.filter_map(pinhole).collect() }
+    }
+
+    /// What each gateway is told; `answer`: what the router said of a pinhole, or why it was not asked.
+    pub(super) fn told(
+        &self,
+        settings: &Settings,
+        answer: impl Fn(&PinholeId) -> Result<Told, String>,
+    ) -> BTreeMap<Label, PinholesSeen> {
+        let seen = |gateway: &Label, wish: &PinholeWish| {
+            let closed = |why: String| PinholeSeen {
+                id: wish.id.clone(),
+                state: PinholeState::Closed.into(),
+                host: None,
+                port: 0,
+                why: Some(why),
+            };
+            let (to, _) = match target(settings, gateway, wish) {
+                Ok(found) => found,
+                Err(why) => return closed(why.to_owned()),
+            };
+            let Some(id) = id(gateway, wish) else { return closed("its name is too long".to_owned()) };
+            let told = match answer(&id) {
+                Ok(told) => told,
+                Err(why) => return closed(why),
+            };
+            let state = match told.state {
+                State::Ready => PinholeState::Ready,
+                State::Passed => PinholeState::Passed,
+                State::Blocked(chain) => return closed(format!("another firewall on the router drops it: {chain}")),
+                State::Refused(refusal) => return closed(refusal.to_string()),
+            };
+            let host = to.ip().is_ipv6().then(|| to.ip().to_string());
+            let port = told.public_port.unwrap_or(to.port()).into();
+            PinholeSeen { id: wish.id.clone(), state: state.into(), host, port, why: None }
+        };
+        let all = |(gateway, all): (&Label, &Vec<One>)| {
+            let pinholes = all.iter().map(|one| seen(gateway, &one.wish)).collect();
+            (gateway.clone(), PinholesSeen { pinholes })
+        };
+        self.0.iter().map(all).collect()
+    }
+}
+
+/// Two gateways may have a session of the same number.
+fn id(gateway: &Label, wish: &PinholeWish) -> Option<PinholeId> {
+    PinholeId::parse(&format!("{gateway}-{}", wish.id)).ok()
+}
+
+/// Where it leads, as the settings say.
+fn target(settings: &Settings, gateway: &Label, wish: &PinholeWish) -> Result<(SocketAddr, Protocol), &'static str> {
+    let mut services = settings.services_for(gateway);
+    let service = services.find(|service| service.offer.name.as_str() == wish.service);
+    let service = service.ok_or("the device does not offer it")?;
+    let to = service.pinhole_to.ok_or("the device's agent.toml does not say where it leads: pinhole-to")?;
+    match service.offer.kind {
+        ServiceKind::Tcp => Ok((to, Protocol::Tcp)),
+        ServiceKind::Udp => Ok((to, Protocol::Udp)),
+        ServiceKind::Http | ServiceKind::Camera => Err("a web service has none"),
+    }
+}
+
+/// Only sources of the target's own family can come to it.
+fn way(to: SocketAddr, protocol: Protocol, wish: &PinholeWish) -> Way {
+    let sources = wish.sources.iter().take(MOST_SOURCES).filter_map(|source| source.parse::<IpAddr>().ok());
+    let of_four = sources.clone().filter_map(|source| match source {
+        IpAddr::V4(source) => Some(source),
+        IpAddr::V6(_) => None,
+    });
+    let of_six = sources.filter_map(|source| match source {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(source) => Some(Site::from(source)),
+    });
+    match to {
+        SocketAddr::V4(target) => {
+            let translated = Translated { public_port: 0, target, sources: of_four.collect(), neighbours: false };
+            Way { protocol, translated: Some(translated), direct: None }
+        }
+        SocketAddr::V6(target) => {
+            Way { protocol, translated: None, direct: Some(Direct { target, sources: of_six.collect() }) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_core::pinhole::Refusal;
+    use std::path::Path;
+
+    const FILE: &str = "[router]\nsocket = \"/run/r.sock\"\n\
+        [[service]]\nname = \"nas\"\ntarget = \"tcp://192.168.1.20:22\"\npinhole-to = \"192.168.1.20:22\"\nentrances = [\"pinhole\"]\n\
+        [[service]]\nname = \"six\"\ntarget = \"udp://[2001:db8::7]:53\"\npinhole-to = \"[2001:db8::7]:53\"\nentrances = [\"pinhole\"]\n\
+        [[service]]\nname = \"plain\"\ntarget = \"tcp://192.168.1.21:22\"\n";
+
+    fn wish(id: &str, service: &str, remaining_ms: u64) -> PinholeWish {
+        let sources = ["198.51.100.7", "2001:db8:9:9::"].map(str::to_owned).to_vec();
+        PinholeWish { id: id.to_owned(), service: service.to_owned(), sources, remaining_ms }
+    }
+
+    fn all(now: Instant) -> (Wished, Settings) {
+        let settings = Settings::parse(FILE, Path::new("agent.toml")).unwrap();
+        let mut wished = Wished::default();
+        let pinholes =
+            vec![wish("s1", "nas", 9000), wish("s2", "six", 5000), wish("s3", "plain", 5000), wish("s4", "none", 5000)];
+        wished.hear(&Label::parse("home").unwrap(), PinholesWished { pinholes }, now);
+        (wished, settings)
+    }
+
+    #[test]
+    fn only_what_the_settings_say_is_opened_and_only_as_long_as_it_was_wished() {
+        let now = Instant::now();
+        let (wished, settings) = all(now);
+        let wishes = wished.wishes(&settings, now + Duration::from_secs(1));
+        let ids: Vec<_> = wishes.pinholes.iter().map(|pinhole| pinhole.id.as_str()).collect();
+        assert_eq!(ids, ["home-s1", "home-s2"]);
+        assert_eq!(wishes.pinholes[0].remaining, Duration::from_secs(8));
+        let translated = wishes.pinholes[0].way.translated.as_ref().unwrap();
+        assert_eq!((translated.public_port, translated.target.to_string()), (0, "192.168.1.20:22".to_owned()));
+        assert_eq!(translated.sources.iter().map(ToString::to_string).collect::<Vec<_>>(), ["198.51.100.7"]);
+        let direct = wishes.pinholes[1].way.direct.as_ref().unwrap();
+        assert_eq!(
+            direct.sources.iter().map(|site| site.address().to_string()).collect::<Vec<_>>(),
+            ["2001:db8:9:9::"]
+        );
+        let later = wished.wishes(&settings, now + Duration::from_secs(5));
+        assert_eq!(later.pinholes.len(), 1, "at its end nobody needs to say so");
+    }
+
+    #[test]
+    fn gateways_hear_what_became_of_each_of_their_wishes_and_why_not() {
+        let (wished, settings) = all(Instant::now());
+        let told = wished.told(&settings, |id| {
+            let state = match id.as_str() {
+                "home-s1" => State::Passed,
+                _ => State::Refused(Refusal::NoPortFree),
+            };
+            Ok(Told { id: id.clone(), state, public_port: Some(40_001) })
+        });
+        let seen = &told[&Label::parse("home").unwrap()].pinholes;
+        let short: Vec<_> =
+            seen.iter().map(|seen| (seen.state(), seen.port, seen.why.clone().unwrap_or_default())).collect();
+        assert_eq!(short[0], (PinholeState::Passed, 40_001, String::new()));
+        for (at, why) in [(1, "no public port is free"), (2, "pinhole-to"), (3, "does not offer it")] {
+            assert_eq!(short[at].0, PinholeState::Closed);
+            assert!(short[at].2.contains(why), "{short:?}");
+        }
+    }
+}
