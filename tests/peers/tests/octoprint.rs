@@ -115,7 +115,7 @@ fn look_at_the_webcam(browser: &mut Browser, url: &str) -> Result<()> {
     let (here, there) = (number(browser, shown)?, number(browser, "snapshot")?);
     println!("peers: {url}: the webcam showed {first} and then {here}, a snapshot {there}");
     ensure!(here.abs_diff(there) <= 10, "{url}: the webcam shows {here}, a snapshot {there}");
-    browser.review("octoprint-webcam")
+    Ok(())
 }
 
 #[test]
