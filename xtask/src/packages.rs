@@ -36,7 +36,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "putty-tools", needed_by: &["lab", "peers"], why: "the SSH client of Windows" },
     Package { name: "python3-paramiko", needed_by: &["lab"], why: "SSH from Python" },
     Package { name: "python3-asyncssh", needed_by: &["lab"], why: "another SSH from Python" },
-    Package { name: "ffmpeg", needed_by: &["unit"], why: "a camera that serves one client" },
+    Package { name: "ffmpeg", needed_by: &["unit", "peers"], why: "a camera that serves one client" },
     Package { name: "python3-aiosmtpd", needed_by: &["unit"], why: "a mail server for alerts" },
     Package {
         name: "openssh-server",

@@ -112,7 +112,7 @@ def timelapse(visitor):
 
 def webcam(visitor):
     stream = visitor.ask("GET", "/webcam/?action=stream")
-    assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace"), stream.headers["Content-Type"]
+    assert stream.headers["Content-Type"].startswith("multipart/x-mixed-replace"), (stream.status, stream.read())
     seen = b""
     while seen.count(b"\xff\xd8\xff") < 5:
         seen += stream.read1(65536)

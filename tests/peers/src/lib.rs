@@ -1,6 +1,7 @@
 //! What the tests with real software share: a Doorward site in a world of its own.
 
 pub mod browser;
+pub mod film;
 pub mod page;
 
 use anyhow::{Context, Result, ensure};

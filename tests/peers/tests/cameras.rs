@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use doorward_peers::SOON;
 use doorward_peers::browser::{Browser, Trust};
+use doorward_peers::film::{READ, film, number};
 use doorward_world::site::{GATEWAY_FILE, Site, data};
-use doorward_world::{Node, Process, Program, Shape, World, addresses, built, until};
+use doorward_world::{Program, Shape, World, addresses, built, until};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
@@ -24,21 +25,6 @@ target = "http://127.0.0.1:8100"
 mounts = { "/webcam/" = "camera+http://127.0.0.1:8091/" }
 access = { who = "people", people = ["olga"] }
 "#;
-/// A test picture under which a strip of 16 boxes counts the frames, the lowest bit first.
-const FILM: &str = "testsrc=s=640x320:r=10,format=yuv420p[a];nullsrc=s=640x40:r=10,format=gray,\
-    geq=lum='255*mod(floor(N/pow(2\\,floor(X/40)))\\,2)',format=yuv420p[b];[a][b]vstack";
-/// The same in the browser, of whatever can be drawn: the number of the frame that is shown.
-const READ: &str = "const read = (what) => { const canvas = document.createElement('canvas'); canvas.width = 640; canvas.height = 360;
-    const context = canvas.getContext('2d'); context.drawImage(what, 0, 0, 640, 360);
-    return [...Array(16).keys()].reduce((sum, bit) => sum + (context.getImageData(40 * bit + 20, 340, 1, 1).data[0] > 127 ? 2 ** bit : 0), 0); };";
-
-/// ffmpeg serves one reader, and then ends.
-fn film(node: &Node, port: u16) -> Result<Process> {
-    let each = format!(
-        "ffmpeg -hide_banner -loglevel error -re -f lavfi -i \"$FILM\" -q:v 5 -f mpjpeg -listen 1 http://127.0.0.1:{port}/"
-    );
-    node.spawn(&Program::new("sh").args(["-c", &format!("while :; do {each}; sleep 0.2; done")]).env("FILM", FILM))
-}
 
 fn become_owner(world: &World, browser: &mut Browser) -> Result<()> {
     until(SOON, "the portal is served", || {
@@ -56,11 +42,6 @@ fn become_owner(world: &World, browser: &mut Browser) -> Result<()> {
     browser.evaluate("document.querySelector('form button:not([type=button])').click()")?;
     until(SOON, "she is at home", || Ok(browser.evaluate("location.pathname === '/'").is_ok_and(|is| is == true)))?;
     Ok(())
-}
-
-fn number(browser: &mut Browser, of: &str) -> Result<u64> {
-    let read = browser.evaluate(&format!("(() => {{ {READ} return read({of}); }})()"))?;
-    read.as_u64().with_context(|| format!("{read} is no number"))
 }
 
 /// What is shown moves on with the film: so many frames in three seconds.

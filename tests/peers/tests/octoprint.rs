@@ -1,11 +1,12 @@
-//! A real OctoPrint with its virtual printer and a webcam beside it, behind a carrier's NAT: by a host of its own and
-//! under a path, with its log-in, its live socket, a large upload, a range of a timelapse, and its own opinion of the
-//! proxy in front of it.
+//! A real OctoPrint with its virtual printer, and a webcam on another port that takes one client only, behind a carrier's
+//! NAT: by a host of its own and under a path, with its log-in, its live socket, a large upload, a range of a timelapse,
+//! its own opinion of the proxy in front of it, and the webcam's picture where it shows it.
 
 use anyhow::{Context, Result, ensure};
 use doorward_peers::browser::Browser;
+use doorward_peers::film::{WIDTH, film, number};
 use doorward_peers::{SOON, Site, until_served};
-use doorward_world::{Node, Process, Program, Shape, World, addresses};
+use doorward_world::{Node, Process, Program, Shape, World, addresses, until};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ name = "octoprint"
 target = "http://127.0.0.1:5000"
 preset = "octoprint"
 main = true
-mounts = { "/webcam/" = "http://127.0.0.1:8080/" }
+mounts = { "/webcam/" = "camera+http://127.0.0.1:8080/" }
 entrances = [{ path = { prefix = "/octo1/" } }]
 [service.access]
 who = "public"
@@ -38,7 +39,7 @@ plugins:
   _disabled: [softwareupdate, announcements, tracking, errortracking, discovery, pluginmanager, health_check]
   virtual_printer: {enabled: true}
 serial: {autoconnect: true, port: VIRTUAL}
-webcam: {stream: /webcam/?action=stream}
+webcam: {stream: /webcam/?action=stream, snapshot: 'http://127.0.0.1:8080/'}
 ";
 
 /// The program, in an environment beside the built tests.
@@ -67,15 +68,13 @@ fn start(node: &Node, folder: &Path) -> Result<(Process, Process)> {
     let (program, base) = (installed()?, folder.join("octoprint"));
     std::fs::create_dir_all(base.join("timelapse"))?;
     std::fs::write(base.join("config.yaml"), SETTINGS)?;
-    let film: Vec<u8> = (0..40_000_u32).map(|n| u8::try_from(n % 250).unwrap_or_default()).collect();
-    std::fs::write(base.join("timelapse/print.mp4"), film)?;
+    let timelapse: Vec<u8> = (0..40_000_u32).map(|n| u8::try_from(n % 250).unwrap_or_default()).collect();
+    std::fs::write(base.join("timelapse/print.mp4"), timelapse)?;
     let octoprint = |arguments: &[&str]| {
         Program::new(&program).args(["--basedir".as_ref(), base.as_os_str()]).args(arguments).env("HOME", folder)
     };
     node.run_program(&octoprint(&["user", "add", "maker", "--password", "secret", "--admin"]), START)?.ok()?;
-    let camera = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/camera.py");
-    let mut camera = node.spawn(&Program::new("/usr/bin/python3").args([camera.as_os_str(), "8080".as_ref()]))?;
-    camera.wait_for_line("the camera runs", SOON)?;
+    let camera = film(node, 8080)?;
     let mut octoprint =
         node.spawn(&octoprint(&["serve", "--iknowwhatimdoing", "--host", "127.0.0.1", "--port", "5000"]))?;
     octoprint.wait_for_line("Listening on", START)?;
@@ -84,6 +83,40 @@ fn start(node: &Node, folder: &Path) -> Result<(Process, Process)> {
 
 const URLS: [(&str, &str); 2] =
     [("https://octo.gateway.example", "session_P443"), ("https://gateway.example/octo1", "session_P443_R|octo1")];
+
+/// As the owner: logs in, says where the webcam is, and looks at it where OctoPrint shows it.
+fn look_at_the_webcam(browser: &mut Browser, url: &str) -> Result<()> {
+    browser.open(&format!("{url}/"))?;
+    browser.until(SOON, "document.readyState === 'complete' && !!document.querySelector('#login-button')")?;
+    browser.evaluate(
+        "for (const [id, typed] of [['login-user', 'maker'], ['login-password', 'secret']]) document.getElementById(id).value = typed;
+         document.getElementById('login-button').click()",
+    )?;
+    browser
+        .until(START, "$('#page-container-main').is(':visible') && !!document.querySelector('#control_link a')")
+        .with_context(|| browser.text().unwrap_or_default())?;
+    let path = browser.evaluate("location.pathname.replace(/\\/$/, '')")?;
+    let stream = format!("{}/webcam/?action=stream", path.as_str().context("a path")?);
+    browser.evaluate(&format!(
+        "(async () => {{ await OctoPrint.settings.savePluginSettings('classicwebcam', {{ stream: '{stream}' }}); }})()"
+    ))?;
+    browser.evaluate("document.querySelector('#control_link a').click()")?;
+    browser.until(SOON, &format!("document.querySelector('#webcam_image')?.naturalWidth === {WIDTH}"))?;
+    let shown = "document.querySelector('#webcam_image')";
+    let source = browser.evaluate(&format!("{shown}.getAttribute('src')"))?;
+    ensure!(source == stream.as_str(), "{url}: OctoPrint looks at {source}");
+    let first = number(browser, shown)?;
+    until(SOON, "the webcam's picture moves on", || Ok(number(browser, shown)? > first + 20))?;
+
+    browser.evaluate(&format!(
+        "window.snapshot = document.createElement('img'); snapshot.src = '{}'; document.body.append(snapshot); snapshot.decode()",
+        stream.replace("stream", "snapshot")
+    ))?;
+    let (here, there) = (number(browser, shown)?, number(browser, "snapshot")?);
+    println!("peers: {url}: the webcam showed {first} and then {here}, a snapshot {there}");
+    ensure!(here.abs_diff(there) <= 10, "{url}: the webcam shows {here}, a snapshot {there}");
+    Ok(())
+}
 
 #[test]
 fn octoprint_works_whole_under_a_host_and_under_a_path() -> Result<()> {
@@ -108,6 +141,7 @@ fn octoprint_works_whole_under_a_host_and_under_a_path() -> Result<()> {
         browser.until(SOON, "document.querySelectorAll('tr.success').length >= 5")?;
         let wrong = browser.evaluate("[...document.querySelectorAll('tr.error')].map(row => row.innerText)")?;
         ensure!(wrong == serde_json::json!([]), "{url}: OctoPrint complains of {wrong}");
+        look_at_the_webcam(&mut browser, url)?;
     }
     browser.close()
 }
