@@ -5,7 +5,7 @@ mod wished;
 
 use crate::settings::Settings;
 use doorward_core::names::Label;
-use doorward_core::pinhole::{Answer, MessageError, Wishes};
+use doorward_core::pinhole::{Answer, MessageError, PinholeId, Wishes};
 use doorward_tunnel::messages::{PinholesSeen, PinholesWished};
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -52,44 +52,49 @@ impl Pinholes {
     /// said: what an earlier run opened goes on meanwhile, to its end.
     pub(crate) async fn run(&self, mut settings: watch::Receiver<Arc<Settings>>) {
         let mut wished = self.wished.subscribe();
-        let mut was_something = true;
+        let mut is_settled = false;
         loop {
             let (all, current) = (wished.borrow_and_update().clone(), settings.borrow_and_update().clone());
             let is_something = all.is_something(Instant::now());
-            if all.is_heard() && (is_something || was_something) {
-                let seen = self.ask(&all, &current).await;
-                was_something = is_something;
+            if all.is_heard() && (is_something || !is_settled) {
+                let (seen, was_done) = self.ask(&all, &current).await;
+                // A router that did not hear that nothing shall be is told again.
+                is_settled = was_done && !is_something;
                 self.seen.send_if_modified(|before| std::mem::replace(before, seen.clone()) != seen);
             }
             tokio::select! {
                 Ok(()) = wished.changed() => {}
-                Ok(()) = settings.changed() => was_something = true,
+                Ok(()) = settings.changed() => is_settled = false,
                 () = sleep(LOOK_EVERY) => {}
             }
         }
     }
 
-    async fn ask(&self, all: &Wished, settings: &Settings) -> BTreeMap<Label, PinholesSeen> {
+    /// What each gateway is told, and whether the router did what was asked. Where there is none, nothing is to be done.
+    async fn ask(&self, all: &Wished, settings: &Settings) -> (BTreeMap<Label, PinholesSeen>, bool) {
         let Some(socket) = settings.router.clone() else {
-            return all.told(settings, |_| Err("the device's agent.toml names no router: [router] socket".to_owned()));
+            let why = || "the device's agent.toml names no router: [router] socket".to_owned();
+            return (all.told(settings, |_| Err(why())), true);
         };
         let wishes = all.wishes(settings, Instant::now());
+        let failed = |why: String| (all.told(settings, |_| Err(why.clone())), false);
         match tokio::task::spawn_blocking(move || ask_router(&socket, &wishes)).await {
             Ok(Ok(Answer { fault: Some(fault), .. })) => {
                 warn!(fault, "the router opens nothing");
-                all.told(settings, |_| Err(fault.clone()))
+                failed(fault)
             }
             Ok(Ok(answer)) => {
                 let answers: BTreeMap<_, _> = answer.pinholes.into_iter().map(|told| (told.id.clone(), told)).collect();
-                all.told(settings, |id| {
+                let told = |id: &PinholeId| {
                     answers.get(id).cloned().ok_or_else(|| "the router said nothing of it".to_owned())
-                })
+                };
+                (all.told(settings, told), true)
             }
             Ok(Err(error)) => {
                 debug!(%error, "the router could not be asked");
-                all.told(settings, |_| Err(format!("the router's daemon does not answer: {error}")))
+                failed(format!("the router's daemon does not answer: {error}"))
             }
-            Err(stopped) => all.told(settings, |_| Err(stopped.to_string())),
+            Err(stopped) => failed(stopped.to_string()),
         }
     }
 }
