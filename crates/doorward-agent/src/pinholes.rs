@@ -3,11 +3,13 @@
 
 mod wished;
 
+use crate::ports::is_public;
 use crate::settings::Settings;
 use doorward_core::names::Label;
 use doorward_core::pinhole::{Answer, MessageError, PinholeId, Wishes};
 use doorward_tunnel::messages::{PinholesSeen, PinholesWished};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,10 +76,10 @@ impl Pinholes {
     async fn ask(&self, all: &Wished, settings: &Settings) -> (BTreeMap<Label, PinholesSeen>, bool) {
         let Some(socket) = settings.router.clone() else {
             let why = || "the device's agent.toml names no router: [router] socket".to_owned();
-            return (all.told(settings, |_| Err(why())), true);
+            return (all.told(settings, None, |_| Err(why())), true);
         };
         let wishes = all.wishes(settings, Instant::now());
-        let failed = |why: String| (all.told(settings, |_| Err(why.clone())), false);
+        let failed = |why: String| (all.told(settings, None, |_| Err(why.clone())), false);
         match tokio::task::spawn_blocking(move || ask_router(&socket, &wishes)).await {
             Ok(Ok(Answer { fault: Some(fault), .. })) => {
                 warn!(fault, "the router opens nothing");
@@ -85,10 +87,9 @@ impl Pinholes {
             }
             Ok(Ok(answer)) => {
                 let answers: BTreeMap<_, _> = answer.pinholes.into_iter().map(|told| (told.id.clone(), told)).collect();
-                let told = |id: &PinholeId| {
-                    answers.get(id).cloned().ok_or_else(|| "the router said nothing of it".to_owned())
-                };
-                (all.told(settings, told), true)
+                let told =
+                    |id: &PinholeId| answers.get(id).cloned().ok_or_else(|| "the router said nothing of it".to_owned());
+                (all.told(settings, own_public(), told), true)
             }
             Ok(Err(error)) => {
                 debug!(%error, "the router could not be asked");
@@ -97,6 +98,14 @@ impl Pinholes {
             Err(stopped) => failed(stopped.to_string()),
         }
     }
+}
+
+/// The router's public IPv4 address, which is ours since its socket is on this machine: the link's may be an IPv6 one. `None`:
+/// it is behind another NAT. Connecting a datagram socket sends nothing; the address is nobody's (RFC 5737).
+fn own_public() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| is_public(*ip))
 }
 
 fn ask_router(socket: &PathBuf, wishes: &Wishes) -> Result<Answer, MessageError> {
