@@ -40,7 +40,7 @@ impl Pinholes {
         self.wished.send_modify(|all| all.hear(gateway, wished, Instant::now()));
     }
 
-    /// The gateway was left.
+    /// The gateway was left, or wants this device no more.
     pub(crate) fn forget(&self, gateway: &Label) {
         self.wished.send_if_modified(|all| all.forget(gateway));
     }

@@ -280,6 +280,16 @@ fn in_ipv6_it_leads_to_the_machines_own_address() -> Result<()> {
 }
 
 #[test]
+fn a_home_whose_link_is_in_ipv6_is_reached_straight_in_ipv4_all_the_same() -> Result<()> {
+    let world = World::build(Shape::home().with_ipv6_at_home())?;
+    world.point("gateway.example", &at::GATEWAY[1..])?;
+    let scene = Scene::start_in(world, &joining())?;
+    scene.open("10m")?;
+    let port = scene.straight_port()?;
+    scene.call(port).map(drop)
+}
+
+#[test]
 fn who_comes_from_elsewhere_later_on_is_let_in_too_and_cuts_nobody() -> Result<()> {
     let scene = Scene::start(FILE)?;
     let session = scene.open("10m")?;
@@ -293,5 +303,26 @@ fn who_comes_from_elsewhere_later_on_is_let_in_too_and_cuts_nobody() -> Result<(
     until(SOON, "the other address is let in", || Ok(answers()?.succeeded()))?;
     goes_on(&mut caller)?;
     ensure!(!caller.log().contains("broken"), "it was cut meanwhile");
+    Ok(())
+}
+
+#[test]
+fn a_device_that_was_revoked_has_no_straight_ways_also_where_it_hears_that_later() -> Result<()> {
+    for is_away in [false, true] {
+        let mut scene = Scene::start(FILE)?;
+        scene.open("10m")?;
+        let port = scene.straight_port()?;
+        let mut caller = scene.call(port)?;
+        if is_away {
+            scene.agent.kill()?;
+        }
+        owner(&scene.world.gateway, "devices revoke zumi")?;
+        if is_away {
+            goes_on(&mut caller)?;
+            scene.agent = site::run_agent(&scene.world.home_router)?;
+        }
+        is_dead(&mut caller)?;
+        scene.is_shut(port)?;
+    }
     Ok(())
 }
