@@ -292,7 +292,12 @@ impl Connection {
     async fn endure(&mut self, refused: Refused) {
         let tempo = &self.shared.tempo;
         let usual = match refused.reason() {
-            Refusal::UnknownKey | Refusal::Revoked | Refusal::Replaced | Refusal::TwoMachines => tempo.hopeless,
+            // It is no device there any more, and its sessions are over.
+            Refusal::UnknownKey | Refusal::Revoked | Refusal::Replaced => {
+                self.shared.pinholes.forget(&self.gateway);
+                tempo.hopeless
+            }
+            Refusal::TwoMachines => tempo.hopeless,
             Refusal::Unspecified
             | Refusal::Invite
             | Refusal::Busy

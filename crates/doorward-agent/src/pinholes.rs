@@ -3,11 +3,13 @@
 
 mod wished;
 
+use crate::ports::is_public;
 use crate::settings::Settings;
 use doorward_core::names::Label;
-use doorward_core::pinhole::{Answer, MessageError, Wishes};
+use doorward_core::pinhole::{Answer, MessageError, PinholeId, Wishes};
 use doorward_tunnel::messages::{PinholesSeen, PinholesWished};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +40,7 @@ impl Pinholes {
         self.wished.send_modify(|all| all.hear(gateway, wished, Instant::now()));
     }
 
-    /// The gateway was left.
+    /// The gateway was left, or wants this device no more.
     pub(crate) fn forget(&self, gateway: &Label) {
         self.wished.send_if_modified(|all| all.forget(gateway));
     }
@@ -52,46 +54,58 @@ impl Pinholes {
     /// said: what an earlier run opened goes on meanwhile, to its end.
     pub(crate) async fn run(&self, mut settings: watch::Receiver<Arc<Settings>>) {
         let mut wished = self.wished.subscribe();
-        let mut was_something = true;
+        let mut is_settled = false;
         loop {
             let (all, current) = (wished.borrow_and_update().clone(), settings.borrow_and_update().clone());
             let is_something = all.is_something(Instant::now());
-            if all.is_heard() && (is_something || was_something) {
-                let seen = self.ask(&all, &current).await;
-                was_something = is_something;
+            if all.is_heard() && (is_something || !is_settled) {
+                let (seen, was_done) = self.ask(&all, &current).await;
+                // A router that did not hear that nothing shall be is told again.
+                is_settled = was_done && !is_something;
                 self.seen.send_if_modified(|before| std::mem::replace(before, seen.clone()) != seen);
             }
             tokio::select! {
                 Ok(()) = wished.changed() => {}
-                Ok(()) = settings.changed() => was_something = true,
+                Ok(()) = settings.changed() => is_settled = false,
                 () = sleep(LOOK_EVERY) => {}
             }
         }
     }
 
-    async fn ask(&self, all: &Wished, settings: &Settings) -> BTreeMap<Label, PinholesSeen> {
+    /// What each gateway is told, and whether the router did what was asked. Where there is none, nothing is to be done.
+    async fn ask(&self, all: &Wished, settings: &Settings) -> (BTreeMap<Label, PinholesSeen>, bool) {
         let Some(socket) = settings.router.clone() else {
-            return all.told(settings, |_| Err("the device's agent.toml names no router: [router] socket".to_owned()));
+            let why = || "the device's agent.toml names no router: [router] socket".to_owned();
+            return (all.told(settings, None, |_| Err(why())), true);
         };
         let wishes = all.wishes(settings, Instant::now());
+        let failed = |why: String| (all.told(settings, None, |_| Err(why.clone())), false);
         match tokio::task::spawn_blocking(move || ask_router(&socket, &wishes)).await {
             Ok(Ok(Answer { fault: Some(fault), .. })) => {
                 warn!(fault, "the router opens nothing");
-                all.told(settings, |_| Err(fault.clone()))
+                failed(fault)
             }
             Ok(Ok(answer)) => {
                 let answers: BTreeMap<_, _> = answer.pinholes.into_iter().map(|told| (told.id.clone(), told)).collect();
-                all.told(settings, |id| {
-                    answers.get(id).cloned().ok_or_else(|| "the router said nothing of it".to_owned())
-                })
+                let told =
+                    |id: &PinholeId| answers.get(id).cloned().ok_or_else(|| "the router said nothing of it".to_owned());
+                (all.told(settings, own_public(), told), true)
             }
             Ok(Err(error)) => {
                 debug!(%error, "the router could not be asked");
-                all.told(settings, |_| Err(format!("the router's daemon does not answer: {error}")))
+                failed(format!("the router's daemon does not answer: {error}"))
             }
-            Err(stopped) => all.told(settings, |_| Err(stopped.to_string())),
+            Err(stopped) => failed(stopped.to_string()),
         }
     }
+}
+
+/// The router's public IPv4 address, which is ours since its socket is on this machine: the link's may be an IPv6 one. `None`:
+/// it is behind another NAT. Connecting a datagram socket sends nothing; the address is nobody's (RFC 5737).
+fn own_public() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| is_public(*ip))
 }
 
 fn ask_router(socket: &PathBuf, wishes: &Wishes) -> Result<Answer, MessageError> {

@@ -67,7 +67,7 @@ async fn connect(host: &Host, port: u16, gateway: Option<IpAddr>) -> Result<(), 
     Err(last)
 }
 
-fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();

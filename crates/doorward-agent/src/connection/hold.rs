@@ -244,6 +244,7 @@ impl Connection {
             Leaving::Revoked => {
                 warn!(gateway = %self.gateway, "this device was revoked there");
                 self.visits.cut();
+                self.shared.pinholes.forget(&self.gateway);
                 Some(Outcome::Replaced)
             }
             Leaving::TwoMachines => {

@@ -34,8 +34,9 @@ impl Wished {
         self.0.insert(gateway.clone(), wished.pinholes.into_iter().take(MOST).map(one).collect());
     }
 
+    /// Whoever was left wishes nothing any more, which is said as if they had said it. Whether that is news.
     pub(super) fn forget(&mut self, gateway: &Label) -> bool {
-        self.0.remove(gateway).is_some()
+        self.0.insert(gateway.clone(), Vec::new()).is_none_or(|before| !before.is_empty())
     }
 
     pub(super) fn is_heard(&self) -> bool {
@@ -57,10 +58,12 @@ impl Wished {
         Wishes { pinholes: each.filter_map(pinhole).collect() }
     }
 
-    /// What each gateway is told; `answer`: what the router said of a pinhole, or why it was not asked.
+    /// What each gateway is told; `home`: the router's own public address in IPv4; `answer`: what the router said of a pinhole,
+    /// or why it was not asked.
     pub(super) fn told(
         &self,
         settings: &Settings,
+        home: Option<IpAddr>,
         answer: impl Fn(&PinholeId) -> Result<Told, String>,
     ) -> BTreeMap<Label, PinholesSeen> {
         let seen = |gateway: &Label, wish: &PinholeWish| {
@@ -86,7 +89,7 @@ impl Wished {
                 State::Blocked(chain) => return closed(format!("another firewall on the router drops it: {chain}")),
                 State::Refused(refusal) => return closed(refusal.to_string()),
             };
-            let host = to.ip().is_ipv6().then(|| to.ip().to_string());
+            let host = if to.is_ipv6() { Some(to.ip()) } else { home }.map(|host| host.to_string());
             let port = told.public_port.unwrap_or(to.port()).into();
             PinholeSeen { id: wish.id.clone(), state: state.into(), host, port, why: None }
         };
@@ -184,9 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_that_was_left_wishes_nothing_and_the_router_is_told() {
+        let now = Instant::now();
+        let (mut wished, settings) = all(now);
+        let home = Label::parse("home").unwrap();
+        assert!(wished.forget(&home), "it is news");
+        assert!(wished.is_heard() && !wished.is_something(now));
+        assert!(wished.wishes(&settings, now).pinholes.is_empty());
+        assert!(!wished.forget(&home), "it is none again");
+    }
+
+    #[test]
     fn gateways_hear_what_became_of_each_of_their_wishes_and_why_not() {
         let (wished, settings) = all(Instant::now());
-        let told = wished.told(&settings, |id| {
+        let home = "198.51.100.9".parse().ok();
+        let told = wished.told(&settings, home, |id| {
             let state = match id.as_str() {
                 "home-s1" => State::Passed,
                 _ => State::Refused(Refusal::NoPortFree),
@@ -197,6 +212,7 @@ mod tests {
         let short: Vec<_> =
             seen.iter().map(|seen| (seen.state(), seen.port, seen.why.clone().unwrap_or_default())).collect();
         assert_eq!(short[0], (PinholeState::Passed, 40_001, String::new()));
+        assert_eq!(seen[0].host.as_deref(), Some("198.51.100.9"));
         for (at, why) in [(1, "no public port is free"), (2, "pinhole-to"), (3, "does not offer it")] {
             assert_eq!(short[at].0, PinholeState::Closed);
             assert!(short[at].2.contains(why), "{short:?}");
