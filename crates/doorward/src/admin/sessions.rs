@@ -57,7 +57,7 @@ pub struct Opening {
 #[serde(untagged)]
 enum Opened {
     Waiting(Waiting),
-    Open(Session),
+    Open(Box<Session>),
 }
 
 #[derive(Debug, Deserialize)]
