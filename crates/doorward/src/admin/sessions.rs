@@ -29,8 +29,16 @@ pub struct Reach {
     host: Option<String>,
     port: Option<u16>,
     line: Option<String>,
+    /// Past the gateway.
+    straight: Option<Straight>,
     from: Vec<String>,
     why_not: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Straight {
+    host: Option<String>,
+    port: Option<u16>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +57,7 @@ pub struct Opening {
 #[serde(untagged)]
 enum Opened {
     Waiting(Waiting),
-    Open(Session),
+    Open(Box<Session>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +116,7 @@ pub async fn list(owner: &Owner, all: bool, form: Form, now: Timestamp) -> Resul
         };
         let gone = || "(gone)".to_owned();
         let (person, service) = (session.person.unwrap_or_else(gone), session.service.unwrap_or_else(gone));
-        let port = session.reach.as_ref().and_then(Reach::place).unwrap_or_default();
+        let port = session.reach.as_ref().map(Reach::places).unwrap_or_default();
         table.row([session.id.to_string(), person, service, relative(session.opened_at, now), ends, port]);
     }
     Ok(table.to_string())
@@ -171,7 +179,13 @@ pub async fn end(owner: &Owner, id: i64) -> Result<String, AskError> {
 
 impl Reach {
     fn place(&self) -> Option<String> {
-        self.host.as_ref().zip(self.port).map(|(host, port)| format!("{host}:{port}"))
+        place(self.host.as_deref(), self.port)
+    }
+
+    /// The straight way first.
+    fn places(&self) -> String {
+        let straight = self.straight.as_ref().and_then(|straight| place(straight.host.as_deref(), straight.port));
+        straight.into_iter().chain(self.place()).collect::<Vec<_>>().join(", ")
     }
 
     /// A line to copy, and for whom.
@@ -186,6 +200,10 @@ impl Reach {
         };
         format!("  {place}{}\n{from}", line.unwrap_or_default())
     }
+}
+
+fn place(host: Option<&str>, port: Option<u16>) -> Option<String> {
+    host.zip(port).map(|(host, port)| format!("{host}:{port}"))
 }
 
 fn until(session: &Session, now: Timestamp) -> String {
