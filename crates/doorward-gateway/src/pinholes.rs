@@ -4,7 +4,7 @@
 //! is shown to people and decides nothing.
 
 use doorward_control::{Control, PinholeStanding, ServiceRecord, Snapshot, StraightWay};
-use doorward_core::access::{Proof, Visitor, preview_visit};
+use doorward_core::access::{Facts, Proof, Visitor, preview_visit};
 use doorward_core::service::Entrance;
 use doorward_core::session::Session;
 use doorward_core::{DeviceId, SessionId};
@@ -85,7 +85,7 @@ impl Pinholes {
     pub(crate) fn hear(&self, device: DeviceId, said: PinholesSeen) {
         let snapshot = self.control.snapshot();
         let is_theirs = |session: SessionId| {
-            let service = snapshot.sessions().find(|held| held.id == session).map(|held| held.service);
+            let service = Facts::session(&*snapshot, session).map(|held| held.service);
             service.and_then(|id| snapshot.service(id)).is_some_and(|service| service.device == device)
         };
         let seen = said.pinholes.into_iter().take(MOST).filter_map(read);
