@@ -13,6 +13,7 @@ mod outlook;
 mod password;
 mod people;
 mod schedule;
+mod visitor;
 
 pub use consent::{Approval, ApprovalDocument, Need, NoVoice};
 pub use document::{HowDocument, PolicyDocument, PolicyError, ScheduleDocument, WhoDocument};
@@ -24,13 +25,13 @@ pub use outlook::{Outlook, Supposed, foresee};
 pub use password::{KEPT, PasswordHash};
 pub use people::People;
 pub use schedule::{Openness, Schedule, ScheduleError};
+pub use visitor::{Proof, Visitor};
 
 use crate::login::Login;
-use crate::names::PathPrefix;
 use crate::person::Person;
 use crate::service::{Entrance, Service, Standing};
 use crate::session::Session;
-use crate::share::{self, Share, ShareUse, Sharing};
+use crate::share::{self, Share, Sharing};
 use crate::{AccountId, DeviceId, LoginId, ServiceId, SessionId, ShareId};
 use jiff::{SignedDuration, Timestamp};
 use std::net::IpAddr;
@@ -124,113 +125,6 @@ pub trait Facts {
     fn is_source_of(&self, _session: SessionId, _source: IpAddr) -> bool {
         false
     }
-}
-
-/// Whoever arrives, and what is known of them. Facts only; the entrance collects them, nobody else.
-#[derive(Clone, Debug)]
-pub struct Visitor {
-    source: IpAddr,
-    pub entrance: Entrance,
-    /// What was proved by checking it, e.g. a password against its hash.
-    pub proofs: Vec<Proof>,
-}
-
-impl Visitor {
-    /// `source` is the socket's peer (or what a configured proxy vouched for), in one spelling from here on.
-    pub fn new(source: IpAddr, entrance: Entrance) -> Self {
-        Self { source: canonical(source), entrance, proofs: Vec::new() }
-    }
-
-    pub fn source(&self) -> IpAddr {
-        self.source
-    }
-
-    /// Who they are, as far as that was proved by something of their own. Whose a login is, is a fact.
-    pub fn people(&self) -> impl Iterator<Item = AccountId> + '_ {
-        self.proofs.iter().filter_map(|proof| match proof {
-            Proof::Person(id) => Some(*id),
-            Proof::Password(_)
-            | Proof::Login(_)
-            | Proof::Session(_)
-            | Proof::Port(_)
-            | Proof::Sender(_)
-            | Proof::Share(_)
-            | Proof::OpenPath(_) => None,
-        })
-    }
-
-    pub fn logins(&self) -> impl Iterator<Item = LoginId> + '_ {
-        self.proofs.iter().filter_map(|proof| match proof {
-            Proof::Login(id) => Some(*id),
-            Proof::Password(_)
-            | Proof::Person(_)
-            | Proof::Session(_)
-            | Proof::Port(_)
-            | Proof::Sender(_)
-            | Proof::Share(_)
-            | Proof::OpenPath(_) => None,
-        })
-    }
-
-    pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
-        self.proofs.iter().filter_map(|proof| match proof {
-            Proof::Session(id) | Proof::Port(id) => Some(*id),
-            Proof::Password(_)
-            | Proof::Person(_)
-            | Proof::Login(_)
-            | Proof::Sender(_)
-            | Proof::Share(_)
-            | Proof::OpenPath(_) => None,
-        })
-    }
-
-    /// To the ports of which sessions they come.
-    pub fn ports(&self) -> impl Iterator<Item = SessionId> + '_ {
-        self.proofs.iter().filter_map(|proof| match proof {
-            Proof::Port(id) => Some(*id),
-            Proof::Password(_)
-            | Proof::Person(_)
-            | Proof::Login(_)
-            | Proof::Session(_)
-            | Proof::Sender(_)
-            | Proof::Share(_)
-            | Proof::OpenPath(_) => None,
-        })
-    }
-
-    pub fn shares(&self) -> impl Iterator<Item = ShareUse> + '_ {
-        self.proofs.iter().filter_map(|proof| match proof {
-            Proof::Share(used) => Some(*used),
-            Proof::Password(_)
-            | Proof::Person(_)
-            | Proof::Login(_)
-            | Proof::Session(_)
-            | Proof::Port(_)
-            | Proof::Sender(_)
-            | Proof::OpenPath(_) => None,
-        })
-    }
-}
-
-/// Something a visitor proved. It names the very credential, so that changing that one ends what it opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
-    Password(PasswordHash),
-    /// A credential that is this person's own, as an SSH key.
-    Person(AccountId),
-    /// That they are signed in by this. Whose it is, and whether it counts still, is for the decision.
-    Login(LoginId),
-    /// That this session is meant. Whether it is theirs, for this service, and open still is for the decision.
-    Session(SessionId),
-    /// Nothing about themselves: they come to the port of this session. Whether from one of its sources, for this service, and
-    /// while it is open is for the decision.
-    Port(SessionId),
-    /// A sender key for this service: for the virtual port that it has.
-    Sender(ServiceId),
-    /// That they used this share. Whether it is for this service, and counts still, is for the decision.
-    Share(ShareUse),
-    /// Nothing about themselves: they go to a path at which the application asks, by this entry of the policy.
-    OpenPath(PathPrefix),
 }
 
 /// The proof that a decision was taken. Only [`decide`] makes one, and only a permit opens a stream.
@@ -441,7 +335,7 @@ pub(crate) struct Coming {
 
 impl Coming {
     fn of(visitor: &Visitor) -> Self {
-        Self { source: Some(visitor.source), entrance: Some(visitor.entrance) }
+        Self { source: Some(visitor.source()), entrance: Some(visitor.entrance) }
     }
 
     fn is_by_ssh(self) -> bool {

@@ -165,16 +165,7 @@ pub(crate) fn admit(
     now: Timestamp,
     why: Denied,
 ) -> Result<Terms, Denied> {
-    let mut used = proofs.iter().filter_map(|proof| match proof {
-        Proof::Share(used) => Some(used.share),
-        Proof::Password(_)
-        | Proof::Person(_)
-        | Proof::Login(_)
-        | Proof::Session(_)
-        | Proof::Port(_)
-        | Proof::Sender(_)
-        | Proof::OpenPath(_) => None,
-    });
+    let mut used = proofs.iter().filter_map(Proof::share).map(|used| used.share);
     let counts = |id| {
         let share = facts.share(id)?;
         let until = share.end(service, facts, now)?;

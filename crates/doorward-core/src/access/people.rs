@@ -107,15 +107,7 @@ fn admit_one(
         How::SignedIn => return Ok(End::at(person.ends_at)),
         How::OnRequest { max_duration, .. } => max_duration,
     };
-    let sessions = proofs.iter().filter_map(|proof| match proof {
-        Proof::Session(id) | Proof::Port(id) => facts.session(*id),
-        Proof::Password(_)
-        | Proof::Person(_)
-        | Proof::Login(_)
-        | Proof::Sender(_)
-        | Proof::Share(_)
-        | Proof::OpenPath(_) => None,
-    });
+    let sessions = proofs.iter().filter_map(Proof::session).filter_map(|id| facts.session(id));
     let mut theirs = sessions.filter(|session| session.service == service.id && session.account == person.id);
     let session = theirs.next().ok_or(Denied::SessionNeeded)?;
     let end = end_of(session, max_duration);
