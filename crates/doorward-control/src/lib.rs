@@ -79,8 +79,8 @@ pub use presence::{
 };
 pub use services::{Reach, RegisterError, Registration};
 pub use sessions::{
-    ApprovalRequest, Line, NoPort, Opening, SessionError, SessionPlace, SessionRange, SessionReach, SessionRequest,
-    SessionSummary, SessionsOf, Straight, Turn,
+    ApprovalRequest, FirstComer, Line, NoPort, Opening, SessionError, SessionPlace, SessionRange, SessionReach,
+    SessionRequest, SessionSummary, SessionsOf, Straight, Turn,
 };
 pub use settings::{ControlSettings, SiteSettings, WebFace};
 pub use shares::{MadeShare, OpenShare, ShareError, SharePress, ShareStanding, ShareSummary, UseError, Viewer};
@@ -132,6 +132,7 @@ pub(crate) struct Shared {
     pub(crate) alerts: alerts::Alerts,
     pub(crate) audit: audit::Audit,
     pub(crate) uses: sessions::Uses,
+    pub(crate) first_comers: sessions::FirstComers,
     pub(crate) spending: spending::Spending,
     pub(crate) inspections: Inspections,
     pub(crate) answers: answers::UnderWay,
@@ -205,6 +206,7 @@ impl Control {
             alerts: alerts::Alerts::default(),
             audit: audit::Audit::default(),
             uses,
+            first_comers: sessions::FirstComers::default(),
             spending,
             inspections: Inspections::default(),
             answers: answers::UnderWay::default(),

@@ -2,6 +2,7 @@
 //! survives a restart, its entry in the snapshot what decisions look up.
 
 mod approval;
+mod first_comer;
 mod lapse;
 mod line;
 mod opening;
@@ -10,10 +11,11 @@ mod rows;
 mod sources;
 
 pub use approval::ApprovalRequest;
+pub(crate) use first_comer::FirstComers;
 pub(crate) use lapse::{Uses, forget_old};
 pub use line::{Line, Turn};
 pub use opening::Opening;
-pub use ports::{NoPort, SessionPlace, SessionReach, Straight};
+pub use ports::{FirstComer, NoPort, SessionPlace, SessionReach, Straight};
 pub use rows::{SessionRange, SessionSummary, SessionsOf};
 pub(crate) use rows::{load, load_one, uses};
 

@@ -492,6 +492,11 @@ impl ServiceRecord {
         makes_sense && self.wants_session_ports && self.service.standing == Standing::Offered
     }
 
+    /// Whether an open session's port may wait for whoever comes first.
+    pub fn takes_first_comers(&self) -> bool {
+        self.has_session_ports() && self.service.policy.first_comer
+    }
+
     /// Whether sessions may have a straight way. What passes there is counted and slowed down by nobody, so not where a policy
     /// says how much.
     pub fn has_pinholes(&self) -> bool {

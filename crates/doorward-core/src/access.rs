@@ -53,6 +53,8 @@ pub struct Policy {
     pub approval: Option<Approval>,
     /// `Some`: one person at a time.
     pub exclusive: Option<Exclusive>,
+    /// Whether an open session's port may wait for whoever comes there first, and take them for its person.
+    pub first_comer: bool,
     pub limits: Limits,
     /// `None`: there are no share links.
     pub sharing: Option<Sharing>,

@@ -65,7 +65,7 @@ impl Admission {
     }
 
     /// Whoever comes to a public port. That of a session leads to its service, and tells which session they mean.
-    pub(crate) fn admit_to_port(
+    pub(crate) async fn admit_to_port(
         &self,
         (protocol, port): (Protocol, u16),
         mut visitor: Visitor,
@@ -73,7 +73,16 @@ impl Admission {
         let snapshot = self.control.snapshot();
         if let Some((service, session)) = snapshot.at_session_port(protocol, port) {
             visitor.proofs.push(Proof::Port(session));
-            return self.admit(service, &visitor, Way::SessionPort(protocol, port, session));
+            let way = Way::SessionPort(protocol, port, session);
+            let admitted = self.admit(service.clone(), &visitor, way.clone());
+            return match admitted {
+                Err(Denied::OtherSource)
+                    if self.control.is_first_comer(session, visitor.source(), Timestamp::now()).await =>
+                {
+                    self.admit(service, &visitor, way)
+                }
+                Ok(_) | Err(_) => admitted,
+            };
         }
         let service = match protocol {
             Protocol::Tcp => snapshot.tcp(port),

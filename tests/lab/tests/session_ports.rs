@@ -93,7 +93,7 @@ async fn a_session_has_a_port_of_its_own_and_whoever_comes_from_elsewhere_gets_w
     assert_eq!(house.lab.control().snapshot().session_ports().count(), 0, "nothing listens before");
     let session = house.open("anna", "shell").await;
     let port = house.lab.session_port(&session);
-    let reach = house.lab.control().session_reach(&session).unwrap();
+    let reach = house.lab.control().session_reach(&session, Timestamp::now()).unwrap();
     let place = reach.place.unwrap();
     assert_eq!((place.port, place.line), (port.port(), format!("ssh -p {} USER@127.0.0.1", port.port())));
     let mut socket = TcpStream::connect(port).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_session_has_a_port_of_its_own_and_whoever_comes_from_elsewhere_gets_w
     let game = house.open("anna", "game").await;
     let at = house.lab.session_port(&game);
     assert_eq!(
-        house.lab.control().session_reach(&game).unwrap().place.unwrap().line,
+        house.lab.control().session_reach(&game, Timestamp::now()).unwrap().place.unwrap().line,
         format!("127.0.0.1:{}", at.port())
     );
     assert!(is_answered(&flow(at, LOOPBACK).await, LIMIT).await);
@@ -203,13 +203,13 @@ async fn a_restart_keeps_the_port_and_its_sources() {
 async fn without_a_port_that_is_free_a_session_opens_all_the_same_and_says_so() {
     let house = House::build(None).await;
     let session = house.open("anna", "shell").await;
-    let reach = house.lab.control().session_reach(&session).unwrap();
+    let reach = house.lab.control().session_reach(&session, Timestamp::now()).unwrap();
     assert_eq!((reach.protocol, reach.place), (Protocol::Tcp, Err(NoPort::NoPool)));
 
     let only = target::nobody().port();
     let house = House::build(Some(only.to_string())).await;
     let (annas, bens) = (house.open("anna", "shell").await, house.open("ben", "shell").await);
-    let reach = |session: &Session| house.lab.control().session_reach(session).unwrap().place;
+    let reach = |session: &Session| house.lab.control().session_reach(session, Timestamp::now()).unwrap().place;
     assert_eq!((reach(&annas).unwrap().port, reach(&bens)), (only, Err(NoPort::AllTaken)));
     house.lab.control().end_session(annas.id, None, Timestamp::now()).await.unwrap();
     let bens = house.open("ben", "shell").await;
@@ -217,4 +217,53 @@ async fn without_a_port_that_is_free_a_session_opens_all_the_same_and_says_so() 
     assert!(house.lets_in(house.lab.session_port(&bens), LOOPBACK).await);
     let game = house.open("anna", "game").await;
     assert_eq!(house.lab.session_port(&game).port(), only, "of UDP it is another one");
+}
+
+async fn first_comer_is_awaited(house: &House, session: &Session) {
+    house.lab.control().await_first_comer(session.id, Timestamp::now()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_to_come_is_let_in_where_that_was_asked_for_and_nobody_after_them() {
+    let mut house = House::usual().await;
+    let policy = PolicyDocument { first_comer: true, ..on_request(&["anna", "ben"]) };
+    house.services.iter_mut().for_each(|service| service.offer.access = policy.clone());
+    house._device.offer(house.services.clone()).await;
+    let (third, shell) = (IpAddr::from([127, 0, 0, 10]), house.open("anna", "shell").await);
+    let port = house.lab.session_port(&shell);
+    assert!(!house.lets_in(port, ELSEWHERE).await, "nobody was asked for");
+    first_comer_is_awaited(&house, &shell).await;
+    assert!(house.lets_in(port, LOOPBACK).await, "she comes from where she is known: that is no first comer");
+    let mut first = connect_from(ELSEWHERE, port).await.unwrap();
+    assert!(is_echoed(&mut first).await, "not even the first connection is refused");
+    assert!(!house.lets_in(port, third).await, "one alone");
+    assert!(house.lets_in(port, ELSEWHERE).await && is_echoed(&mut first).await);
+    let choice = AuditChoice { deed: "session-source-noted".to_owned(), ..AuditChoice::default() };
+    house.lab.control().flush_audit().await.unwrap();
+    let lines = house.lab.control().audit_of(&choice, 10).await.unwrap();
+    assert!(lines.iter().any(|line| line.line.detail.ends_with("from 127.0.0.9, the first to come")), "{lines:?}");
+
+    let game = house.open("anna", "game").await;
+    let at = house.lab.session_port(&game);
+    first_comer_is_awaited(&house, &game).await;
+    assert!(is_answered(&flow(at, ELSEWHERE).await, LIMIT).await, "UDP is the same, and its first packet is not lost");
+    assert!(!is_answered(&flow(at, third).await, SOON).await);
+
+    let started = Instant::now();
+    house.lab.control().end_session(shell.id, None, Timestamp::now()).await.unwrap();
+    assert_eq!(ending(&mut first, LIMIT).await, Ending::Reset);
+    assert!(started.elapsed() < SOON, "it took {:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_awaited_must_still_come_from_where_the_policy_says() {
+    let mut house = House::usual().await;
+    let from = Some(vec!["127.0.0.1".to_owned()]);
+    let policy = PolicyDocument { first_comer: true, from, ..on_request(&["anna"]) };
+    house.services.iter_mut().for_each(|service| service.offer.access = policy.clone());
+    house._device.offer(house.services.clone()).await;
+    let session = house.open("anna", "shell").await;
+    first_comer_is_awaited(&house, &session).await;
+    assert!(!house.lets_in(house.lab.session_port(&session), ELSEWHERE).await);
+    assert_eq!(house.lab.control().snapshot().approach(session.id).sources.len(), 1, "and is not noted");
 }

@@ -23,6 +23,17 @@ pub struct SessionReach {
     /// Through the router of the device's home, past the gateway.
     pub straight: Option<Straight>,
     pub sources: Vec<Source>,
+    pub first_comer: FirstComer,
+}
+
+/// Whoever comes to a session's port before anybody knows from where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstComer {
+    /// The policy does not let them in.
+    Never,
+    /// Its person may ask to wait for them.
+    Possible,
+    AwaitedUntil(Timestamp),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +70,7 @@ const SSH: u16 = 22;
 
 impl Control {
     /// `None`: its service has no ports for sessions.
-    pub fn session_reach(&self, session: &Session) -> Option<SessionReach> {
+    pub fn session_reach(&self, session: &Session, now: Timestamp) -> Option<SessionReach> {
         let snapshot = self.snapshot();
         let record = snapshot.service_record(session.service).filter(|record| record.has_session_ports())?;
         let Approach { sources, port } = snapshot.approach(session.id);
@@ -72,7 +83,12 @@ impl Control {
             (Some(_) | None, Some(_)) => Err(NoPort::AllTaken),
         };
         let straight = self.straight(&record, session.id);
-        Some(SessionReach { protocol: record.protocol()?, place, straight, sources: sources.clone() })
+        let first_comer = match self.awaits_first_comer(session.id, now) {
+            _ if !record.takes_first_comers() => FirstComer::Never,
+            Some(until) => FirstComer::AwaitedUntil(until),
+            None => FirstComer::Possible,
+        };
+        Some(SessionReach { protocol: record.protocol()?, place, straight, sources: sources.clone(), first_comer })
     }
 }
 

@@ -22,24 +22,49 @@ impl Control {
     }
 }
 
+/// Of whoever came to its port first.
+pub(super) async fn first_comer(
+    work: &mut Work,
+    id: SessionId,
+    source: Source,
+    now: Timestamp,
+) -> Result<(), SessionError> {
+    note_as(work, id, source, ", the first to come", now).await
+}
+
 async fn note_further(work: &mut Work, id: SessionId, source: Source, now: Timestamp) -> Result<(), SessionError> {
+    note_as(work, id, source, "", now).await
+}
+
+async fn note_as(
+    work: &mut Work,
+    id: SessionId,
+    source: Source,
+    how: &str,
+    now: Timestamp,
+) -> Result<(), SessionError> {
     let open = work.draft.session(id).filter(|session| now < session.until).cloned();
     let session = open.ok_or_else(|| SessionError::Unknown(format!("session {id} that is open")))?;
     let known = &work.draft.approach(id).sources;
     if known.contains(&source) {
         return Ok(());
     }
-    if known.len() >= MOST_SOURCES {
-        return Err(SessionError::Invalid(format!(
-            "a session is for {MOST_SOURCES} addresses at most: end it, and open another one from here"
-        )));
-    }
+    room_for_another(known)?;
     insert(work.connection(), id, source).await?;
     ports::give(work, &session, now).await?;
     work.refresh_session(id).await?;
     let (subject, who) = names(work, &session);
-    let detail = format!("{who} from {source}");
+    let detail = format!("{who} from {source}{how}");
     Ok(work.write_down_from(Deed::SessionSourceNoted, &subject, &detail, source.address(), now).await?)
+}
+
+pub(super) fn room_for_another(known: &[Source]) -> Result<(), SessionError> {
+    if known.len() < MOST_SOURCES {
+        return Ok(());
+    }
+    Err(SessionError::Invalid(format!(
+        "a session is for {MOST_SOURCES} addresses at most: end it, and open another one from here"
+    )))
 }
 
 /// Of whoever opens or extends it. What there is no room for is left out: that it was opened is not refused for that. Says

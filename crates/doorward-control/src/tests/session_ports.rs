@@ -62,7 +62,7 @@ impl House {
     }
 
     fn port(&self, session: &Session) -> Result<u16, NoPort> {
-        self.site.control.session_reach(session).unwrap().place.map(|place| place.port)
+        self.site.control.session_reach(session, minutes(1)).unwrap().place.map(|place| place.port)
     }
 
     fn sources(&self, id: SessionId) -> Vec<String> {
@@ -184,4 +184,28 @@ async fn only_what_needs_a_session_and_no_more_has_ports_for_sessions() {
     let web = Offer { entrances: vec![EntranceWish::SessionPort], access: on_request(&["anna"]), ..http("page") };
     let registered = site.register(&device, vec![web]).await;
     assert!(registered[0].problems[0].contains("leave out session-port and pinhole"), "{registered:?}");
+}
+
+#[tokio::test]
+async fn a_first_comer_is_awaited_for_a_minute_and_only_where_the_policy_lets_them_in() {
+    let house = House::build().await;
+    let (control, elsewhere) = (&house.site.control, address("198.51.100.9"));
+    let session = house.open(0, Some(HERE), 0).await;
+    let refused = control.await_first_comer(session.id, minutes(1));
+    assert!(
+        matches!(refused, Err(SessionError::Invalid(ref why)) if why.contains("first-comer = true")),
+        "{refused:?}"
+    );
+    let policy = PolicyDocument { first_comer: true, ..on_request(&["anna"]) };
+    let device = control.snapshot().service_record(house.service).unwrap().service.device;
+    control.set_access(device, &label("shell"), Some(policy), None, minutes(1)).await.unwrap();
+    assert!(!control.is_first_comer(session.id, elsewhere, minutes(1)).await, "nobody was asked for");
+    assert_eq!(control.await_first_comer(session.id, minutes(1)).unwrap(), minutes(2));
+    assert!(!control.is_first_comer(session.id, elsewhere, minutes(2)).await, "its minute is over");
+    control.await_first_comer(session.id, minutes(3)).unwrap();
+    assert!(control.is_first_comer(session.id, elsewhere, minutes(3)).await);
+    assert!(!control.is_first_comer(session.id, address("198.51.100.10"), minutes(3)).await, "one alone");
+    assert_eq!(house.sources(session.id), ["192.0.2.7", "198.51.100.9"]);
+    house.end(&session, 4).await;
+    assert!(matches!(control.await_first_comer(session.id, minutes(4)), Err(SessionError::Unknown(_))));
 }

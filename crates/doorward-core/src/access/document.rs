@@ -15,6 +15,7 @@
 //! exclusive = true                       # the same: one person at a time
 //! take-over = ["teachers"]               # for exclusive = true: who may come before
 //! claim = "2m"                           # the same: how long it is kept for whoever's turn it is
+//! first-comer = true                     # for how = "on-request": an open session's port may wait for whoever comes first
 //! limits = { connections = 4 }           # see `limits.rs`
 //! share-links = "7d"                     # whoever owns it may make links that let anybody in, for so long at most; absent: none
 //! when = { zone = "Europe/Berlin", open = ["mon-fri 08:00-16:30"] }
@@ -68,6 +69,8 @@ pub struct PolicyDocument {
     pub take_over: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub first_comer: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsDocument>,
     /// How long share links may last, as `7d`; absent: there are none.
@@ -140,6 +143,8 @@ pub enum PolicyError {
     OpenPaths(#[from] OpenPathError),
     #[error("access.{0}: a {1} service has no pages; it is for kind = \"http\" alone")]
     WebOnly(&'static str, ServiceKind),
+    #[error("access.first-comer: the sessions of a {0} service have no ports; it is for kind = \"tcp\" and \"udp\"")]
+    NoPorts(ServiceKind),
     #[error("access.open-paths: they mean nothing unless who = \"people\" or \"password\"")]
     StrayOpenPaths,
     #[error("access.passwords.{user}: a hash made by `doorward password` is wanted, which starts with $argon2id$")]
@@ -176,14 +181,27 @@ impl PolicyDocument {
         let limits = self.limits.as_ref().map(LimitsDocument::to_limits).transpose()?.unwrap_or_default();
         let (needs, exclusive) = (self.needs.clone(), self.one_at_a_time()?);
         let sharing = self.sharing()?;
-        let (open_paths, certificates) = (self.open_paths()?, self.certificates);
-        Ok(Policy { who, from, when, how, needs, approval, exclusive, limits, sharing, open_paths, certificates })
+        Ok(Policy {
+            who,
+            from,
+            when,
+            how,
+            needs,
+            approval,
+            exclusive,
+            first_comer: self.first_comer,
+            limits,
+            sharing,
+            open_paths: self.open_paths()?,
+            certificates: self.certificates,
+        })
     }
 
     /// The policy, if it makes sense for such a service.
     pub fn to_policy_for(&self, kind: ServiceKind) -> Result<Policy, PolicyError> {
         let policy = self.to_policy()?;
         match kind {
+            ServiceKind::Http | ServiceKind::Camera if policy.first_comer => Err(PolicyError::NoPorts(kind)),
             ServiceKind::Http | ServiceKind::Camera => Ok(policy),
             ServiceKind::Tcp | ServiceKind::Udp if policy.limits.is_read_only => Err(PolicyError::ReadOnly { kind }),
             ServiceKind::Tcp | ServiceKind::Udp if !self.open_paths.is_empty() => {
@@ -238,6 +256,7 @@ impl PolicyDocument {
             ("exclusive", self.exclusive),
             ("take-over", !self.take_over.is_empty()),
             ("claim", self.claim.is_some()),
+            ("first-comer", self.first_comer),
         ];
         let is_stray = |(_, is_said): &&(&str, bool)| *is_said && self.who != WhoDocument::People;
         if let Some((key, _)) = of_people.iter().chain(&on_request).find(is_stray) {

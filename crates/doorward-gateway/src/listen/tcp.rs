@@ -69,7 +69,7 @@ pub(crate) async fn serve(
 async fn visit(socket: TcpStream, peer: SocketAddr, port: u16, admission: Admission) {
     let mut socket = VisitorSocket::new(socket);
     let visitor = Visitor::new(peer.ip(), Entrance::TcpPort(port));
-    let admitted = admission.admit_to_port((Protocol::Tcp, port), visitor).ok();
+    let admitted = admission.admit_to_port((Protocol::Tcp, port), visitor).await.ok();
     // Whatever is in the way, a raw port has one answer: a reset.
     match admitted {
         Some(admitted) => carry(socket, &admission, admitted).await,

@@ -51,7 +51,7 @@ pub(crate) async fn serve(socket: UdpSocket, number: u16, flows: Arc<Flows>, adm
 
 async fn run_flow(port: Arc<Port>, place: Place, admission: Admission) {
     let visitor = Visitor::new(place.peer().ip(), Entrance::UdpPort(port.number));
-    let Ok(admitted) = admission.admit_to_port((Protocol::Udp, port.number), visitor) else { return };
+    let Ok(admitted) = admission.admit_to_port((Protocol::Udp, port.number), visitor).await else { return };
     let seat = place.seat();
     let opened = tokio::select! {
         opened = admission.open_flow(&admitted) => opened,

@@ -72,6 +72,8 @@ struct AccessBody {
     take_over: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    first_comer: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsDocument>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -98,6 +100,7 @@ impl AccessBody {
             exclusive: policy.exclusive,
             take_over: policy.take_over,
             claim: policy.claim,
+            first_comer: policy.first_comer,
             limits: policy.limits,
             share_links: policy.share_links,
             open_paths: policy.open_paths,

@@ -12,13 +12,16 @@ use crate::forms::Sent;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::post;
-use doorward_control::{SessionError, SessionPlace, SessionReach};
+use doorward_control::{FirstComer, SessionError, SessionPlace, SessionReach};
 use doorward_core::SessionId;
 use doorward_core::authority::Action;
 use doorward_core::session::Session;
+use jiff::Timestamp;
 
 pub(super) fn routes() -> Router<PortalState> {
-    Router::new().route("/sessions/{id}/here", post(from_here))
+    Router::new()
+        .route("/sessions/{id}/here", post(from_here))
+        .route("/sessions/{id}/first-comer", post(await_first_comer))
 }
 
 /// As it is shown.
@@ -31,6 +34,9 @@ pub(super) struct OwnReach {
     pub(super) from: Vec<String>,
     /// Whether its person, who looks, could come from here as well.
     pub(super) is_elsewhere: bool,
+    /// Whether its person, who looks, may ask to wait for whoever comes first.
+    pub(super) may_await: bool,
+    pub(super) awaited_until: Option<Timestamp>,
     /// The page to go back to.
     pub(super) back: &'static str,
 }
@@ -44,7 +50,8 @@ impl OwnReach {
         source: Source,
         back: &'static str,
     ) -> Option<Self> {
-        let SessionReach { place, straight, sources, .. } = state.control.session_reach(session)?;
+        let reach = state.control.session_reach(session, (state.clock)())?;
+        let SessionReach { place, straight, sources, first_comer, .. } = reach;
         let is_own = session.account == signed_in.person.id;
         let is_new = |ip| !sources.iter().any(|known| known.covers(ip));
         // The straight way first: the gateway's port is what remains without it.
@@ -57,7 +64,12 @@ impl OwnReach {
         let lines = straight.into_iter().flatten().chain(lines).collect();
         let is_elsewhere = is_own && problem.is_none() && source.0.is_some_and(is_new);
         let from = sources.iter().map(ToString::to_string).collect();
-        Some(Self { session: session.id, lines, problem, from, is_elsewhere, back })
+        let (may_await, awaited_until) = match first_comer {
+            FirstComer::Never => (false, None),
+            FirstComer::Possible => (is_own && problem.is_none(), None),
+            FirstComer::AwaitedUntil(until) => (false, Some(until)),
+        };
+        Some(Self { session: session.id, lines, problem, from, is_elsewhere, may_await, awaited_until, back })
     }
 }
 
@@ -76,10 +88,7 @@ async fn from_here(
     At(id): At<i64>,
     Sent(press): Sent<Press>,
 ) -> Result<Response, Problem> {
-    let found = theirs(&state, &signed_in, SessionId(id), Action::NoteSource);
-    let Some(session) = found.filter(|session| session.account == signed_in.person.id) else {
-        return Ok(nothing(frame));
-    };
+    let Some(session) = own(&state, &signed_in, id) else { return Ok(nothing(frame)) };
     if let Some(source) = source.0 {
         match state.control.note_session_source(session.id, source, (state.clock)()).await {
             Ok(()) => {}
@@ -88,4 +97,25 @@ async fn from_here(
         }
     }
     Ok(back(press.back.as_deref()))
+}
+
+/// The same, for a device without a browser, or one that comes by another kind of address.
+async fn await_first_comer(
+    Acting(state): Acting,
+    frame: Frame,
+    signed_in: SignedIn,
+    At(id): At<i64>,
+    Sent(press): Sent<Press>,
+) -> Result<Response, Problem> {
+    let Some(session) = own(&state, &signed_in, id) else { return Ok(nothing(frame)) };
+    match state.control.await_first_comer(session.id, (state.clock)()) {
+        Ok(_) => Ok(back(press.back.as_deref())),
+        Err(SessionError::Unknown(_)) => Ok(nothing(frame)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn own(state: &PortalState, signed_in: &SignedIn, id: i64) -> Option<Session> {
+    let found = theirs(state, signed_in, SessionId(id), Action::NoteSource);
+    found.filter(|session| session.account == signed_in.person.id)
 }

@@ -163,3 +163,31 @@ async fn a_session_without_a_port_says_so_in_the_readers_words() {
     let reach = house.reach().await;
     assert_eq!((&reach["port"], reach["why-not"].as_str().unwrap().contains("taken")), (&Value::Null, true));
 }
+
+#[tokio::test]
+async fn where_the_policy_lets_a_first_comer_in_its_person_may_ask_for_them() {
+    let house = House::build().await;
+    let shell = house.service("shell");
+    let open = format!("/services/{shell}/open");
+    house.press(&house.annas, "192.0.2.7", &open, "minutes=30").await;
+    let page = house.browse(&house.annas, "192.0.2.7", "/sessions", None).await.text;
+    assert!(!page.contains("Let the first to come in"), "the policy says nothing of it: {page}");
+    let policy = r#"{"who": "people", "people": ["anna", "ben"], "how": "on-request", "first-comer": true}"#;
+    assert_eq!(house.portal.ask("PUT", "/api/v1/services/pi/shell/access", policy).await.status.as_u16(), 200);
+    let page = house.browse(&house.annas, "192.0.2.7", "/sessions", None).await.text;
+    assert!(page.contains("Let the first to come in"), "{page}");
+    let id = house.portal.ask("GET", "/api/v1/sessions", "").await.json()[0]["id"].as_i64().unwrap();
+    let ask = format!("/sessions/{id}/first-comer");
+    assert_eq!(house.press(&house.bens, "198.51.100.1", &ask, "").await.status.as_u16(), 404);
+    assert!(house.reach().await.get("first-comer-until").is_none());
+    let pressed = house.press(&house.annas, "192.0.2.7", &ask, "back=/sessions").await;
+    assert_eq!((pressed.status.as_u16(), pressed.header("location")), (303, "/sessions"));
+    assert!(house.reach().await["first-comer-until"].is_string(), "{}", house.reach().await);
+    let page = house.browse(&house.annas, "192.0.2.7", "/sessions", None).await.text;
+    assert!(page.contains("Whoever comes first is let in") && !page.contains("Let the first to come in"), "{page}");
+    let sources = format!("/api/v1/sessions/{id}/sources");
+    let told = house.program("192.0.2.7", &sources, r#"{"first-comer": true}"#).await;
+    assert!(told.json()["reach"]["first-comer-until"].is_string(), "{}", told.text);
+    let both = house.program("192.0.2.7", &sources, r#"{"first-comer": true, "from": "203.0.113.1"}"#).await;
+    assert!(both.problem(400).contains("first-comer"), "{}", both.text);
+}

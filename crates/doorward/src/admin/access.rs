@@ -31,6 +31,7 @@ pub struct Rules {
     pub approval: Option<ApprovalDocument>,
     pub is_exclusive: bool,
     pub take_over: Vec<String>,
+    pub takes_first_comers: bool,
     pub limits: Option<LimitsDocument>,
     /// How long share links may last; `None`: there are none.
     pub share_links: Option<String>,
@@ -73,6 +74,7 @@ impl Wish {
             approval: rules.approval,
             exclusive: rules.is_exclusive,
             take_over: rules.take_over,
+            first_comer: rules.takes_first_comers,
             limits: rules.limits,
             ..PolicyDocument::default()
         };

@@ -53,6 +53,8 @@ pub struct Access {
     exclusive: bool,
     #[serde(default)]
     take_over: Vec<String>,
+    #[serde(default)]
+    first_comer: bool,
     limits: Option<LimitsDocument>,
     #[serde(default)]
     pub open_paths: Vec<String>,
@@ -263,6 +265,9 @@ pub fn rules(access: &Access) -> Vec<(&'static str, String)> {
         let over = access.take_over.join(", ");
         let over = if over.is_empty() { over } else { format!("; {over} may take it over") };
         rules.push(("exclusive", format!("one person at a time{over}")));
+    }
+    if access.first_comer {
+        rules.push(("first comer", "let in at an open session's port, where its person asks for that".to_owned()));
     }
     let Some(limits) = &access.limits else { return rules };
     let each = |what: &str, each: String| format!("{each} {what}");

@@ -27,6 +27,9 @@ pub(super) struct RuleArgs {
     /// One person has it at a time; the others wait in line.
     #[arg(long, requires = "on_request")]
     exclusive: bool,
+    /// An open session's own port may wait for whoever comes there first, where its person asks for that.
+    #[arg(long, requires = "on_request")]
+    first_comer: bool,
     /// Whose people take it from whoever has it; may be repeated.
     #[arg(long, value_name = "GROUP", requires = "exclusive")]
     take_over: Vec<String>,
@@ -96,6 +99,7 @@ impl RuleArgs {
             approval: self.approval.map(|by| ApprovalDocument { by, within: None }),
             is_exclusive: self.exclusive,
             take_over: self.take_over,
+            takes_first_comers: self.first_comer,
             limits: (limits != LimitsDocument::default()).then_some(limits),
             share_links: self.share_links,
             open_paths: self.open_path,
