@@ -1,7 +1,6 @@
 //! Recovery codes: for when the phone is gone. Each has 80 random bits, so a fast hash hides it, and counts once.
 
 use super::CredentialError;
-use super::totp::{grouped, random};
 use crate::Control;
 use crate::store::{StoreError, words};
 use crate::work::Work;
@@ -121,4 +120,14 @@ fn recovery_code() -> Secret<String> {
 fn code_digest(code: &str) -> String {
     let letters: String = code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     words::hex(digest(&SHA256, letters.as_bytes()).as_ref())
+}
+
+pub(super) fn grouped(letters: &str) -> String {
+    letters.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join("-")
+}
+
+pub(super) fn random<const N: usize>() -> Secret<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has random bytes");
+    Secret::new(bytes)
 }

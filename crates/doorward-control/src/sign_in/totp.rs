@@ -1,7 +1,7 @@
 //! Codes of an app (RFC 6238: SHA-1, six digits, 30 s, which all apps know).
 
 use super::attempts::Guessed;
-use super::recovery::RecoveryCodes;
+use super::recovery::{RecoveryCodes, grouped, random};
 use super::{CredentialError, recovery};
 use crate::Control;
 use crate::store::{StoreError, words};
@@ -233,14 +233,4 @@ fn builder(secret: &[u8]) -> Builder {
 
 fn place(account: AccountId) -> String {
     format!("person_totp/{account}")
-}
-
-pub(super) fn grouped(letters: &str) -> String {
-    letters.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join("-")
-}
-
-pub(super) fn random<const N: usize>() -> Secret<[u8; N]> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system has random bytes");
-    Secret::new(bytes)
 }
