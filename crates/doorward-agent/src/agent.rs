@@ -53,6 +53,8 @@ struct Running {
 
 /// Beyond the drain, for saying goodbye.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// For a router to take mappings back; what it does not is taken back at the next start.
+const TAKE_BACK_LIMIT: Duration = Duration::from_secs(12);
 
 impl Agent {
     /// New settings are sent through `settings` and take effect at once.
@@ -111,9 +113,10 @@ impl Agent {
             AbortOnDropHandle::new(tokio::spawn(async move { preparing.run(settings, state, again).await }))
         };
         let pinholes = Arc::<Pinholes>::default();
-        let opening = {
+        let mut opening = {
             let (pinholes, settings) = (pinholes.clone(), self.settings.clone());
-            AbortOnDropHandle::new(tokio::spawn(async move { pinholes.run(settings).await }))
+            let (state, stop) = (self.state.clone(), stop.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { pinholes.run(settings, state, stop).await }))
         };
         let rooms = Rooms { preparing: preparing.clone(), additions, cameras, pinholes, upkeep: self.upkeep.clone() };
         let shared = Arc::new(Shared::new(
@@ -149,10 +152,12 @@ impl Agent {
             }
         }
         // Stopping is no reason to let anything go.
-        drop((keeping, opening));
+        drop(keeping);
         running.values().for_each(|connection: &Running| connection.stop.cancel());
         let ending = async { while tasks.join_next().await.is_some() {} };
-        let _ = timeout(self.tempo.drain + STOP_LIMIT, ending).await;
+        // But for what leads nowhere without this process: port mappings.
+        let taken_back = timeout(TAKE_BACK_LIMIT, &mut opening);
+        let _ = tokio::join!(timeout(self.tempo.drain + STOP_LIMIT, ending), taken_back);
         Ok(())
     }
 

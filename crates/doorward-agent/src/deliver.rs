@@ -5,7 +5,7 @@ mod camera;
 pub(crate) mod https;
 pub(crate) mod tcp;
 mod udp;
-mod unix;
+pub(crate) mod unix;
 
 use self::https::Spoken;
 use crate::cameras::Cameras;
@@ -30,7 +30,7 @@ use tracing::{debug, error, info, warn};
 /// Visits at once, over all gateways.
 pub(crate) const MAX_VISITS: usize = 2048;
 /// Less than the gateway waits (`doorward_tunnel::OPEN_LIMIT`), so that it hears the reason.
-const CONNECT_LIMIT: Duration = Duration::from_secs(8);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(8);
 /// For the few bytes of an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 

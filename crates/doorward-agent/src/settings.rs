@@ -25,6 +25,9 @@
 //! [portal]                                 # optional: what somebody at a gateway's portal may have this device do
 //! may-offer = ["127.0.0.1:*", "192.168.1.0/24:80"]
 //! may-scan = true
+//!
+//! [portmap]                                # optional: services for whose sessions the home's router is asked for a port
+//! allow = ["nas"]
 //! ```
 
 mod access;
@@ -33,11 +36,13 @@ mod file;
 mod pages;
 mod place;
 mod portal;
+mod portmap;
 mod prepare;
 mod web;
 
 pub use pages::PageFiles;
 pub use portal::{PortalSettings, TargetRange};
+pub use portmap::PortmapSettings;
 pub(crate) use web::offer as web_offer;
 
 use crate::prepare::Plan;
@@ -63,8 +68,10 @@ pub struct Settings {
     pub gateways: Vec<GatewaySettings>,
     pub services: Vec<Service>,
     pub portal: PortalSettings,
-    /// The socket of the router's daemon (`doorward router`). `None`: no pinholes.
+    /// The socket of the router's daemon (`doorward router`), which then opens all pinholes.
     pub router: Option<PathBuf>,
+    /// What is asked of another router.
+    pub portmap: PortmapSettings,
     /// What each gateway's portal wished for and may have: put there by the agent, never read from a file.
     pub added: BTreeMap<Label, Vec<Service>>,
 }
@@ -88,7 +95,7 @@ pub struct Service {
     pub page_files: PageFiles,
     /// How it is made ready, if it is not there by itself.
     pub plan: Option<Plan>,
-    /// Where its pinholes lead in the home's network.
+    /// Where its pinholes lead in the home's network. `None`: port mappings lead to its target.
     pub pinhole_to: Option<SocketAddr>,
     /// File and line of its policy, as its owner is told. `None`: it was not read from a file.
     pub written_at: Option<String>,

@@ -3,6 +3,8 @@
 //! again now and then. What passes there passes by no gateway: policies that count it have none. What the device says of them
 //! is shown to people and decides nothing.
 
+mod tries;
+
 use doorward_control::{Control, PinholeStanding, ServiceRecord, Snapshot, StraightWay};
 use doorward_core::access::{Facts, Proof, Visitor, preview_visit};
 use doorward_core::service::Entrance;
@@ -12,11 +14,13 @@ use doorward_tunnel::GatewayLink;
 use doorward_tunnel::messages::{Message, PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
 use jiff::Timestamp;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tries::{Said, Tries, try_from_outside};
 
 pub(crate) struct Pinholes {
     control: Control,
@@ -28,6 +32,16 @@ struct Attended {
     /// Links end elsewhere; nothing here keeps one.
     link: Weak<GatewayLink>,
     told: Option<(Vec<Wanted>, Instant)>,
+    said: HashMap<SessionId, Said>,
+    tries: Tries,
+}
+
+/// A port mapping, and whether the device was reached through it.
+struct Tried {
+    device: DeviceId,
+    session: SessionId,
+    place: SocketAddr,
+    worked: bool,
 }
 
 /// For one session.
@@ -45,6 +59,8 @@ const GATHERING: Duration = Duration::from_millis(20);
 /// Of one device, of what it says.
 const MOST: usize = 1000;
 const MOST_WORDS: usize = 300;
+/// Port mappings that are tried at once.
+const MOST_TRIES: usize = 64;
 
 impl Pinholes {
     pub(crate) fn new(control: Control) -> Arc<Self> {
@@ -54,10 +70,13 @@ impl Pinholes {
     /// Tells devices what is wished, for as long as it is polled.
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut changes = self.control.changes();
+        let mut trying = JoinSet::new();
         loop {
             self.tell();
+            self.begin_tries(&mut trying);
             tokio::select! {
                 news = changes.next() => if news.is_none() { return },
+                Some(Ok(tried)) = trying.join_next() => self.ended(&tried),
                 () = self.bell.notified() => {}
                 () = sleep(TELL_EVERY) => {}
             }
@@ -68,7 +87,10 @@ impl Pinholes {
     /// The device is there and has said what it offers.
     pub(crate) fn attend(&self, device: DeviceId, link: &Arc<GatewayLink>) {
         if link.takes_pinholes() {
-            self.table().insert(device, Attended { link: Arc::downgrade(link), told: None });
+            let mut table = self.table();
+            // What another link of it said holds until this one says otherwise.
+            let (said, tries) = table.remove(&device).map(|held| (held.said, held.tries)).unwrap_or_default();
+            table.insert(device, Attended { link: Arc::downgrade(link), told: None, said, tries });
             self.bell.notify_one();
         }
     }
@@ -88,9 +110,42 @@ impl Pinholes {
             let service = Facts::session(&*snapshot, session).map(|held| held.service);
             service.and_then(|id| snapshot.service(id)).is_some_and(|service| service.device == device)
         };
-        let seen = said.pinholes.into_iter().take(MOST).filter_map(read);
-        let seen = seen.filter(|(session, _)| is_theirs(*session)).collect();
-        self.control.presence().straight_ways(device, seen);
+        let said = said.pinholes.into_iter().take(MOST).filter_map(read);
+        let said = said.filter(|(session, _)| is_theirs(*session)).collect();
+        if let Some(attended) = self.table().get_mut(&device) {
+            attended.said = said;
+            self.show(device, attended);
+            self.bell.notify_one();
+        }
+    }
+
+    fn show(&self, device: DeviceId, attended: &Attended) {
+        let Some(link) = attended.link.upgrade() else { return };
+        let peer = link.peer().ip();
+        let way = |(session, said): (&SessionId, &Said)| (*session, attended.tries.shown(*session, said, peer));
+        self.control.presence().straight_ways(device, attended.said.iter().map(way).collect());
+    }
+
+    fn begin_tries(&self, trying: &mut JoinSet<Tried>) {
+        let now = Instant::now();
+        for (device, attended) in self.table().iter_mut() {
+            let Some(link) = attended.link.upgrade() else { continue };
+            let room = MOST_TRIES.saturating_sub(trying.len());
+            for (session, place) in attended.tries.begin(&attended.said, link.peer().ip(), now, room) {
+                let (device, link) = (*device, attended.link.clone());
+                trying.spawn(async move {
+                    let worked = try_from_outside(link, session, place).await;
+                    Tried { device, session, place, worked }
+                });
+            }
+        }
+    }
+
+    fn ended(&self, tried: &Tried) {
+        if let Some(attended) = self.table().get_mut(&tried.device) {
+            attended.tries.ended(tried.session, tried.place, tried.worked);
+            self.show(tried.device, attended);
+        }
     }
 
     fn tell(&self) {
@@ -115,10 +170,12 @@ impl Attended {
         if !is_due {
             return;
         }
-        let message =
-            Message::PinholesWished(PinholesWished { pinholes: wanted.iter().map(|w| w.wish(now)).collect() });
+        let pinholes = wanted.iter().map(|w| w.wish(now)).collect();
         // Where there is no room now, the next round finds it untold.
-        let is_said = self.link.upgrade().is_some_and(|link| link.mention(message));
+        let is_said = self.link.upgrade().is_some_and(|link| {
+            let seen_from = Some(link.peer().ip().to_canonical().to_string());
+            link.mention(Message::PinholesWished(PinholesWished { pinholes, seen_from }))
+        });
         self.told = is_said.then(|| (wanted, Instant::now()));
     }
 }
@@ -161,16 +218,18 @@ fn want(snapshot: &Snapshot, record: &ServiceRecord, session: &Session, now: Tim
 }
 
 /// What a device says is shown to people: bounded, and on one line.
-fn read(said: PinholeSeen) -> Option<(SessionId, StraightWay)> {
+fn read(said: PinholeSeen) -> Option<(SessionId, Said)> {
     let session = said.id.strip_prefix('s')?.parse().ok().map(SessionId)?;
     let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(MOST_WORDS).collect::<String>();
+    let host = said.host.as_deref().and_then(|host| host.parse().ok());
+    let port = u16::try_from(said.port).ok()?;
     let standing = match said.state() {
         PinholeState::Ready => PinholeStanding::Ready,
         PinholeState::Passed => PinholeStanding::Passed,
         PinholeState::Closed => PinholeStanding::Closed { why: short(said.why.as_deref().unwrap_or_default()) },
+        PinholeState::Untried => return Some((session, Said::Untried { host, port })),
         // Of a newer device.
         PinholeState::Unspecified => return None,
     };
-    let host = said.host.as_deref().and_then(|host| host.parse().ok());
-    Some((session, StraightWay { standing, host, port: u16::try_from(said.port).ok()? }))
+    Some((session, Said::Way(StraightWay { standing, host, port })))
 }

@@ -34,7 +34,7 @@ mod wish;
 
 pub use ledger::LedgerError;
 pub use report::{Open, Report, State, Why};
-pub use route::NoRouter;
+pub use route::{NoRouter, local_address};
 pub use task::{PortMapper, Settings};
 pub use verdict::{Verdict, verdict};
 pub use wish::{ExternalPort, Protocol, Sources, Way, Wish, WishName, Wishes};

@@ -49,6 +49,11 @@ pub(crate) fn look() -> Result<Network, NoRouter> {
     if is_private(local) { Ok(Network { router, local, ports: PORTS }) } else { Err(NoRouter::OwnAddress(local)) }
 }
 
+/// This machine's address towards the router that would be asked: where whatever a mapping leads to has to listen.
+pub fn local_address() -> Result<Ipv4Addr, NoRouter> {
+    look().map(|network| network.local)
+}
+
 /// Which of our addresses speaks to it. Connecting a datagram socket sends nothing.
 fn local_towards(router: Ipv4Addr) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;

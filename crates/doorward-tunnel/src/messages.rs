@@ -6,7 +6,7 @@ mod bodies;
 mod errands;
 
 pub use bodies::additions::{AdditionRefusal, Additions, AdditionsReport, Finding, Findings};
-pub use bodies::pinholes::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
+pub use bodies::pinholes::{PinholeProbe, PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
 pub use bodies::{
     CheckPorts, Goodbye, Hello, Hop, Join, LaneHello, LanesWanted, Leaving, Open, OpenFailed, Phase, PortChecked,
     PortsChecked, Preparation, Preparations, Refusal, Refused, ServiceReport, ServiceSpending, Services,
@@ -113,6 +113,7 @@ messages! {
         28 Findings: Findings,
         29 PinholesWished: PinholesWished,
         30 PinholesSeen: PinholesSeen,
+        31 PinholeProbe: PinholeProbe,
 }
 
 /// An empty part is two bytes on the wire and a hundred in memory. A report on all services of a device has fewer than
@@ -156,6 +157,7 @@ impl Message {
             | Self::Unsupported(_)
             | Self::LogWanted(_)
             | Self::RestartWanted(_)
+            | Self::PinholeProbe(_)
             | Self::Other(_) => 0,
         }
     }

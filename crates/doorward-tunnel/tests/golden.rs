@@ -9,10 +9,10 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use doorward_tunnel::messages::{
     AdditionRefusal, Additions, AdditionsReport, CheckPorts, ErrandDone, Finding, Findings, Goodbye, Hello, Hop, Join,
-    LaneHello, LanesWanted, Leaving, LogWanted, Message, Open, OpenFailed, Phase, PinholeSeen, PinholeState,
-    PinholeWish, PinholesSeen, PinholesWished, PortChecked, PortsChecked, Preparation, Preparations, Refusal, Refused,
-    RestartWanted, ServiceReport, ServiceSpending, Services, ServicesReport, Site, SiteStored, Spending, Unsupported,
-    Welcome, Wish, Wishes,
+    LaneHello, LanesWanted, Leaving, LogWanted, Message, Open, OpenFailed, Phase, PinholeProbe, PinholeSeen,
+    PinholeState, PinholeWish, PinholesSeen, PinholesWished, PortChecked, PortsChecked, Preparation, Preparations,
+    Refusal, Refused, RestartWanted, ServiceReport, ServiceSpending, Services, ServicesReport, Site, SiteStored,
+    Spending, Unsupported, Welcome, Wish, Wishes,
 };
 use doorward_tunnel::wire::{CONTROL_LIMIT, Frame, WireError, read_frame};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 /// Those between are given out, but not used yet.
 fn kinds() -> impl Iterator<Item = u8> {
-    (1..=21).chain(23..=30)
+    (1..=21).chain(23..=31)
 }
 
 fn strings(all: &[&str]) -> Vec<String> {
@@ -189,6 +189,7 @@ fn populated() -> Vec<(&'static str, Message)> {
                     sources: strings(&["198.51.100.7", "2001:db8::"]),
                     remaining_ms: 90_000,
                 }],
+                seen_from: None,
             }),
         ),
         (
@@ -203,6 +204,10 @@ fn populated() -> Vec<(&'static str, Message)> {
                 }],
             }),
         ),
+        (
+            "PinholeProbe",
+            Message::PinholeProbe(PinholeProbe { id: "s7".into(), preface: vec![7; 32], key: vec![9; 32] }),
+        ),
     ]
 }
 
@@ -211,7 +216,14 @@ fn grown() -> Vec<(&'static str, Message)> {
     let open = Open { service: "tree".into(), mount: Some("/webcam/".into()), ..Open::default() };
     let (offers, written_at) = (vec!["{}".to_owned()], vec!["/etc/agent.toml:7".to_owned()]);
     let services = Services { revision: 3, offers, written_at };
-    vec![("Open.mount", Message::Open(open)), ("Services.written_at", Message::Services(services))]
+    let wished = PinholesWished { seen_from: Some("198.51.100.77".into()), ..PinholesWished::default() };
+    let untried = PinholeSeen { id: "s7".into(), state: PinholeState::Untried.into(), ..PinholeSeen::default() };
+    vec![
+        ("Open.mount", Message::Open(open)),
+        ("Services.written_at", Message::Services(services)),
+        ("PinholesWished.seen_from", Message::PinholesWished(wished)),
+        ("PinholeState.untried", Message::PinholesSeen(PinholesSeen { pinholes: vec![untried] })),
+    ]
 }
 
 fn file() -> PathBuf {

@@ -48,6 +48,7 @@ const AGENT: &[(&str, &str, &str)] = &[
     ("agent.toml: [[gateway]]", "", "[[gateway]]\nzz = 1"),
     ("agent.toml: [portal]", "", "[portal]\nzz = 1"),
     ("agent.toml: [router]", "", "[router]\nzz = 1"),
+    ("agent.toml: [portmap]", "", "[portmap]\nzz = 1"),
     ("agent.toml: [[service]]", "", "[[service]]\nzz = 1"),
     ("agent.toml: prepare", SERVICE, "prepare = [{ zz = 1 }]"),
     ("agent.toml: ready", SERVICE, "ready = { zz = 1 }"),

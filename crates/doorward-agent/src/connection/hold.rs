@@ -213,7 +213,8 @@ impl Connection {
             Message::CheckPorts(wanted) => self.check_ports(wanted, held),
             Message::Additions(additions) => self.hear_additions(additions, held).await,
             Message::Wishes(wishes) => self.shared.preparing.hear(&self.gateway, &wishes),
-            Message::PinholesWished(wished) => self.shared.pinholes.hear(&self.gateway, wished),
+            Message::PinholesWished(wished) => self.shared.pinholes.hear(&self.gateway, wished, held.link.gateway()),
+            Message::PinholeProbe(told) => self.shared.pinholes.hear_of_probe(&self.gateway, told),
             Message::LogWanted(wanted) => {
                 let (upkeep, state) = (self.shared.upkeep.as_ref(), &self.shared.state);
                 let told = upkeep::tell_log(upkeep, state, wanted.number, wanted.lines);

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use tokio::net::UnixStream;
 
-pub(super) async fn connect(path: &Path) -> Result<UnixStream, Failure> {
+pub(crate) async fn connect(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new(HopFailure::TargetRefused, "its socket does not exist: is it running?"),
         io::ErrorKind::PermissionDenied => {

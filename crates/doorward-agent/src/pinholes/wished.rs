@@ -6,17 +6,33 @@ use doorward_core::pinhole::{Direct, Pinhole, PinholeId, Protocol, Site, State, 
 use doorward_core::service::ServiceKind;
 use doorward_tunnel::messages::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::time::Instant;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wished(BTreeMap<Label, Vec<One>>);
+pub(super) struct Wished(BTreeMap<Label, Heard>);
+
+/// Of one gateway.
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    all: Vec<One>,
+    seen: Sight,
+}
+
+/// How a gateway and this home see each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    /// The gateway's own address. `None`: it was not dialled straight.
+    pub(super) gateway: Option<Ipv4Addr>,
+    /// From where it sees the link come.
+    pub(super) home: Option<Ipv4Addr>,
+}
 
 #[derive(Clone, Debug)]
-struct One {
-    wish: PinholeWish,
-    until: Instant,
+pub(super) struct One {
+    pub(super) wish: PinholeWish,
+    pub(super) until: Instant,
 }
 
 /// Of one gateway; the router's memory is bounded.
@@ -26,17 +42,22 @@ const MOST_SOURCES: usize = 32;
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
 
 impl Wished {
-    pub(super) fn hear(&mut self, gateway: &Label, wished: PinholesWished, now: Instant) {
+    /// `dialled`: the gateway's own address, if nobody is between.
+    pub(super) fn hear(&mut self, gateway: &Label, wished: PinholesWished, dialled: Option<IpAddr>, now: Instant) {
         let one = |wish: PinholeWish| {
             let until = now + Duration::from_millis(wish.remaining_ms).min(LONGEST);
             One { wish, until }
         };
-        self.0.insert(gateway.clone(), wished.pinholes.into_iter().take(MOST).map(one).collect());
+        // Where somebody is between, it is not this home that the gateway sees.
+        let home = wished.seen_from.filter(|_| dialled.is_some()).and_then(|home| home.parse().ok());
+        let seen = Sight { gateway: dialled.and_then(of_four), home: home.and_then(of_four) };
+        let all = wished.pinholes.into_iter().take(MOST).map(one).collect();
+        self.0.insert(gateway.clone(), Heard { all, seen });
     }
 
     /// Whoever was left wishes nothing any more, which is said as if they had said it. Whether that is news.
     pub(super) fn forget(&mut self, gateway: &Label) -> bool {
-        self.0.insert(gateway.clone(), Vec::new()).is_none_or(|before| !before.is_empty())
+        self.0.insert(gateway.clone(), Heard::default()).is_none_or(|before| !before.all.is_empty())
     }
 
     pub(super) fn is_heard(&self) -> bool {
@@ -44,21 +65,43 @@ impl Wished {
     }
 
     pub(super) fn is_something(&self, now: Instant) -> bool {
-        self.0.values().flatten().any(|one| now < one.until)
+        self.0.values().flat_map(|heard| &heard.all).any(|one| now < one.until)
+    }
+
+    /// With the gateway that wishes it.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&Label, &One)> {
+        self.0.iter().flat_map(|(gateway, heard)| heard.all.iter().map(move |one| (gateway, one)))
+    }
+
+    pub(super) fn sight(&self, gateway: &Label) -> Sight {
+        self.0.get(gateway).map(|heard| heard.seen).unwrap_or_default()
+    }
+
+    /// This home's address, as gateways see it.
+    pub(super) fn home(&self) -> Option<Ipv4Addr> {
+        self.0.values().find_map(|heard| heard.seen.home)
     }
 
     /// All that the router shall have.
     pub(super) fn wishes(&self, settings: &Settings, now: Instant) -> Wishes {
-        let each = self.0.iter().flat_map(|(gateway, all)| all.iter().map(move |one| (gateway, one)));
         let pinhole = |(gateway, one): (&Label, &One)| {
             let remaining = one.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
             let (to, protocol) = target(settings, gateway, &one.wish).ok()?;
-            Some(Pinhole { id: id(gateway, &one.wish)?, remaining, way: way(to, protocol, &one.wish) })
+            Some(Pinhole { id: id(gateway, &one.wish.id)?, remaining, way: way(to, protocol, &one.wish) })
         };
-        Wishes { pinholes: each.filter_map(pinhole).collect() }
+        Wishes { pinholes: self.each().filter_map(pinhole).collect() }
     }
 
-    /// What each gateway is told; `home`: the router's own public address in IPv4; `answer`: what the router said of a pinhole,
+    /// What each gateway is told of its wishes.
+    pub(super) fn told_as(&self, seen: impl Fn(&Label, &PinholeWish) -> PinholeSeen) -> BTreeMap<Label, PinholesSeen> {
+        let all = |(gateway, heard): (&Label, &Heard)| {
+            let pinholes = heard.all.iter().map(|one| seen(gateway, &one.wish)).collect();
+            (gateway.clone(), PinholesSeen { pinholes })
+        };
+        self.0.iter().map(all).collect()
+    }
+
+    /// The same of a router's daemon; `home`: the router's own public address in IPv4; `answer`: what the router said of a pinhole,
     /// or why it was not asked.
     pub(super) fn told(
         &self,
@@ -67,18 +110,12 @@ impl Wished {
         answer: impl Fn(&PinholeId) -> Result<Told, String>,
     ) -> BTreeMap<Label, PinholesSeen> {
         let seen = |gateway: &Label, wish: &PinholeWish| {
-            let closed = |why: String| PinholeSeen {
-                id: wish.id.clone(),
-                state: PinholeState::Closed.into(),
-                host: None,
-                port: 0,
-                why: Some(why),
-            };
+            let closed = |why| closed(wish, why);
             let (to, _) = match target(settings, gateway, wish) {
                 Ok(found) => found,
                 Err(why) => return closed(why.to_owned()),
             };
-            let Some(id) = id(gateway, wish) else { return closed("its name is too long".to_owned()) };
+            let Some(id) = id(gateway, &wish.id) else { return closed("its name is too long".to_owned()) };
             let told = match answer(&id) {
                 Ok(told) => told,
                 Err(why) => return closed(why),
@@ -93,17 +130,29 @@ impl Wished {
             let port = told.public_port.unwrap_or(to.port()).into();
             PinholeSeen { id: wish.id.clone(), state: state.into(), host, port, why: None }
         };
-        let all = |(gateway, all): (&Label, &Vec<One>)| {
-            let pinholes = all.iter().map(|one| seen(gateway, &one.wish)).collect();
-            (gateway.clone(), PinholesSeen { pinholes })
-        };
-        self.0.iter().map(all).collect()
+        self.told_as(seen)
+    }
+}
+
+pub(super) fn closed(wish: &PinholeWish, why: String) -> PinholeSeen {
+    PinholeSeen { id: wish.id.clone(), state: PinholeState::Closed.into(), host: None, port: 0, why: Some(why) }
+}
+
+/// Those that can be told apart by IPv4.
+pub(super) fn sources_of_four(wish: &PinholeWish) -> impl Iterator<Item = Ipv4Addr> {
+    wish.sources.iter().take(MOST_SOURCES).filter_map(|source| source.parse().ok()).filter_map(of_four)
+}
+
+fn of_four(address: IpAddr) -> Option<Ipv4Addr> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
     }
 }
 
 /// Two gateways may have a session of the same number.
-fn id(gateway: &Label, wish: &PinholeWish) -> Option<PinholeId> {
-    PinholeId::parse(&format!("{gateway}-{}", wish.id)).ok()
+pub(super) fn id(gateway: &Label, wish: &str) -> Option<PinholeId> {
+    PinholeId::parse(&format!("{gateway}-{wish}")).ok()
 }
 
 /// Where it leads, as the settings say.
@@ -122,17 +171,14 @@ fn target(settings: &Settings, gateway: &Label, wish: &PinholeWish) -> Result<(S
 /// Only sources of the target's own family can come to it.
 fn way(to: SocketAddr, protocol: Protocol, wish: &PinholeWish) -> Way {
     let sources = wish.sources.iter().take(MOST_SOURCES).filter_map(|source| source.parse::<IpAddr>().ok());
-    let of_four = sources.clone().filter_map(|source| match source {
-        IpAddr::V4(source) => Some(source),
-        IpAddr::V6(_) => None,
-    });
     let of_six = sources.filter_map(|source| match source {
         IpAddr::V4(_) => None,
         IpAddr::V6(source) => Some(Site::from(source)),
     });
     match to {
         SocketAddr::V4(target) => {
-            let translated = Translated { public_port: 0, target, sources: of_four.collect(), neighbours: false };
+            let translated =
+                Translated { public_port: 0, target, sources: sources_of_four(wish).collect(), neighbours: false };
             Way { protocol, translated: Some(translated), direct: None }
         }
         SocketAddr::V6(target) => {
@@ -162,7 +208,7 @@ mod tests {
         let mut wished = Wished::default();
         let pinholes =
             vec![wish("s1", "nas", 9000), wish("s2", "six", 5000), wish("s3", "plain", 5000), wish("s4", "none", 5000)];
-        wished.hear(&Label::parse("home").unwrap(), PinholesWished { pinholes }, now);
+        wished.hear(&Label::parse("home").unwrap(), PinholesWished { pinholes, seen_from: None }, None, now);
         (wished, settings)
     }
 
@@ -195,6 +241,23 @@ mod tests {
         assert!(wished.is_heard() && !wished.is_something(now));
         assert!(wished.wishes(&settings, now).pinholes.is_empty());
         assert!(!wished.forget(&home), "it is none again");
+    }
+
+    #[test]
+    fn where_this_home_is_seen_counts_only_where_nobody_is_between() {
+        let now = Instant::now();
+        let wished = |dialled: Option<&str>, seen: &str| {
+            let mut wished = Wished::default();
+            let said = PinholesWished { pinholes: Vec::new(), seen_from: Some(seen.to_owned()) };
+            let dialled = dialled.map(|address| address.parse().unwrap());
+            wished.hear(&Label::parse("home").unwrap(), said, dialled, now);
+            wished.home().map(|home| home.to_string())
+        };
+        assert_eq!(wished(Some("203.0.113.10"), "198.51.100.77").as_deref(), Some("198.51.100.77"));
+        assert_eq!(wished(Some("203.0.113.10"), "::ffff:198.51.100.77").as_deref(), Some("198.51.100.77"));
+        assert_eq!(wished(None, "198.51.100.77"), None, "a proxy's address, perhaps");
+        assert_eq!(wished(Some("2001:db8::10"), "2001:db8::77"), None);
+        assert_eq!(wished(Some("203.0.113.10"), "home"), None);
     }
 
     #[test]

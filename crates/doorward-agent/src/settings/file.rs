@@ -4,9 +4,10 @@ use super::access;
 use super::entrances::Entrance;
 use super::pages::PageFiles;
 use super::portal::PortalTable;
+use super::portmap::PortmapTable;
 use super::prepare::{PrepareKeys, ReadyTable, StepTable};
 use super::web::{MountsTable, Web, WebKeys};
-use super::{DEFAULT_GATEWAY, GatewaySettings, Service, Settings, TooMuch, check_size};
+use super::{DEFAULT_GATEWAY, GatewaySettings, PortmapSettings, Service, Settings, TooMuch, check_size};
 use crate::prepare::Plan;
 use crate::proxy::ProxyRule;
 use doorward_core::access::PolicyDocument;
@@ -48,6 +49,7 @@ struct File {
     service: Vec<ServiceTable>,
     portal: Option<PortalTable>,
     router: Option<RouterTable>,
+    portmap: Option<PortmapTable>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +103,8 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Setti
         .map(|given| ProxyRule::parse(given.get_ref()).map_err(|why| Fault::new(&given.span(), why)));
     let proxy = proxy.transpose()?;
     let services = services(&file.service, place)?;
+    let portmap = file.portmap.map(|table| table.read(&services)).transpose()?.unwrap_or_default();
+    check_pinholes(&file.service, &portmap)?;
     let gateways = gateways(file.gateway, &services)?;
     if let Err(error) = check_size(services.iter()) {
         let (TooMuch::Services { service } | TooMuch::Bytes { service }) = &error;
@@ -117,6 +121,7 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Setti
         services,
         portal,
         router: file.router.map(|router| router.socket),
+        portmap,
         ..Settings::default()
     })
 }
@@ -202,16 +207,24 @@ fn service(table: &ServiceTable, ports: &mut HashSet<u16>) -> Result<Service, Fa
 
 /// An address: what a name means can be changed elsewhere.
 fn pinhole_to(table: &ServiceTable) -> Result<Option<SocketAddr>, Fault> {
-    let is_wished = table.entrances.iter().any(|entrance| matches!(entrance, Entrance::Pinhole));
-    match &table.pinhole_to {
-        None if is_wished => {
-            let why = "a pinhole leads to an address of the home's network: pinhole-to = \"192.168.1.20:22\"";
+    let read = |given: &Spanned<String>| {
+        let why = format!("\"{}\" is no address and port: write it as 192.168.1.20:22", given.get_ref());
+        given.get_ref().parse().map_err(|_| Fault::new(&given.span(), why))
+    };
+    table.pinhole_to.as_ref().map(read).transpose()
+}
+
+/// A port mapping can lead to the target; a router's own pinhole leads to an address.
+fn check_pinholes(tables: &[ServiceTable], portmap: &PortmapSettings) -> Result<(), Fault> {
+    let is_wished = |table: &&ServiceTable| table.entrances.iter().any(|e| matches!(e, Entrance::Pinhole));
+    let leads_nowhere =
+        |table: &&ServiceTable| table.pinhole_to.is_none() && !portmap.allow.contains(table.name.get_ref());
+    match tables.iter().find(|table| is_wished(table) && leads_nowhere(table)) {
+        None => Ok(()),
+        Some(table) => {
+            let why = "a pinhole leads to an address of the home's network: pinhole-to = \"192.168.1.20:22\"; or allow a \
+                       port mapping for it: [portmap] allow";
             Err(Fault::new(&table.name.span(), why))
-        }
-        None => Ok(None),
-        Some(given) => {
-            let why = format!("\"{}\" is no address and port: write it as 192.168.1.20:22", given.get_ref());
-            given.get_ref().parse().map(Some).map_err(|_| Fault::new(&given.span(), why))
         }
     }
 }

@@ -7,6 +7,9 @@
 pub struct PinholesWished {
     #[prost(message, repeated, tag = "1")]
     pub pinholes: Vec<PinholeWish>,
+    /// From where the gateway sees this link come now.
+    #[prost(string, optional, tag = "2")]
+    pub seen_from: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -56,4 +59,25 @@ pub enum PinholeState {
     /// Somebody came in, and was answered.
     Passed = 2,
     Closed = 3,
+    /// A port mapping: the router says that it is open, and whoever is outside has to try it.
+    Untried = 4,
+}
+
+/// Gateway → agent: a connection from outside is about to come for this pinhole that begins with `preface`, and is to be
+/// answered ([`Probe`](crate::Probe)).
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub struct PinholeProbe {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub preface: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for PinholeProbe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PinholeProbe").field("id", &self.id).finish_non_exhaustive()
+    }
 }
