@@ -19,6 +19,7 @@ mod errands;
 mod foresight;
 mod groups;
 mod handover;
+mod home;
 mod housekeeping;
 mod identities;
 mod inspections;
@@ -61,6 +62,7 @@ pub use errands::{Asked, Errand, ErrandError, Errands};
 pub use foresight::{Foreseen, Question, Toll};
 pub use groups::{Group, GroupEdit};
 pub use handover::{Bearer, Challenge, Handover};
+pub use home::{HomeReport, MappingReport, MappingState, NameReport};
 pub use identities::{Identity, IdentityError};
 pub use inspections::{
     Ending, Exchange, Inspection, InspectionWish, Inspections, KeptBody, MOST_BODY, ReplayError, ReplayWish,
@@ -111,7 +113,7 @@ use std::sync::Arc;
 use store::seal::Seal;
 use store::{ChangeError, Store};
 use thiserror::Error;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::task::TaskTracker;
 
 /// The handle on the state; cheap to clone. It may act on somebody's behalf ([`Control::acting_as`]).
@@ -130,6 +132,7 @@ pub(crate) struct Shared {
     pub(crate) additions: additions::Desk,
     pub(crate) errands: Arc<errands::Desk>,
     pub(crate) alerts: alerts::Alerts,
+    pub(crate) home: watch::Sender<home::HomeReport>,
     pub(crate) audit: audit::Audit,
     pub(crate) uses: sessions::Uses,
     pub(crate) first_comers: sessions::FirstComers,
@@ -204,6 +207,7 @@ impl Control {
             additions: additions::Desk::default(),
             errands: Arc::default(),
             alerts: alerts::Alerts::default(),
+            home: watch::Sender::default(),
             audit: audit::Audit::default(),
             uses,
             first_comers: sessions::FirstComers::default(),

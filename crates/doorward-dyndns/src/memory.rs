@@ -2,6 +2,7 @@
 //! nothing.
 
 use crate::address::Addresses;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -22,6 +23,8 @@ pub enum MemoryError {
 pub(crate) struct Memory {
     pub(crate) settings: String,
     pub(crate) told: Addresses,
+    #[serde(default)]
+    pub(crate) told_at: Option<Timestamp>,
     pub(crate) stopped: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use crate::memory::{self, Memory, MemoryError};
 use crate::plan::{Next, Plan};
 use crate::settings::{Settings, Way};
 use crate::{dyndns2, rfc2136, template};
+use jiff::Timestamp;
 use std::path::PathBuf;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 pub struct Report {
     /// What was told last.
     pub told: Addresses,
+    pub told_at: Option<Timestamp>,
     /// Why the provider was not told, or not yet.
     pub trouble: Option<String>,
     /// Whether nothing is tried any more until the settings change.
@@ -37,7 +39,7 @@ impl Updater {
         let memory = read.expect("reading does not panic")?;
         let plan = Plan::new(memory.told, memory.stopped.clone());
         let (addresses, wished) = watch::channel(Addresses::default());
-        let (report, reports) = watch::channel(report(&plan));
+        let (report, reports) = watch::channel(report(&plan, &memory));
         let mut task = JoinSet::new();
         task.spawn(Owner { settings, memory, plan, wished, report }.run());
         Ok(Self { addresses, reports, _task: task })
@@ -57,9 +59,9 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-fn report(plan: &Plan) -> Report {
+fn report(plan: &Plan, memory: &Memory) -> Report {
     let trouble = plan.stopped().or(plan.late()).map(str::to_owned);
-    Report { told: plan.told(), trouble, is_stopped: plan.stopped().is_some() }
+    Report { told: plan.told(), told_at: memory.told_at, trouble, is_stopped: plan.stopped().is_some() }
 }
 
 struct Owner {
@@ -102,14 +104,15 @@ impl Owner {
             Answer::Later { why, .. } => warn!("the name {name} is not yet kept: {why}"),
             Answer::Stopped { why } => warn!("the name {name} is kept no more, until the settings change: {why}"),
         }
+        let told_at = if answer == Answer::Taken { Some(Timestamp::now()) } else { self.memory.told_at };
         self.plan.answered(now(), addresses, answer);
-        self.save().await;
-        self.report.send_replace(report(&self.plan));
+        self.save(told_at).await;
+        self.report.send_replace(report(&self.plan, &self.memory));
     }
 
-    async fn save(&mut self) {
+    async fn save(&mut self, told_at: Option<Timestamp>) {
         let (told, stopped) = (self.plan.told(), self.plan.stopped().map(str::to_owned));
-        let memory = Memory { told, stopped, ..self.memory.clone() };
+        let memory = Memory { told, told_at, stopped, ..self.memory.clone() };
         if memory == self.memory {
             return;
         }

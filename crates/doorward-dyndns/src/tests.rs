@@ -62,6 +62,7 @@ async fn a_name_server_takes_both_addresses_and_forgets_the_old_ones() {
     // A later process, with another address.
     let updater = Updater::start(settings(&folder, updates(&server, named::KEY, "example.org"))).await.unwrap();
     assert_eq!(updater.reports().borrow().told, both(7));
+    assert!(updater.reports().borrow().told_at.is_some(), "also when it was told");
     updater.point(both(8));
     until(&updater, "it is told", |report| report.told == both(8)).await;
     assert_eq!(server.look_up("home.example.org").await, "198.51.100.8 2001:db8::8");

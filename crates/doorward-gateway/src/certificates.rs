@@ -137,7 +137,7 @@ pub(crate) fn issuing(
             addresses: settings.addresses.clone(),
             reserved_names: settings.reserved_names,
         },
-        eyes: Eyes::new(lookup, settings.public.clone(), challenges.clone()),
+        eyes: Eyes::new(control.clone(), lookup, settings.public.clone(), challenges.clone()),
         dns,
         tempo: settings.tempo,
         look_again: settings.look_again,

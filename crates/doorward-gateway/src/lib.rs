@@ -171,7 +171,7 @@ impl Gateway {
             certificates: certificates.clone(),
             own_authority: control.own_authority(),
             portal: settings.portal,
-            hsts: strict::hsts(settings.hsts),
+            hsts: ArcSwap::from_pointee(strict::hsts(settings.hsts)),
             proxy_protocol_from: ArcSwap::from_pointee(settings.proxy_protocol_from),
             rates: Rates::new(settings.limits),
             frames: Frames::new(admission.clone(), visits.clone()),
@@ -203,7 +203,7 @@ impl Gateway {
                 own_authority: control.own_authority(),
                 strangers: strangers.clone(),
                 tasks: visits.clone(),
-                https_port: control.site().web.port,
+                control: control.clone(),
             };
             listeners.spawn(entrance.serve(listener));
         }

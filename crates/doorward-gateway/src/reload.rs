@@ -7,6 +7,7 @@ use crate::listen::strangers::Strangers;
 use crate::settings::GatewaySettings;
 use crate::site::SiteVoice;
 use crate::web::forward::Web;
+use crate::web::strict;
 use doorward_tunnel::messages::Message;
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ impl Gateway {
         strangers.set_limits(settings.limits);
         web.admission.flows.store(Arc::new(settings.flows));
         web.rates.set_limits(settings.limits);
+        web.hsts.store(Arc::new(strict::hsts(settings.hsts)));
         web.proxies.store(Arc::new(settings.proxies));
         web.proxy_protocol_from.store(Arc::new(settings.proxy_protocol_from));
         voice.set_web_ports(self.bound.public_web_ports(settings.public_port));

@@ -26,6 +26,8 @@ pub(crate) struct Rules {
     pub(crate) may_be_permanent: bool,
     /// How often the router is asked whether it still knows.
     pub(crate) check: Duration,
+    /// Whether its address is asked for, too, as often, whatever is mapped.
+    pub(crate) asks_address: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) enum Deed {
         name: WishName,
         line: Line,
     },
+    /// What is the router's address towards the internet?
+    AskAddress,
     Withdraw {
         id: LineId,
         line: Line,
@@ -85,6 +89,8 @@ pub(crate) struct Keeper {
     spoken: BTreeSet<Way>,
     silent: BTreeMap<Way, Instant>,
     external: Option<Ipv4Addr>,
+    /// When it is asked for the next time.
+    address_at: Instant,
     seen: Option<Ipv4Addr>,
     mappings: BTreeMap<WishName, Mapping>,
     /// Lines of the ledger that no mapping holds.
@@ -201,6 +207,7 @@ impl Keeper {
             spoken: BTreeSet::new(),
             silent: BTreeMap::new(),
             external: None,
+            address_at: now,
             seen: None,
             mappings: BTreeMap::new(),
             leftovers,
@@ -241,6 +248,7 @@ impl Keeper {
         self.spoken.clear();
         self.silent.clear();
         self.external = None;
+        self.address_at = now;
         for mapping in self.mappings.values_mut() {
             mapping.failures = 0;
             if let Some(id) = mapping.stage.line() {
@@ -294,7 +302,12 @@ impl Keeper {
                 self.strike(*id);
                 false
             }
-            Deed::Ask { .. } | Deed::Wait(_) | Deed::FindUpnp | Deed::Check { .. } | Deed::Withdraw { .. } => true,
+            Deed::Ask { .. }
+            | Deed::Wait(_)
+            | Deed::FindUpnp
+            | Deed::Check { .. }
+            | Deed::AskAddress
+            | Deed::Withdraw { .. } => true,
         }
     }
 

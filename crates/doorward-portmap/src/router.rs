@@ -39,6 +39,20 @@ impl Router {
         self.igd.as_ref().map(|igd| igd.udn.clone())
     }
 
+    /// Its address towards the internet. PCP tells it with a mapping alone.
+    pub(crate) async fn external_address(&mut self) -> Option<Ipv4Addr> {
+        if let Some(natpmp::Answer::Done((_, address))) =
+            self.exchange(&natpmp::encode_address(), natpmp::read_address).await
+        {
+            return Some(address);
+        }
+        if self.igd.is_none() {
+            self.find_upnp().await;
+        }
+        let asked = self.igd.as_ref()?.external_address().await;
+        self.heard(asked).ok()
+    }
+
     /// `token` marks the mapping as ours.
     pub(crate) async fn ask(
         &mut self,

@@ -25,11 +25,19 @@ pub struct Settings {
     pub may_be_permanent: bool,
     /// How often a router is asked whether it still knows.
     pub check: Duration,
+    /// Whether it is asked for its address as often, also while nothing is mapped.
+    pub asks_address: bool,
 }
 
 impl Settings {
     pub fn new(ledger: PathBuf) -> Self {
-        Self { ledger, lease: Duration::from_secs(3600), may_be_permanent: true, check: Duration::from_secs(60) }
+        Self {
+            ledger,
+            lease: Duration::from_secs(3600),
+            may_be_permanent: true,
+            check: Duration::from_secs(60),
+            asks_address: false,
+        }
     }
 }
 
@@ -65,7 +73,12 @@ impl PortMapper {
         let (seen, seen_from) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
         let notify = Arc::new(Notify::new());
-        let rules = Rules { lease: settings.lease, may_be_permanent: settings.may_be_permanent, check: settings.check };
+        let rules = Rules {
+            lease: settings.lease,
+            may_be_permanent: settings.may_be_permanent,
+            check: settings.check,
+            asks_address: settings.asks_address,
+        };
         let token = ledger.token.clone();
         let keeper = Keeper::new(rules, ledger, rand::random, now());
         let (report, reports) = watch::channel(keeper.report());
@@ -221,6 +234,10 @@ impl Owner {
                 let checked = router.check(line, &self.token).await;
                 self.keeper.checked(now(), name, checked);
             }
+            Deed::AskAddress => {
+                let address = router.external_address().await;
+                self.keeper.told_address(now(), address);
+            }
             Deed::Withdraw { id, line } => {
                 let withdrawn = router.withdraw(line, &self.token).await;
                 debug!(?withdrawn, "the router answers");
@@ -247,7 +264,7 @@ impl Owner {
                     self.write_before(&deed).await;
                     self.act(deed).await;
                 }
-                Deed::Wait(_) | Deed::FindUpnp | Deed::Ask { .. } | Deed::Check { .. } => break,
+                Deed::Wait(_) | Deed::FindUpnp | Deed::Ask { .. } | Deed::Check { .. } | Deed::AskAddress => break,
             }
         }
         self.save().await.unwrap_or_else(|error| warn!("{error}"));

@@ -8,6 +8,7 @@ mod device;
 mod files;
 mod firewall;
 mod gateway;
+mod home;
 mod names;
 mod orders;
 mod steps;

@@ -1,5 +1,6 @@
 //! `doorward serve`: the gateway with its store, its operations port and the socket for the owner's commands.
 
+pub mod home;
 mod names;
 mod portal;
 mod reload;
@@ -18,6 +19,7 @@ use doorward_core::invite::Invite;
 use doorward_core::site::Address;
 use doorward_gateway::{CertificateSource, Gateway};
 use doorward_oidc::Providers;
+use home::Home;
 use jiff::Timestamp;
 use settings::{Fixed, ServeSettings};
 use std::io::IsTerminal;
@@ -35,6 +37,7 @@ pub struct Running {
     providers: Providers,
     house: AbortOnDropHandle<()>,
     built_in: Option<agent::Running>,
+    home: Option<Home>,
     stop: CancellationToken,
     drain: std::time::Duration,
     fixed: Fixed,
@@ -46,8 +49,9 @@ const BUILT_IN_STATE: &str = "built-in";
 
 /// Starts everything, or nothing.
 pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
-    let ServeSettings { directory, site, mut gateway, operations, built_in, drain, audit, alerts, providers, .. } =
-        settings;
+    let ServeSettings {
+        directory, site, mut gateway, operations, built_in, home, drain, audit, alerts, providers, ..
+    } = settings;
     let (fixed, offline_after) = (settings.fixed, settings.offline_after);
     let certificate = gateway.certificate.clone();
     let control = Control::open(ControlSettings { directory, site, now: Timestamp::now() }).await?;
@@ -62,6 +66,7 @@ pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
     let gateway = Gateway::start(gateway, control.clone()).await?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
     control.record(Deed::GatewayStarted, String::new(), release, None, Timestamp::now()).await?;
+    let home = Home::start(home, &control, gateway.bound()).await?;
     let addresses = gateway.addresses().to_vec();
     told.send_replace(addresses.clone());
     let operations = operations::start(portal, told, operations).await?;
@@ -76,6 +81,7 @@ pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
         providers,
         house,
         built_in: None,
+        home,
         stop,
         drain,
         fixed,
@@ -109,7 +115,13 @@ impl Running {
 
     /// Lets visits finish, then ends all.
     pub async fn stop(self) {
-        self.gateway.drain(self.drain).await;
+        // The router sends nobody new here; what is connected stays so until it has finished.
+        let leaving = async {
+            if let Some(home) = self.home {
+                home.stop().await;
+            }
+        };
+        tokio::join!(leaving, self.gateway.drain(self.drain));
         self.operations.stop();
         self.stop.cancel();
         if let Some(built_in) = self.built_in {

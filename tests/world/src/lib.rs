@@ -86,6 +86,7 @@ pub const PACKAGES: &[&str] = &[
     "miniupnpd-iptables",
     "iptables",
     "miniupnpc",
+    "bind9",
     "openssh-client",
     "openssh-server",
 ];

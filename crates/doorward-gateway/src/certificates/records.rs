@@ -5,6 +5,7 @@ use super::challenges::{ACME_PATH, Challenges};
 use super::dns::lookup::{Lookup, LookupError};
 use super::dns::{Dns, delegating_records};
 use super::settings::{DnsSettings, IssuingSettings};
+use doorward_control::Control;
 use doorward_core::certificates::{CertificateName, Names};
 use doorward_core::names::HostName;
 use rand::RngExt;
@@ -31,6 +32,7 @@ impl fmt::Display for DnsRecord {
 }
 
 pub(super) struct Eyes {
+    control: Control,
     lookup: Lookup,
     public: Vec<IpAddr>,
     challenges: Arc<Challenges>,
@@ -64,8 +66,13 @@ pub(super) fn address_records(name: &str, public: &[IpAddr]) -> Vec<DnsRecord> {
 }
 
 impl Eyes {
-    pub(super) fn new(lookup: Lookup, public: Vec<IpAddr>, challenges: Arc<Challenges>) -> Self {
-        Self { lookup, public, challenges }
+    pub(super) fn new(control: Control, lookup: Lookup, public: Vec<IpAddr>, challenges: Arc<Challenges>) -> Self {
+        Self { control, lookup, public, challenges }
+    }
+
+    /// The addresses that lead here, as far as somebody said so: the owner, or the router at home.
+    fn public(&self) -> Vec<IpAddr> {
+        if self.public.is_empty() { self.control.home().borrow().addresses() } else { self.public.clone() }
     }
 
     /// What DNS does not say yet, in words; empty if all is well.
@@ -98,7 +105,7 @@ impl Eyes {
     }
 
     async fn look(&self, name: &HostName, shown: &str) -> Option<String> {
-        let wanted = address_records(shown, &self.public);
+        let wanted = address_records(shown, &self.public());
         let wanted = wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let found = match self.lookup.addresses(name).await {
             Ok(found) => found,
@@ -119,8 +126,9 @@ impl Eyes {
     }
 
     async fn is_ours(&self, ip: IpAddr, name: &HostName) -> bool {
+        let is_told = self.public.contains(&ip) || self.control.home().borrow().leads_here(ip);
         // Only an address of this machine can be bound.
-        self.public.contains(&ip) || UdpSocket::bind((ip, 0)).is_ok() || self.leads_here(ip, name).await
+        is_told || UdpSocket::bind((ip, 0)).is_ok() || self.leads_here(ip, name).await
     }
 
     /// A router or cloud may pass the address on to here: then what is shown here is seen there.

@@ -9,6 +9,7 @@ use crate::tasks::Tasks;
 use crate::web::request::{check_shape, host_of};
 use crate::web::root::{InUse, root_for};
 use crate::web::{Body, body, page};
+use doorward_control::Control;
 use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -28,8 +29,8 @@ pub(crate) struct RedirectEntrance {
     pub(crate) own_authority: InUse,
     pub(crate) strangers: Arc<Strangers>,
     pub(crate) tasks: Tasks,
-    /// Where visitors find HTTPS.
-    pub(crate) https_port: u16,
+    /// Knows where visitors find HTTPS.
+    pub(crate) control: Control,
 }
 
 /// One question and its answer.
@@ -68,7 +69,7 @@ impl RedirectEntrance {
         // It can be fetched by address, too, of whatever kind.
         match root_for(request, &self.own_authority) {
             Some(root) => root,
-            None => answer(&self.challenges, self.https_port, request),
+            None => answer(&self.challenges, self.control.site().web.port, request),
         }
     }
 }

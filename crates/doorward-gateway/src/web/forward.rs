@@ -67,7 +67,7 @@ pub(crate) struct Web {
     pub(crate) own_authority: InUse,
     /// What answers on the portal's host; `None`: nobody signs in here.
     pub(crate) portal: Option<Portal>,
-    pub(crate) hsts: Option<HeaderValue>,
+    pub(crate) hsts: ArcSwap<Option<HeaderValue>>,
     pub(crate) frames: Frames,
 }
 

@@ -34,9 +34,10 @@ impl Web {
             return Ok(root);
         }
         let is_https = connection.is_https();
-        let host = self.hsts.as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());
+        let hsts = self.hsts.load_full();
+        let host = hsts.as_ref().as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());
         let mut response = self.answer(connection, request).await?;
-        if let (Some(hsts), Some(host)) = (&self.hsts, host)
+        if let (Some(hsts), Some(host)) = (hsts.as_ref(), host)
             && self.certificates.is_issued_for(&host)
             && !self.admission.control.snapshot().passes_through(&host)
         {

@@ -1,7 +1,7 @@
 use crate::PortalState;
 use crate::acting::Acting;
 use axum::Json;
-use doorward_control::{AlertDestination, CertificateReport, PortState, Protocol, Reachability};
+use doorward_control::{AlertDestination, CertificateReport, HomeReport, PortState, Protocol, Reachability};
 use doorward_core::names::Label;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,6 +22,8 @@ pub(crate) struct Status {
     services: usize,
     ports: Vec<PortStatus>,
     certificates: CertificateReport,
+    /// What the router at home forwards, and what names were told.
+    home: HomeReport,
     alerts: BTreeMap<String, AlertDestination>,
     /// Counts the changes since the gateway started.
     generation: u64,
@@ -57,6 +59,7 @@ pub(crate) async fn show(Acting(state): Acting) -> Json<Status> {
         services: snapshot.counts().services,
         ports: ports(&state),
         certificates: state.control.certificate_reports().newest(),
+        home: state.control.home().borrow().clone(),
         alerts: state.control.alert_destinations().borrow().clone(),
         generation: snapshot.generation(),
     })

@@ -9,7 +9,7 @@ use crate::wish::{Way, WishName};
 use std::time::{Duration, Instant};
 
 impl Keeper {
-    /// What is over comes first, then what is wished, then a look at what is open.
+    /// What is over comes first, then what is wished, then a look at what is open and at the address.
     pub(crate) fn next(&mut self, now: Instant) -> Deed {
         self.end_what_is_over(now);
         let Ok(network) = self.network else { return Deed::Wait(self.first_end()) };
@@ -21,6 +21,9 @@ impl Keeper {
             if let Some(deed) = self.deed_for(now, &name, &network) {
                 return deed;
             }
+        }
+        if self.rules.asks_address && self.address_at <= now {
+            return Deed::AskAddress;
         }
         Deed::Wait(self.next_moment(&network))
     }
@@ -128,7 +131,8 @@ impl Keeper {
         });
         let within_reach = |id: &LineId| self.ledger.line(*id).is_some_and(|line| is_within_reach(line, network));
         let leftovers = self.leftovers.iter().filter(|(id, _)| within_reach(id)).filter_map(|(_, left)| left.at);
-        stages.chain(leftovers).chain(self.first_end()).min()
+        let address = self.rules.asks_address.then_some(self.address_at);
+        stages.chain(leftovers).chain(self.first_end()).chain(address).min()
     }
 
     fn first_end(&self) -> Option<Instant> {

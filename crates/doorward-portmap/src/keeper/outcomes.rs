@@ -7,10 +7,13 @@ use crate::ledger::{By, LineId};
 use crate::report::{Open, Why};
 use crate::verdict::{Verdict, verdict};
 use crate::wish::{Way, WishName};
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 /// A router that does not answer when it is looked at may be busy; three times is no accident.
 const MOST_SILENCES: u32 = 3;
+/// A router that does not tell its address is asked so much less often.
+const MUTE: u32 = 5;
 /// A lease that cannot be withdrawn ends by itself.
 const MOST_REFUSALS: u32 = 3;
 
@@ -174,6 +177,15 @@ impl Keeper {
                     held.renew_at = Some(held.least(now));
                 }
             }
+        }
+    }
+
+    /// `None`: it does not say. What it said before counts until it says something else.
+    pub(crate) fn told_address(&mut self, now: Instant, address: Option<Ipv4Addr>) {
+        self.address_at = now + if address.is_some() { self.rules.check } else { self.rules.check * MUTE };
+        if address.is_some() && address != self.external {
+            self.external = address;
+            self.judge_all_again(now);
         }
     }
 

@@ -13,7 +13,7 @@ const HOME: Network =
 const EXTERNAL: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
-const RULES: Rules = Rules { lease: HOUR, may_be_permanent: true, check: MINUTE };
+const RULES: Rules = Rules { lease: HOUR, may_be_permanent: true, check: MINUTE, asks_address: false };
 
 struct Talk {
     keeper: Keeper,
@@ -141,6 +141,29 @@ fn a_lease_is_renewed_at_half_of_its_time_and_withdrawn_when_nobody_wishes_it() 
     assert_eq!(talk.keeper.report().leftovers, 1);
     talk.withdrawn(Withdrawn::Gone);
     assert_eq!((talk.ledger(), talk.next()), (vec![], Deed::Wait(None)));
+}
+
+#[test]
+fn the_routers_address_is_asked_for_and_judges_what_is_open_anew() {
+    let rules = Rules { asks_address: true, ..RULES };
+    let mut talk = Talk::with(rules, Ledger::new(1), Instant::now());
+    assert_eq!(talk.next(), Deed::AskAddress, "without a wish, too");
+    talk.keeper.told_address(talk.now, None);
+    assert_eq!(talk.wait(), 5 * MINUTE, "whoever does not say is asked less often");
+    talk.keeper.told_address(talk.now, Some(EXTERNAL));
+    assert_eq!(talk.keeper.report().external, Some(EXTERNAL));
+    talk.opened("web", wish(8000));
+    assert_eq!(talk.wait(), MINUTE);
+    let moved = Ipv4Addr::new(198, 51, 100, 8);
+    talk.keeper.told_address(talk.now, Some(moved));
+    let State::Open(open) = talk.state("web") else { panic!("it is open") };
+    assert_eq!((open.address, talk.keeper.report().external), (moved, Some(moved)));
+    talk.keeper.told_address(talk.now, None);
+    assert_eq!(talk.keeper.report().external, Some(moved), "what it said counts until it says something else");
+    let inner = Ipv4Addr::new(100, 64, 0, 7);
+    talk.keeper.told_address(talk.now, Some(inner));
+    let verdict = Verdict::CarrierNat { external: inner };
+    assert_eq!(talk.state("web"), State::Failed(Why::Unreachable(verdict)));
 }
 
 #[test]
@@ -427,7 +450,7 @@ fn whatever_is_answered_the_keeper_comes_to_rest_and_forgets_nothing() {
     };
     let mut open_seen = 0;
     for _ in 0..40 {
-        let mut talk = Talk::new();
+        let mut talk = Talk::with(Rules { asks_address: true, ..RULES }, Ledger::new(1), Instant::now());
         for _ in 0..40 {
             turn(&mut talk, &mut draw);
             let mut deeds = 0;
@@ -473,6 +496,7 @@ fn answer(talk: &mut Talk, draw: &mut impl FnMut() -> u32) {
     let (now, deed) = (talk.now, talk.next());
     match &deed {
         Deed::Wait(_) => {}
+        Deed::AskAddress => talk.keeper.told_address(now, draw().is_multiple_of(2).then_some(EXTERNAL)),
         Deed::FindUpnp => talk.keeper.found_upnp(now, draw().is_multiple_of(2).then(|| "uuid:home".to_owned())),
         Deed::Ask { .. } => {
             let answer = match draw() % 9 {

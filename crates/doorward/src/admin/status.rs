@@ -2,7 +2,9 @@
 
 use super::authority::{self, Authority};
 use super::{AskError, Form, Owner, alerts};
-use doorward_control::{AlertDestination, CertificateReport, CertificateState, PortState, Reachability};
+use doorward_control::{
+    AlertDestination, CertificateReport, CertificateState, HomeReport, MappingState, PortState, Reachability,
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -22,6 +24,8 @@ pub struct Status {
     pub ports: Vec<PortStatus>,
     #[serde(default)]
     pub certificates: CertificateReport,
+    #[serde(default)]
+    pub home: HomeReport,
     #[serde(default)]
     pub alerts: BTreeMap<String, AlertDestination>,
 }
@@ -58,6 +62,7 @@ pub async fn show(owner: &Owner, form: Form) -> Result<String, AskError> {
         ("alerts", alerts::at_a_glance(&status.alerts)),
         ("own ca", own_authority_in_words(authority::find(owner).await?.as_ref())),
     ];
+    lines.extend(status.home_in_words());
     if let Some(successor) = &status.site_key_successor {
         lines.insert(5, ("next key", format!("{successor} (`doorward site-key`)")));
     }
@@ -104,6 +109,30 @@ impl Status {
         let waiting = if fine < report.sets.len() { " (`doorward doctor` says what is awaited)" } else { "" };
         let budgets: String = report.authorities.iter().map(budget).collect();
         format!("{fine} of {} are fine{waiting}{budgets}", report.sets.len())
+    }
+
+    /// What the router forwards and what names were told, where the gateway stands at home.
+    fn home_in_words(&self) -> Vec<(&'static str, String)> {
+        let home = &self.home;
+        let mut lines = Vec::new();
+        if !home.mappings.is_empty() {
+            let words = home.mappings.iter().map(|mapping| match &mapping.state {
+                MappingState::Asked => format!("{} is being asked for", mapping.listener),
+                MappingState::Open { port, .. } => format!("{} from {port}", mapping.listener),
+                MappingState::Failed { .. } => format!("{} not (!)", mapping.listener),
+            });
+            let ip = home.ipv4.map_or_else(|| "the router".to_owned(), |ip| ip.to_string());
+            lines.push(("router", format!("{ip} forwards {}", words.collect::<Vec<_>>().join(", "))));
+        }
+        for name in &home.names {
+            let told = [name.ipv4.map(|ip| ip.to_string()), name.ipv6.map(|ip| ip.to_string())];
+            let told: Vec<_> = told.into_iter().flatten().collect();
+            let told = if told.is_empty() { "nothing yet".to_owned() } else { told.join(" and ") };
+            let at = name.told_at.map(|at| format!(", {}", at.strftime("%F %R UTC"))).unwrap_or_default();
+            let trouble = if name.trouble.is_some() { " (!)" } else { "" };
+            lines.push(("dynamic dns", format!("{} was told {told}{at}{trouble}", name.name)));
+        }
+        lines
     }
 
     fn troubles(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The gateway's machine: what the running gateway reports, and what can be seen beside it.
 
 use super::firewall::Firewall;
-use super::{Finding, certificate, clock, files, names, orders};
+use super::{Finding, certificate, clock, files, home, names, orders};
 use crate::admin::devices::{self, Device, Link};
 use crate::admin::services::{self, Service};
 use crate::admin::status::{self, PortStatus, Status};
@@ -38,6 +38,7 @@ pub(super) async fn examine(owner: &Owner) -> Vec<Finding> {
     findings.push(clock);
     let firewall = Firewall::detect().await;
     findings.extend(ports(&status.ports, firewall));
+    findings.extend(home::about(&status));
     let now = Timestamp::now();
     findings.extend(orders::about(&status.certificates, now));
     findings.extend(own.and_then(|own| certificate::about_own(&own, &status, now)));

@@ -1,6 +1,7 @@
 //! New settings while the gateway runs. Everything is checked first; then it is taken over as a whole, or nothing is.
 
 use super::Running;
+use super::home::Home;
 use super::settings::{Behind, File, Place, ServeSettings};
 use crate::follow::{Cause, Watch};
 use doorward_core::names::HostName;
@@ -75,7 +76,13 @@ impl Running {
     pub(super) async fn follow(&mut self, source: &Source, mut watch: Watch) {
         loop {
             watch.look_after(source.files(&self.certificate));
-            let cause = watch.next().await;
+            let cause = tokio::select! {
+                cause = watch.next() => cause,
+                () = self.given_anew() => {
+                    self.follow_router(source).await;
+                    continue;
+                }
+            };
             // systemd waits for the second word (sd_notify(3)).
             if cause == Cause::Asked
                 && let Ok(since) = NotifyState::monotonic_usec_now()
@@ -92,11 +99,31 @@ impl Running {
         }
     }
 
+    async fn given_anew(&mut self) {
+        match &mut self.home {
+            Some(home) => home.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Links and addresses name the port that the router gave.
+    async fn follow_router(&mut self, source: &Source) {
+        match self.read_again(source).await {
+            Ok(()) => {
+                let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+                let portal = super::portal::url(self).unwrap_or_else(|| "none".to_owned());
+                info!("the router was heard: agents dial {}; portal {portal}", addresses.join(", "));
+            }
+            Err(error) => warn!("what the router gave is not followed until the settings are in order: {error:#}"),
+        }
+    }
+
     pub(super) async fn read_again(&mut self, source: &Source) -> anyhow::Result<()> {
         let mut kept = Vec::new();
         let settings = source.convert(|file| {
-            let (file, differing) = self.fixed.keep(file);
+            let (mut file, differing) = self.fixed.keep(file);
             kept = differing;
+            file.given = self.home.as_ref().map(Home::given).unwrap_or_default();
             file
         })?;
         self.reload(settings).await?;

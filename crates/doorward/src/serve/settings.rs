@@ -3,6 +3,7 @@
 
 pub mod certificates;
 
+use super::home::HomeSettings;
 use crate::paths;
 use anyhow::anyhow;
 use certificates::{CertificatesFile, Surroundings};
@@ -27,10 +28,12 @@ use thiserror::Error;
 mod alert;
 mod audit;
 mod behind;
+mod dynamic_dns;
 mod fixed;
 mod limits;
 mod listening;
 mod place;
+mod port_mapping;
 mod portal;
 mod sessions;
 mod sign_in;
@@ -38,11 +41,13 @@ mod sign_in;
 pub use alert::AlertFile;
 pub use audit::AuditFile;
 pub use behind::Behind;
+pub use dynamic_dns::DynamicDnsFile;
 pub use fixed::Fixed;
 use fixed::Written;
 pub use limits::LimitsFile;
-pub(super) use listening::is_private;
-use listening::{Listening, own_addresses, usual_redirect};
+use listening::{Listening, usual_redirect};
+pub(super) use listening::{is_private, own_addresses};
+pub use port_mapping::{Given, PortMappingFile};
 pub use portal::PortalFile;
 pub use sessions::SessionsFile;
 pub use sign_in::{OidcFile, SignInFile};
@@ -80,6 +85,14 @@ pub struct File {
     pub built_in: Option<BuiltIn>,
     /// How long visits may take to finish when the gateway stops.
     pub drain_seconds: Option<u64>,
+    /// What the router at home is asked to forward here; absent: nothing.
+    pub port_mapping: Option<PortMappingFile>,
+    /// Names that are kept pointed here.
+    #[serde(default)]
+    pub dynamic_dns: Vec<DynamicDnsFile>,
+    /// What the router gave, as long as the gateway runs.
+    #[serde(skip)]
+    pub given: Given,
     #[serde(default)]
     pub limits: LimitsFile,
     #[serde(default)]
@@ -152,6 +165,7 @@ pub struct ServeSettings {
     pub gateway: GatewaySettings,
     pub operations: SocketAddr,
     pub built_in: Option<BuiltIn>,
+    pub home: HomeSettings,
     pub drain: Duration,
     pub audit: AuditSettings,
     pub alerts: Vec<Destination>,
@@ -243,17 +257,26 @@ impl File {
         let mut notes = Vec::new();
         let written = Written::of(&self);
         let behind = self.behind.take();
+        if behind.is_some() && self.port_mapping.is_some() {
+            let why = "the web server in front has the public ports: forward them to it by hand, and take this out";
+            return Err(wrong("port-mapping", why));
+        }
         let local = behind.as_ref().map(|behind| self.stand_behind(behind)).transpose()?.flatten();
         let Listening { https, quic } = self.listening(&mut notes);
         let redirect = self.listen.redirect.clone().unwrap_or_else(|| usual_redirect(&https, &self.listen.http));
         let ssh = self.listen.ssh.clone().unwrap_or_else(|| usual_ssh(&mut notes));
         let fixed = Fixed::new(written, https.clone(), quic.clone(), redirect.clone(), ssh.clone());
-        let web_port = self.listen.public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
-        let is_https = !https.is_empty() || self.listen.public_port.is_some();
+        let mapping = self.port_mapping.as_ref().map(|mapping| mapping.settings(&self.listen, &https)).transpose()?;
+        let public_port = self.listen.public_port.or(self.given.https);
+        let web_port = public_port.or(https.first().map(SocketAddr::port)).unwrap_or(443);
+        let is_https = !https.is_empty() || public_port.is_some();
         let domain = self.domain.clone().unwrap_or(localhost());
         let addresses = match self.addresses.clone() {
             Some(addresses) => addresses,
-            None => self.guess_addresses(web_port, quic.first().map(SocketAddr::port), &mut notes),
+            None => {
+                let quic = quic.first().map(|address| self.given.quic.unwrap_or(address.port()));
+                self.guess_addresses(web_port, quic, &mut notes)
+            }
         };
         if addresses.len() > MAX_ADDRESSES {
             let why = format!("{} are given; an invite has room for {MAX_ADDRESSES}", addresses.len());
@@ -285,16 +308,26 @@ impl File {
         let around = Surroundings {
             domain: self.domain.as_ref(),
             has_files: matches!(certificate, CertificateSource::Files { .. }),
-            is_80_open: redirect.iter().any(|address| address.port() == 80),
-            is_443_open: web_port == 443 && !https.is_empty(),
+            is_80_open: match &mapping {
+                Some(mapping) => mapping.may_give_http(80) && !redirect.is_empty(),
+                None => redirect.iter().any(|address| address.port() == 80),
+            },
+            is_443_open: match &mapping {
+                Some(mapping) => mapping.may_give_https(443),
+                None => web_port == 443 && !https.is_empty(),
+            },
         };
         // Browsers apply it to all that is on the host, whatever its port (RFC 6797, 8.3).
-        let hsts = if face_port == 443 && behind.is_none() { self.certificates.hsts() } else { Duration::ZERO };
+        let is_443_ours = face_port == 443 && behind.is_none() && (mapping.is_none() || self.given.https == Some(443));
+        let hsts = if is_443_ours { self.certificates.hsts() } else { Duration::ZERO };
         let issuing =
             self.certificates.issuing(around, &mut notes).map_err(|why| wrong("certificates", format!("{why:#}")))?;
         let public: Vec<_> = own_addresses().into_iter().filter(|ip| !is_private(*ip)).collect();
         let needed = self.domain.as_ref().zip(issuing.as_ref());
         let needed = needed.map(|(domain, issuing)| needed_records(domain, issuing, &public)).unwrap_or_default();
+        let environment = |name: &str| std::env::var(name).ok();
+        let names = dynamic_dns::names(self.dynamic_dns, self.domain.as_ref(), &directory, &environment);
+        let names = names.map_err(|why| wrong("dynamic-dns", why))?;
         let proxies = Networks::parse(&self.proxies).map_err(|why| wrong("proxies", why))?;
         let proxy_protocol_from =
             Networks::parse(&self.web.proxy_protocol_from).map_err(|why| wrong("web.proxy-protocol-from", why))?;
@@ -320,7 +353,7 @@ impl File {
                 local,
                 quic,
                 ssh,
-                public_port: self.listen.public_port,
+                public_port,
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
                 addresses,
                 certificate,
@@ -336,10 +369,10 @@ impl File {
             },
             operations,
             built_in: self.built_in,
+            home: HomeSettings { mapping, names },
             audit: self.audit.settings().map_err(|(key, why)| wrong(key, why))?,
             alerts: alert::destinations(self.alert).map_err(|why| wrong("alert", why))?,
-            providers: sign_in::providers(self.sign_in.oidc, |name| std::env::var(name).ok())
-                .map_err(|why| wrong("sign-in", why))?,
+            providers: sign_in::providers(self.sign_in.oidc, environment).map_err(|why| wrong("sign-in", why))?,
             offline_after: self.offline_after_seconds.map_or(USUAL_GRACE, seconds),
             drain: self.drain_seconds.map_or(DRAIN, Duration::from_secs),
             needed,

@@ -1,7 +1,8 @@
-//! What a running gateway cannot change: where it listens, how it orders certificates, and its built-in agent.
+//! What a running gateway cannot change: where it listens, how it orders certificates, its built-in agent, and what it
+//! asks of the router at home and of name servers.
 
 use super::certificates::CertificatesFile;
-use super::{Behind, BuiltIn, File, Listen};
+use super::{Behind, BuiltIn, DynamicDnsFile, File, Listen, PortMappingFile};
 use std::net::SocketAddr;
 
 /// Those keys as the file has them.
@@ -11,6 +12,8 @@ pub(super) struct Written {
     certificates: CertificatesFile,
     built_in: Option<BuiltIn>,
     behind: Option<Behind>,
+    port_mapping: Option<PortMappingFile>,
+    dynamic_dns: Vec<DynamicDnsFile>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ impl Written {
             certificates: file.certificates.clone(),
             built_in: file.built_in.clone(),
             behind: file.behind.clone(),
+            port_mapping: file.port_mapping.clone(),
+            dynamic_dns: file.dynamic_dns.clone(),
         }
     }
 }
@@ -47,7 +52,7 @@ impl Fixed {
 
     /// The file with all this as it runs; and the keys by which the file would have it otherwise.
     pub(crate) fn keep(&self, mut file: File) -> (File, Vec<&'static str>) {
-        let Written { listen: old, certificates, built_in, behind } = &self.written;
+        let Written { listen: old, certificates, built_in, behind, port_mapping, dynamic_dns } = &self.written;
         let new = &file.listen;
         let differences = [
             ("listen.https", old.https != new.https),
@@ -60,6 +65,8 @@ impl Fixed {
             ("certificates", *certificates != file.certificates),
             ("behind", *behind != file.behind),
             ("built-in", *built_in != file.built_in),
+            ("port-mapping", *port_mapping != file.port_mapping),
+            ("dynamic-dns", *dynamic_dns != file.dynamic_dns),
         ];
         let kept = differences.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
         let public_port = new.public_port;
@@ -78,6 +85,8 @@ impl Fixed {
         file.behind.clone_from(behind);
         file.certificates.clone_from(certificates);
         file.built_in.clone_from(built_in);
+        file.port_mapping.clone_from(port_mapping);
+        file.dynamic_dns.clone_from(dynamic_dns);
         (file, kept)
     }
 }

@@ -34,7 +34,12 @@ impl File {
     pub(super) fn guess_addresses(&self, tcp: u16, quic: Option<u16>, notes: &mut Vec<String>) -> Vec<Address> {
         let hosts: Vec<Host> = match &self.domain {
             Some(domain) => vec![Host::Name(domain.clone())],
-            None => own_addresses().into_iter().map(Host::Ip).collect(),
+            None => {
+                let given = self.given.address.filter(|_| self.given.https.is_some()).map(IpAddr::V4);
+                let mut ips: Vec<_> = given.into_iter().chain(own_addresses()).collect();
+                ips.dedup();
+                ips.into_iter().map(Host::Ip).collect()
+            }
         };
         if self.domain.is_none() {
             let list = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -75,7 +80,7 @@ fn may_open(port: u16) -> bool {
 }
 
 /// The addresses that this machine speaks from, as the routing table tells; no packet is sent.
-pub(super) fn own_addresses() -> Vec<IpAddr> {
+pub(in crate::serve) fn own_addresses() -> Vec<IpAddr> {
     let towards = |from: &str, to: &str| {
         let socket = UdpSocket::bind(from).ok()?;
         socket.connect(to).ok()?;

@@ -133,7 +133,8 @@ impl OidcFile {
     }
 }
 
-fn line_of(path: &Path) -> Result<Secret<String>, String> {
+/// The one line of a file.
+pub(super) fn line_of(path: &Path) -> Result<Secret<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let text = Secret::new(text);
     let line = text.expose().trim();
