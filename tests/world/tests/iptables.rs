@@ -224,7 +224,7 @@ fn a_daemon_that_starts_again_finds_its_sessions_and_cuts_nobody() -> Result<()>
         ensure!(!caller.log().contains("broken"), "{}", caller.log());
         daemon.process.kill()?;
         let daemon = Daemon::start_again(here.router())?;
-        caller.wait_for_line("Connection reset", LASTS)?;
+        caller.wait_for_line("Connection reset", LASTS + LATE * 2)?;
         let lived = start.elapsed();
         ensure!(lived <= LASTS + LATE * 2, "a session grew by a restart: {lived:?}");
         // What the owner no longer allows does not outlive the next start.
@@ -248,16 +248,16 @@ fn rules_that_somebody_flushed_or_overtook_come_back_with_the_next_message() -> 
         here.iptables("-t mangle -F")?;
         is_silence(&here.world.visitor, &home(), 40022)?;
         daemon.open(&[nas("a", MINUTE)])?;
+        // What is there in part cannot be told whose it is: it is opened under another number.
+        is_dead(&mut caller)?;
         let mut second = call_at(&here.world.visitor, Kind::Tcp, &home(), 40022)?;
         goes_on(&mut second)?;
-        goes_on(&mut caller)?;
         // As Docker and others do: they come first, and would let pass what is established.
         here.iptables("-I FORWARD 1 -m conntrack --ctstate ESTABLISHED -j ACCEPT")?;
         daemon.open(&[nas("a", MINUTE)])?;
         ensure!(here.iptables("-S FORWARD")?.lines().nth(1).is_some_and(|first| first.contains("doorward router")));
         here.iptables("-F doorward-forward")?;
         daemon.want(&[])?;
-        is_dead(&mut caller)?;
         is_dead(&mut second)
     })
 }
