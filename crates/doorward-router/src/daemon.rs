@@ -1,21 +1,17 @@
 //! Hears what is wanted, sees what is there, and makes it so. Whatever was restarted meanwhile, the same is done.
 
 use crate::error::RouterError;
-use crate::nftables::{
-    Element, Family, Nft, Ruleset, Structure, accept_rule, batch, blocking, drop_rule, drop_table, elements, gather,
-    offload, own_accepts, translated_ports,
-};
+use crate::firewall::{self, Firewall, Sight};
 use crate::privileges::{User, give_up};
 use crate::settings::Settings;
 use crate::socket::{Limited, is_allowed, listen};
 use crate::{conntrack, ports};
 use doorward_core::pinhole::{
-    Answer, Facts, Granted, MessageError, Number, Opening, Pinhole, PinholeId, Plan, Present, Refusal, State, Step,
-    Told, Wishes, give_ports, plan,
+    Answer, Facts, Granted, MessageError, Number, Pinhole, PinholeId, Plan, Present, Refusal, State, Step, Told,
+    Wishes, give_ports, plan,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::geteuid;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -45,8 +41,11 @@ pub fn prepare(options: Options) -> Result<Prepared, RouterError> {
     let settings = Settings::read(&options.config)?;
     let listener = listen(&options.socket)?;
     let user = geteuid().is_root().then(|| User::find(&settings.user)).transpose()?;
-    let daemon = Daemon::new(settings)?;
-    give_up(user)?;
+    let firewall = firewall::choose(&settings)?;
+    firewall::clear_others(&settings, &*firewall);
+    let rights = firewall.rights();
+    let daemon = Daemon::new(settings, firewall);
+    give_up(user, rights)?;
     Ok(Prepared { listener, socket: options.socket, daemon })
 }
 
@@ -54,6 +53,7 @@ impl Prepared {
     /// Runs until it is killed. What stands in the kernel then goes on and ends by itself.
     pub fn run(mut self, ready: impl FnOnce()) -> Result<(), RouterError> {
         self.daemon.take_over()?;
+        info!(firewall = self.daemon.firewall.words(), "sessions are kept by a firewall that works here");
         info!(socket = %self.socket.display(), "listening for the agent");
         ready();
         let agent = self.daemon.settings.agent.clone();
@@ -67,14 +67,13 @@ impl Prepared {
     }
 }
 
-/// Takes away all rules of ours and forgets the connections that they let in.
+/// Takes away all rules of ours, whichever firewall has them, and forgets the connections that they let in.
 pub fn remove(config: &Path) -> Result<(), RouterError> {
-    let bits = Settings::read(config).map(|settings| settings.marks).unwrap_or_default();
-    let nft = Nft::find()?;
-    let accepts = own_accepts(&nft.ruleset()?);
-    let rules = accepts.iter().map(|(chain, handle)| drop_rule(&chain.family, &chain.table, &chain.name, *handle));
-    nft.apply(&(rules.collect::<String>() + &drop_table()))?;
-    conntrack::forget_all(bits)
+    let settings = Settings::read(config).unwrap_or_else(|_| Settings::empty());
+    for mut firewall in firewall::all(&settings) {
+        firewall.remove()?;
+    }
+    conntrack::forget_all(settings.marks)
 }
 
 fn next(listener: &UnixListener) -> Result<Option<UnixStream>, RouterError> {
@@ -95,10 +94,7 @@ fn next(listener: &UnixListener) -> Result<Option<UnixStream>, RouterError> {
 #[derive(Debug)]
 struct Daemon {
     settings: Settings,
-    structure: Structure,
-    nft: Nft,
-    /// How our table was listed when it was last written; `None`: it was not written by us.
-    standing: Option<Vec<Value>>,
+    firewall: Box<dyn Firewall>,
     wishes: Vec<Pinhole>,
     heard: Instant,
     /// When sessions end, more exactly than listings tell.
@@ -107,35 +103,23 @@ struct Daemon {
     last_port: Option<u16>,
 }
 
-/// What was seen before anything is done.
-struct Seen {
-    ruleset: Ruleset,
-    sessions: Vec<(Present, Vec<Element>)>,
-    strays: Vec<Element>,
-    /// Sessions that connections remember, and whether they were answered.
-    connected: BTreeMap<Number, bool>,
-}
+/// Further from the end that we know a session's end in the kernel is another one: the clock was set, or somebody else
+/// wrote it.
+const LISTED_LATE: Duration = Duration::from_secs(3);
+
+/// Sessions that connections remember, and whether they were answered.
+type Connected = BTreeMap<Number, bool>;
 
 impl Daemon {
-    fn new(settings: Settings) -> Result<Self, RouterError> {
-        let structure = Structure { bits: settings.marks, lan: settings.lan.clone() };
-        let (nft, heard) = (Nft::find()?, Instant::now());
-        let (wishes, ends) = (Vec::new(), BTreeMap::new());
-        Ok(Self { settings, structure, nft, standing: None, wishes, heard, ends, last: None, last_port: None })
+    fn new(settings: Settings, firewall: Box<dyn Firewall>) -> Self {
+        let (wishes, ends, heard) = (Vec::new(), BTreeMap::new(), Instant::now());
+        Self { settings, firewall, wishes, heard, ends, last: None, last_port: None }
     }
 
     /// What an earlier daemon left stays as it is, as far as the file still allows it.
     fn take_over(&mut self) -> Result<(), RouterError> {
-        let found = match self.see() {
-            Ok(seen) => seen.sessions,
-            Err(RouterError::Listing(what)) => {
-                warn!(what, "the table was written by another release and is made anew");
-                self.nft.apply(&drop_table())?;
-                Vec::new()
-            }
-            Err(error) => return Err(error),
-        };
-        let wish = |(there, _): (Present, _)| Pinhole {
+        let found = self.firewall.look()?.sessions;
+        let wish = |there: Present| Pinhole {
             id: there.id,
             // The listing's own number, without the second that it may have left out.
             remaining: there.ends_within.saturating_sub(Duration::from_secs(1)),
@@ -182,134 +166,60 @@ impl Daemon {
     fn want(&mut self, wishes: Vec<Pinhole>) -> Result<Answer, RouterError> {
         self.heard = Instant::now();
         self.wishes = wishes;
-        let seen = self.see()?;
-        if let Some(what) = offload(&seen.ruleset) {
-            self.nft.apply(&drop_table())?;
-            self.standing = None;
+        let (sight, connected) = (self.see()?, conntrack::sessions(self.settings.marks)?);
+        if let Some(what) = sight.offload {
+            self.firewall.remove()?;
             return Err(RouterError::Offload(what));
         }
         let mut taken = ports::listened_on();
-        taken.extend(translated_ports(&seen.ruleset));
-        let (facts, allow) = (Facts { taken }, &self.settings.allow);
-        let present: Vec<Present> = seen.sessions.iter().map(|(present, _)| present.clone()).collect();
-        self.last_port = give_ports(&mut self.wishes, &present, allow, &facts, self.last_port);
+        taken.extend(sight.translated);
+        let (facts, allow) = (Facts { taken, lacks_ipv6: sight.lacks_ipv6 }, &self.settings.allow);
+        self.last_port = give_ports(&mut self.wishes, &sight.sessions, allow, &facts, self.last_port);
         let judged = allow.judge(&self.wishes, &facts);
         let granted: Vec<Granted> = judged.iter().filter_map(|judged| judged.as_ref().ok()).cloned().collect();
-        let plan = self.plan(granted, &seen);
-        self.carry_out(&plan, &seen)?;
-        self.join_firewalls(&seen.ruleset)?;
-        self.answer(&judged, &plan, &seen)
+        let plan = self.plan(granted, sight.sessions, &connected);
+        self.carry_out(&plan)?;
+        Ok(self.answer(&judged, &plan, &connected))
     }
 
-    fn see(&self) -> Result<Seen, RouterError> {
-        let ruleset = self.nft.ruleset()?;
-        let gathered = gather(&ruleset, self.settings.marks)?;
-        let connected = conntrack::sessions(self.settings.marks)?;
-        let mut sessions = gathered.sessions;
-        for (present, _) in &mut sessions {
-            if let Some(end) = self.ends.get(&present.id) {
-                present.ends_within = present.ends_within.min(end.saturating_duration_since(Instant::now()));
-            }
+    fn see(&mut self) -> Result<Sight, RouterError> {
+        let mut sight = self.firewall.look()?;
+        for present in &mut sight.sessions {
+            let end = self.ends.get(&present.id).map(|end| end.saturating_duration_since(Instant::now()));
+            present.ends_within =
+                end.filter(|end| end.abs_diff(present.ends_within) < LISTED_LATE).unwrap_or(present.ends_within);
         }
-        Ok(Seen { ruleset, sessions, strays: gathered.strays, connected })
+        Ok(sight)
     }
 
-    fn plan(&mut self, granted: Vec<Granted>, seen: &Seen) -> Plan {
-        let present = seen.sessions.iter().map(|(present, _)| present.clone()).collect();
-        let haunted: BTreeSet<Number> = seen.connected.keys().copied().collect();
-        let plan = plan(granted, present, self.settings.marks, &haunted, self.last);
+    fn plan(&mut self, granted: Vec<Granted>, present: Vec<Present>, connected: &Connected) -> Plan {
+        let haunted: BTreeSet<Number> = connected.keys().copied().collect();
+        let plan = plan(granted, present, self.settings.marks, self.firewall.most(), &haunted, self.last);
         let newest = plan.openings.iter().rfind(|opening| opening.step == Step::Open);
         self.last = newest.map(|opening| opening.number).or(self.last);
         plan
     }
 
-    /// One transaction, read back.
-    fn carry_out(&mut self, plan: &Plan, seen: &Seen) -> Result<(), RouterError> {
-        let anew = self.standing.as_ref().is_none_or(|standing| *standing != seen.ruleset.structure());
-        let is_written = |opening: &&Opening| anew || opening.step != Step::Keep;
-        let written: Vec<&Opening> = plan.openings.iter().filter(is_written).collect();
-        let rewritten: BTreeSet<Number> = written.iter().map(|opening| opening.number).collect();
-        let ended: BTreeSet<Number> = plan.endings.iter().map(|ending| ending.number).collect();
-        let is_gone = |number: &Number| rewritten.contains(number) || ended.contains(number);
-        let gone = seen.sessions.iter().filter(|(present, _)| is_gone(&present.number));
-        let gone: Vec<Element> = gone.flat_map(|(_, all)| all).chain(&seen.strays).cloned().collect();
-        let passed = self.heard.elapsed();
-        let come = written.iter().flat_map(|opening| {
-            let left = opening.granted.pinhole().remaining.saturating_sub(passed);
-            elements(&opening.granted, self.settings.marks.mark(opening.number)).into_iter().map(move |e| (e, left))
-        });
-        let come: Vec<(Element, Duration)> = come.collect();
-        if anew || !gone.is_empty() || !come.is_empty() {
-            let ending = plan.endings.len();
-            debug!(anew, written = written.len(), ending, "the rules are changed");
-            self.nft.apply(&batch(anew.then_some(&self.structure), &gone, &come))?;
-            self.verify(plan, anew)?;
-        }
-        for opening in written {
-            let pinhole = opening.granted.pinhole();
+    fn carry_out(&mut self, plan: &Plan) -> Result<(), RouterError> {
+        let written = self.firewall.carry_out(plan, self.heard)?;
+        let pinholes: BTreeMap<&PinholeId, &Pinhole> =
+            plan.openings.iter().map(|opening| (&opening.granted.pinhole().id, opening.granted.pinhole())).collect();
+        for pinhole in written.iter().filter_map(|id| pinholes.get(id)) {
             self.ends.insert(pinhole.id.clone(), self.heard + pinhole.remaining);
         }
-        self.ends.retain(|id, _| plan.openings.iter().any(|opening| opening.granted.pinhole().id == *id));
+        self.ends.retain(|id, _| pinholes.contains_key(id));
         Ok(())
     }
 
-    fn verify(&mut self, plan: &Plan, anew: bool) -> Result<(), RouterError> {
-        let own = self.nft.own_table()?;
-        let structure = own.structure();
-        if anew {
-            self.standing = Some(structure);
-        } else if self.standing.as_ref() != Some(&structure) {
-            return Err(RouterError::NotVerified("somebody else writes in our table".to_owned()));
-        }
-        let there = gather(&own, self.settings.marks)?;
-        let there: BTreeMap<Number, Present> =
-            there.sessions.into_iter().map(|(present, _)| (present.number, present)).collect();
-        let passed = self.heard.elapsed();
-        let mut wanted = 0;
-        for opening in &plan.openings {
-            let pinhole = opening.granted.pinhole();
-            let left = pinhole.remaining.saturating_sub(passed);
-            let Some(present) = there.get(&opening.number) else {
-                // Its time may be over by now.
-                if left < Duration::from_secs(1) {
-                    continue;
-                }
-                return Err(RouterError::NotVerified(format!("{} is not there", pinhole.id)));
-            };
-            wanted += 1;
-            let is_longer = present.ends_within > pinhole.remaining + Duration::from_secs(2);
-            if present.way != pinhole.way || present.id != pinhole.id || is_longer {
-                return Err(RouterError::NotVerified(format!("{} is there as {present:?}", pinhole.id)));
-            }
-        }
-        if wanted == there.len() { Ok(()) } else { Err(RouterError::NotVerified("there is more".to_owned())) }
-    }
-
-    /// Puts an accept for our packets into chains that would drop them.
-    fn join_firewalls(&self, ruleset: &Ruleset) -> Result<(), RouterError> {
-        if !self.settings.join_firewalls {
-            return Ok(());
-        }
-        let mut chains = blocking(ruleset, Family::Translated);
-        chains.extend(blocking(ruleset, Family::Direct));
-        chains.sort();
-        chains.dedup();
-        for chain in chains {
-            self.nft.apply(&accept_rule(&chain.family, &chain.table, &chain.name, self.settings.marks))?;
-            info!(chain = chain.words(), "an accept for pinholes was put first into a firewall's chain");
-        }
-        Ok(())
-    }
-
-    fn answer(&self, judged: &[Result<Granted, Refusal>], plan: &Plan, seen: &Seen) -> Result<Answer, RouterError> {
-        let blocked = self.blocked(seen)?;
+    fn answer(&self, judged: &[Result<Granted, Refusal>], plan: &Plan, connected: &Connected) -> Answer {
+        let blocked = self.firewall.blocked();
         let numbers: BTreeMap<&PinholeId, Number> =
             plan.openings.iter().map(|opening| (&opening.granted.pinhole().id, opening.number)).collect();
         let state = |pinhole: &Pinhole, judged: &Result<Granted, Refusal>| match judged {
             Err(refusal) => State::Refused(refusal.clone()),
             Ok(_) => match numbers.get(&pinhole.id) {
                 None => State::Refused(Refusal::TooMany),
-                Some(number) if seen.connected.get(number).copied().unwrap_or_default() => State::Passed,
+                Some(number) if connected.get(number).copied().unwrap_or_default() => State::Passed,
                 Some(_) => blocked.by(pinhole).map_or(State::Ready, State::Blocked),
             },
         };
@@ -319,33 +229,7 @@ impl Daemon {
             let translated = pinhole.way.translated.as_ref().filter(|_| !matches!(state, State::Refused(_)));
             Told { id: pinhole.id.clone(), state, public_port: translated.map(|translated| translated.public_port) }
         });
-        Ok(Answer { pinholes: told.collect(), fault: None })
-    }
-
-    fn blocked(&self, seen: &Seen) -> Result<Blocked, RouterError> {
-        let first = |ruleset: &Ruleset, family| blocking(ruleset, family).first().map(|chain| chain.words());
-        let by = |ruleset: &Ruleset| Blocked {
-            translated: first(ruleset, Family::Translated),
-            direct: first(ruleset, Family::Direct),
-        };
-        let blocked = by(&seen.ruleset);
-        let is_joined = self.settings.join_firewalls && (blocked.translated.is_some() || blocked.direct.is_some());
-        if is_joined { Ok(by(&self.nft.ruleset()?)) } else { Ok(blocked) }
-    }
-}
-
-/// The first chain of others that drops our packets.
-struct Blocked {
-    translated: Option<String>,
-    direct: Option<String>,
-}
-
-impl Blocked {
-    /// Whom a pinhole has no way past.
-    fn by(&self, pinhole: &Pinhole) -> Option<String> {
-        let translated = pinhole.way.translated.as_ref().map(|_| &self.translated);
-        let direct = pinhole.way.direct.as_ref().map(|_| &self.direct);
-        translated.into_iter().chain(direct).flatten().next().cloned()
+        Answer { pinholes: told.collect(), fault: None }
     }
 }
 

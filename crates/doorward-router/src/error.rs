@@ -1,6 +1,7 @@
 use crate::settings::SettingsError;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why the daemon cannot do its work.
@@ -11,10 +12,10 @@ pub enum RouterError {
     #[error("{0} cannot be listened on: is the directory there, and another daemon gone?")]
     Socket(PathBuf, #[source] io::Error),
     #[error(
-        "CAP_NET_ADMIN is needed and was not given: start it by `doorward install router`, as root, or with that \
+        "{0} is needed and was not given: start it by `doorward install router`, as root, or with that \
          capability as ambient one"
     )]
-    NoRights,
+    NoRights(&'static str),
     #[error("rights could not be given up ({0}), so it does not start")]
     Rights(&'static str, #[source] io::Error),
     #[error("there is still {0} after rights were given up, so it does not start")]
@@ -23,11 +24,19 @@ pub enum RouterError {
     NoUser(String),
     #[error("there is no `nft` on this machine: install nftables")]
     NoNft,
-    #[error("nft cannot be run")]
-    Run(#[source] io::Error),
+    #[error("there is no `iptables` with its -save and -restore on this machine: install iptables")]
+    NoIptables,
+    #[error("no firewall of this machine's works: {nftables}; {iptables}")]
+    NoFirewall { nftables: Box<RouterError>, iptables: Box<RouterError> },
+    #[error("{0} cannot be run")]
+    Run(PathBuf, #[source] io::Error),
     #[error("nft refused: {0}")]
     Nft(String),
-    #[error("what nft lists cannot be read: {0}")]
+    #[error("{0} refused: {1}")]
+    Iptables(PathBuf, String),
+    #[error("another program has held the lock of iptables for {0:?}")]
+    Locked(Duration),
+    #[error("what the firewall lists cannot be read: {0}")]
     Listing(String),
     #[error("what stands in the kernel is not what was written: {0}")]
     NotVerified(String),
@@ -37,4 +46,10 @@ pub enum RouterError {
     Offload(String),
     #[error("the socket cannot be waited on")]
     Wait(#[source] io::Error),
+}
+
+/// What a program says of its failure.
+pub(crate) fn first_lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().take(3).map(str::trim).collect::<Vec<_>>().join(" / ").chars().take(400).collect()
 }

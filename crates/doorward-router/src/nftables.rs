@@ -2,17 +2,19 @@
 //! them, and read back as JSON.
 
 mod elements;
+mod firewall;
 mod foreign;
 mod listing;
 mod table;
 
-pub(crate) use elements::{Element, elements, gather};
-pub(crate) use foreign::{Family, blocking, offload, own_accepts, translated_ports};
-pub(crate) use listing::Ruleset;
-pub(crate) use table::{NAME, Structure, accept_rule, batch, drop_rule, drop_table};
+pub(crate) use firewall::Nftables;
 
-use crate::error::RouterError;
-use std::io::Write;
+use foreign::{Family, blocking, offload, own_accepts, translated_ports};
+use listing::Ruleset;
+use table::{NAME, Structure, accept_rule, batch, drop_rule, drop_table};
+
+use crate::error::{RouterError, first_lines};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -35,10 +37,10 @@ impl Nft {
             .stderr(Stdio::piped())
             .env_clear()
             .spawn()
-            .map_err(RouterError::Run)?;
+            .map_err(|error| self.not_run(error))?;
         // Where it stops reading, its own words say why.
         let _not_read = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
-        let output = child.wait_with_output().map_err(RouterError::Run)?;
+        let output = child.wait_with_output().map_err(|error| self.not_run(error))?;
         if output.status.success() { Ok(()) } else { Err(RouterError::Nft(first_lines(&output.stderr))) }
     }
 
@@ -52,6 +54,10 @@ impl Nft {
         self.list(&["table", "inet", NAME])
     }
 
+    fn not_run(&self, error: io::Error) -> RouterError {
+        RouterError::Run(self.0.clone(), error)
+    }
+
     fn list(&self, what: &[&str]) -> Result<Ruleset, RouterError> {
         let output = Command::new(&self.0)
             .args(["-j", "list"])
@@ -59,15 +65,10 @@ impl Nft {
             .stdin(Stdio::null())
             .env_clear()
             .output()
-            .map_err(RouterError::Run)?;
+            .map_err(|error| self.not_run(error))?;
         if !output.status.success() {
             return Err(RouterError::Nft(first_lines(&output.stderr)));
         }
         Ruleset::parse(&output.stdout)
     }
-}
-
-fn first_lines(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().take(3).map(str::trim).collect::<Vec<_>>().join(" / ").chars().take(400).collect()
 }

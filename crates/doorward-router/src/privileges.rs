@@ -1,4 +1,4 @@
-//! Everything but CAP_NET_ADMIN is given up before the first message is heard. Rights belong to threads, so this runs
+//! Everything but what the firewall's programs need, CAP_NET_ADMIN, is given up before the first message is heard. Rights belong to threads, so this runs
 //! while there is only one.
 
 use crate::error::RouterError;
@@ -19,7 +19,10 @@ pub(crate) struct User {
     gid: Gid,
 }
 
-const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN;
+/// Enough for netlink.
+pub(crate) const NET_ADMIN: CapabilitySet = CapabilitySet::NET_ADMIN;
+/// iptables of the old kind speaks to the kernel through a raw socket.
+pub(crate) const NET_ADMIN_AND_RAW: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
 
 impl User {
     /// By name or number. `id` also knows the users that systemd makes for a service while it runs.
@@ -40,13 +43,15 @@ impl User {
 }
 
 /// `user`: whom to become where root started us.
-pub(crate) fn give_up(user: Option<User>) -> Result<(), RouterError> {
+pub(crate) fn give_up(user: Option<User>, kept: CapabilitySet) -> Result<(), RouterError> {
     let there = capabilities(None).map_err(|error| RouterError::Rights("capget", error.into()))?;
-    if !there.permitted.contains(KEPT) {
-        return Err(RouterError::NoRights);
+    for (capability, name) in [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::NET_RAW, "CAP_NET_RAW")] {
+        if kept.contains(capability) && !there.permitted.contains(capability) {
+            return Err(RouterError::NoRights(name));
+        }
     }
     if there.permitted.contains(CapabilitySet::SETPCAP) {
-        each_capability(|capability| match capability == KEPT {
+        each_capability(|capability| match kept.contains(capability) {
             true => Ok(()),
             false => remove_capability_from_bounding_set(capability),
         })
@@ -55,8 +60,8 @@ pub(crate) fn give_up(user: Option<User>) -> Result<(), RouterError> {
     if let Some(user) = user {
         become_user(user).map_err(|error| RouterError::Rights("user", error))?;
     }
-    keep_one().map_err(|error| RouterError::Rights("capabilities", error))?;
-    verify(there.permitted)
+    keep(kept).map_err(|error| RouterError::Rights("capabilities", error))?;
+    verify(there.permitted, kept)
 }
 
 fn become_user(user: User) -> io::Result<()> {
@@ -69,27 +74,29 @@ fn become_user(user: User) -> io::Result<()> {
     Ok(set_thread_res_uid(user.uid, user.uid, user.uid)?)
 }
 
-fn keep_one() -> io::Result<()> {
-    set_capabilities(None, CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: KEPT })?;
+fn keep(kept: CapabilitySet) -> io::Result<()> {
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: kept })?;
     clear_ambient_capability_set()?;
-    // `nft` needs it, too, and has nothing of its own.
-    configure_capability_in_ambient_set(KEPT, true)?;
+    // Our programs need them, too, and have nothing of their own.
+    for capability in kept.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
     Ok(set_no_new_privs(true)?)
 }
 
 /// Believes nothing.
-fn verify(before: CapabilitySet) -> Result<(), RouterError> {
+fn verify(before: CapabilitySet, kept: CapabilitySet) -> Result<(), RouterError> {
     let left = capabilities(None).map_err(|error| RouterError::Rights("capget", error.into()))?;
     for (set, name) in [(left.effective, "effective"), (left.permitted, "permitted"), (left.inheritable, "inheritable")]
     {
-        if set != KEPT {
+        if set != kept {
             return Err(RouterError::RightsLeft(format!("{:#x} as {name} capabilities", set.bits())));
         }
     }
     // Who may not reduce the bounding set had nothing that could use it, since programs gain no rights any more.
     let is_bounded = before.contains(CapabilitySet::SETPCAP);
     let checked = each_capability(|capability| {
-        let is_more = capability != KEPT
+        let is_more = !kept.contains(capability)
             && (capability_is_in_ambient_set(capability)? || is_bounded && capability_is_in_bounding_set(capability)?);
         if is_more { Err(rustix::io::Errno::EXIST) } else { Ok(()) }
     });

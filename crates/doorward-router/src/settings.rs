@@ -21,6 +21,7 @@ pub struct Settings {
     pub agent: String,
     /// Whom to become where root starts the daemon.
     pub user: String,
+    pub backend: Backend,
     pub marks: MarkBits,
     /// Whether an accept for our packets is put into firewalls that would drop them.
     pub join_firewalls: bool,
@@ -28,6 +29,30 @@ pub struct Settings {
     pub lan: Vec<Ipv4Net>,
     pub allow: AllowList,
 }
+
+/// What keeps the sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// nftables where it works, else iptables.
+    #[default]
+    Auto,
+    Nftables,
+    Iptables,
+}
+
+impl Settings {
+    /// Where there is no file.
+    pub(crate) fn empty() -> Self {
+        let allow = AllowList::default();
+        let (agent, user) = (AGENT.to_owned(), USER.to_owned());
+        let (backend, marks) = (Backend::default(), MarkBits::default());
+        Self { agent, user, backend, marks, join_firewalls: false, lan: Vec::new(), allow }
+    }
+}
+
+const AGENT: &str = "doorward-agent";
+const USER: &str = "doorward-router";
 
 #[derive(Debug, Error)]
 pub enum SettingsError {
@@ -48,6 +73,8 @@ pub enum SettingsError {
 struct Document {
     agent: Option<String>,
     user: Option<String>,
+    #[serde(default)]
+    backend: Backend,
     mark_bits: Option<Spanned<String>>,
     #[serde(default)]
     join_firewalls: bool,
@@ -117,8 +144,9 @@ impl Document {
         let rules = self.allow.iter().map(Allow::understand).collect::<Result<_, Fault>>()?;
         let allow = AllowList { rules, public_ports: ports(&self.public_ports)? };
         Ok(Settings {
-            agent: self.agent.unwrap_or_else(|| "doorward-agent".to_owned()),
-            user: self.user.unwrap_or_else(|| "doorward-router".to_owned()),
+            agent: self.agent.unwrap_or_else(|| AGENT.to_owned()),
+            user: self.user.unwrap_or_else(|| USER.to_owned()),
+            backend: self.backend,
             marks: marks.unwrap_or_default(),
             join_firewalls: self.join_firewalls,
             lan: self.lan.into_iter().map(|network| network.into_inner().trunc()).collect(),
@@ -214,6 +242,7 @@ masquerade = true
             ("28800", "-1", 9, "-1"),
             ("longest-seconds = 1800", "", 11, "longest-seconds"),
             ("masquerade", "masqerade", 15, "masqerade"),
+            ("lan =", "backend = \"pf\"\nlan =", 3, "pf"),
             ("lan =", "mark-bits = \"0x3\"\nlan =", 3, "cannot be the bits"),
         ];
         for (from, to, line, words) in table {

@@ -8,60 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use doorward_world::{Node, Process, Shape, World, addresses as at};
+use router::steps::{LATE, MINUTE, SHORT, ended_in_time, goes_on, home, is_dead, is_silence, opened};
 use router::{Daemon, FILE, by_udp, change, direct, for_source, nas, program, write_file};
 use serde_json::{Value, json};
 use talk::{Kind, SOON, call_at, serve, tell};
-
-const MINUTE: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_secs(4);
-/// What is promised.
-const LATE: Duration = Duration::from_secs(1);
-
-/// The other side has answered since now.
-fn goes_on(caller: &mut Process) -> Result<()> {
-    let mark = caller.log().len();
-    caller.wait_for_line_after(mark, "echo", SOON).map(drop)
-}
-
-/// The caller was reset, and hears nothing any more however often it tries.
-fn is_dead(caller: &mut Process) -> Result<()> {
-    caller.wait_for_line("Connection reset", SOON)?;
-    let mark = caller.log().len();
-    thread::sleep(LATE);
-    let heard = caller.log()[mark..].lines().filter(|line| line.contains("echo")).count();
-    ensure!(heard == 0, "{heard} numbers came after the end");
-    Ok(())
-}
-
-/// A connection attempt is swallowed, not refused.
-fn is_silence(node: &Node, host: &str, port: u16) -> Result<()> {
-    let output = node.run(&format!("socat -u /dev/null TCP:{host}:{port},connect-timeout=1"))?;
-    let timed_out = output.stderr.contains("timed out");
-    ensure!(!output.succeeded() && timed_out, "{output:?}");
-    Ok(())
-}
-
-fn home() -> String {
-    at::HOME[0].to_string()
-}
-
-/// When it was wanted, and somebody inside to talk to.
-fn opened(world: &World, daemon: &Daemon, lasts: Duration) -> Result<(Instant, Process, Process)> {
-    let server = serve(&world.device, Kind::Tcp, 22)?;
-    let start = Instant::now();
-    daemon.open(&[nas("a", lasts)])?;
-    let mut caller = call_at(&world.visitor, Kind::Tcp, &home(), 40022)?;
-    goes_on(&mut caller)?;
-    Ok((start, server, caller))
-}
-
-/// Between its end and a second later.
-fn ended_in_time(start: Instant, lasts: Duration) -> Result<()> {
-    let late = start.elapsed().checked_sub(lasts).context("it ended too early")?;
-    println!("world: a pinhole is dead after its end: {:.2} s (goal ≤ 1 s)", late.as_secs_f64());
-    ensure!(late <= LATE + SOON / 10, "{late:?}");
-    Ok(())
-}
 
 #[test]
 fn one_visitor_comes_in_for_a_while_and_others_hear_nothing() -> Result<()> {

@@ -80,6 +80,8 @@ const MOST_SOURCES: usize = 32;
 pub struct Facts {
     /// Ports that something on the router listens on, or that lead somewhere already.
     pub taken: BTreeSet<(Protocol, u16)>,
+    /// Nothing there could end a session in IPv6.
+    pub lacks_ipv6: bool,
 }
 
 /// A wish that the file allows. Only [`AllowList::judge`] makes it.
@@ -124,9 +126,11 @@ pub enum Refusal {
     NoPortFree,
     #[error("something on the router has port {0} already")]
     PortInUse(u16),
+    #[error("the router's firewall has no IPv6: install ip6tables")]
+    NoIpv6,
     #[error("the session {0} has the same port or the same sources and target")]
     Shared(PinholeId),
-    #[error("the router has as many sessions as it has marks; wait until one ends")]
+    #[error("the router has as many sessions as it can keep; wait until one ends")]
     TooMany,
 }
 
@@ -169,6 +173,9 @@ impl AllowList {
             check_sources(sources, |source| is_visitor(*source), |source| (*source).into())?;
         }
         if let Some(Direct { target, sources }) = direct {
+            if facts.lacks_ipv6 {
+                return Err(Refusal::NoIpv6);
+            }
             self.rule(*protocol, (*target.ip()).into(), target.port(), pinhole.remaining)?;
             if sources.is_empty() {
                 return Err(Refusal::NoSource);

@@ -43,18 +43,22 @@ pub struct Plan {
 /// A question asked again says the same end give or take the time it was under way.
 const SAME_END: Duration = Duration::from_millis(250);
 
-/// `haunted`: numbers that connections in the kernel's memory still bear. Given to another session, they would come alive
+/// `most`: how many there can be at once; those that are there already come first. `haunted`: numbers that connections in the kernel's memory still bear. Given to another session, they would come alive
 /// again. `last`: the number that was given out last.
 pub fn plan(
     granted: Vec<Granted>,
     present: Vec<Present>,
     bits: MarkBits,
+    most: usize,
     haunted: &BTreeSet<Number>,
     last: Option<Number>,
 ) -> Plan {
     let mut taken: BTreeSet<Number> = present.iter().map(|session| session.number).chain(haunted.clone()).collect();
     let mut present: BTreeMap<PinholeId, Present> =
         present.into_iter().map(|session| (session.id.clone(), session)).collect();
+    let is_there =
+        |granted: &&Granted| present.get(&granted.pinhole().id).is_some_and(|there| continues(there, granted));
+    let mut room = most.saturating_sub(granted.iter().filter(is_there).count());
     let mut plan = Plan::default();
     let mut last = last;
     for granted in granted {
@@ -65,10 +69,11 @@ pub fn plan(
             present.remove(&id);
             continue;
         }
-        let Some(number) = bits.fresh(last, &taken) else {
+        let Some(number) = bits.fresh(last, &taken).filter(|_| room > 0) else {
             plan.crowded_out.push(id);
             continue;
         };
+        room -= 1;
         taken.insert(number);
         last = Some(number);
         plan.openings.push(Opening { number, granted, step: Step::Open });

@@ -73,7 +73,7 @@ mod tests {
     }
 
     fn given(wishes: &[Pinhole], present: &[Present], taken: &[u16], last: Option<u16>) -> (Vec<u16>, Option<u16>) {
-        let facts = Facts { taken: taken.iter().map(|port| (Protocol::Tcp, *port)).collect() };
+        let facts = Facts { taken: taken.iter().map(|port| (Protocol::Tcp, *port)).collect(), ..Facts::default() };
         let mut wishes = wishes.to_vec();
         let last = give_ports(&mut wishes, present, &allow(), &facts, last);
         (wishes.iter().map(|wish| wish.way.translated.as_ref().unwrap().public_port).collect(), last)

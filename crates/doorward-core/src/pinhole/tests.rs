@@ -137,7 +137,7 @@ fn a_session_with_both_families_needs_both_allowed() {
 
 #[test]
 fn a_port_of_something_on_the_router_is_refused() {
-    let facts = Facts { taken: [(Protocol::Tcp, 40000), (Protocol::Udp, 40001)].into() };
+    let facts = Facts { taken: [(Protocol::Tcp, 40000), (Protocol::Udp, 40001)].into(), ..Facts::default() };
     let other = wish("b", 40001, "192.168.77.10:22", &["198.51.100.10"]);
     let judged = file().judge(&[nas("a"), other], &facts);
     assert!(matches!(judged[..], [Err(Refusal::PortInUse(40000)), Ok(_)]), "{judged:?}");
@@ -231,6 +231,9 @@ fn a_length_is_held_to_and_not_believed() {
     assert!(matches!(Wishes::read(&[0, 0][..]), Err(MessageError::Io(_))));
 }
 
+/// Of sessions; no limit.
+const MANY: usize = usize::MAX;
+
 fn granted(pinholes: &[Pinhole]) -> Vec<Granted> {
     file().judge(pinholes, &Facts::default()).into_iter().map(|judged| judged.unwrap()).collect()
 }
@@ -246,7 +249,7 @@ fn outcome(plan: &Plan) -> Vec<Present> {
 }
 
 fn planned(wishes: &[Pinhole], present: Vec<Present>) -> Plan {
-    plan(granted(wishes), present, MarkBits::default(), &BTreeSet::new(), None)
+    plan(granted(wishes), present, MarkBits::default(), MANY, &BTreeSet::new(), None)
 }
 
 fn steps(plan: &Plan) -> Vec<Step> {
@@ -310,11 +313,27 @@ fn a_source_may_join_a_session_but_none_leaves_it_connected() {
 fn a_number_that_connections_still_bear_is_given_to_nobody() {
     let bits: MarkBits = "0x7ff".parse().unwrap();
     let every = |from: u32| (from..=1023).map(|n| bits.number(bits.flag() | n).unwrap()).collect::<BTreeSet<_>>();
-    let left = plan(granted(&[nas("a")]), Vec::new(), bits, &every(2), None);
+    let left = plan(granted(&[nas("a")]), Vec::new(), bits, MANY, &every(2), None);
     assert_eq!(left.openings[0].number.to_string(), "1");
-    let none = plan(granted(&[nas("a")]), Vec::new(), bits, &every(1), None);
+    let none = plan(granted(&[nas("a")]), Vec::new(), bits, MANY, &every(1), None);
     assert_eq!((none.openings.len(), none.crowded_out), (0, vec![PinholeId::parse("a").unwrap()]));
     let there = outcome(&left);
-    let kept = plan(granted(&[nas("a")]), there, bits, &every(1), None);
+    let kept = plan(granted(&[nas("a")]), there, bits, MANY, &every(1), None);
     assert_eq!(steps(&kept), [Step::Keep], "its own connections do not shut it out");
+}
+
+#[test]
+fn beyond_what_the_firewall_keeps_the_newest_are_refused_wherever_they_stand_in_the_message() {
+    let wishes = ["a", "b", "c"].map(|id| {
+        let port = 40000 + u16::from(id.as_bytes()[0] - b'a');
+        wish(id, port, "192.168.77.10:22", &["198.51.100.10"])
+    });
+    let [a, b, c] = wishes;
+    let two = |wishes: &[Pinhole], there| plan(granted(wishes), there, MarkBits::default(), 2, &BTreeSet::new(), None);
+    let first = two(&[b.clone(), c.clone()], Vec::new());
+    assert_eq!(steps(&first), [Step::Open, Step::Open]);
+    let more = two(&[a.clone(), b.clone(), c], outcome(&first));
+    assert_eq!((steps(&more), &more.crowded_out), (vec![Step::Keep, Step::Keep], &vec![a.id.clone()]));
+    let freed = two(&[a, b], outcome(&first));
+    assert_eq!(steps(&freed), [Step::Open, Step::Keep], "one ends, and there is room");
 }

@@ -1,11 +1,10 @@
 //! What other tables do to our packets: an accept of ours does not outweigh a later drop of theirs.
 
+use crate::firewall::{TAG, short_cut};
 use crate::nftables::Ruleset;
-use crate::nftables::table::TAG;
 use doorward_core::pinhole::Protocol;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 /// What kind of packets of ours is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,15 +144,8 @@ pub(crate) fn own_accepts(ruleset: &Ruleset) -> Vec<(Chain, u64)> {
 /// What lets established connections pass without the forward hook, where sessions are ended.
 pub(crate) fn offload(ruleset: &Ruleset) -> Option<String> {
     let flowtable = ruleset.of_kind("flowtable", false).find_map(|table| Chain::of(table, "name"));
-    flowtable.map(|table| format!("flowtable {}", table.words())).or_else(|| {
-        let module = MODULES.iter().find(|module| fs::exists(format!("/sys/module/{module}")).unwrap_or_default());
-        module.map(|module| format!("the kernel module {module}"))
-    })
+    flowtable.map(|table| format!("flowtable {}", table.words())).or_else(short_cut)
 }
-
-/// Vendors' own short cuts.
-const MODULES: [&str; 7] =
-    ["shortcut_fe", "shortcut_fe_cm", "fast_classifier", "xt_FLOWOFFLOAD", "hw_nat", "mtkhnat", "ecm"];
 
 /// Public ports that the owner's own rules lead somewhere.
 pub(crate) fn translated_ports(ruleset: &Ruleset) -> BTreeSet<(Protocol, u16)> {

@@ -4,7 +4,8 @@
 //! (`arriving`). By the mark it is led to its target (`translating`) and masked (`masking`). Every later packet, either
 //! way, must find the mark alive (`ending`): TCP is reset, the rest dropped, by the kernel's own clock.
 
-use crate::nftables::Element;
+use crate::elements::Element;
+use crate::firewall::TAG;
 use doorward_core::pinhole::MarkBits;
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
@@ -12,8 +13,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 pub(crate) const NAME: &str = "doorward";
-/// Says in a foreign chain whose rule it is.
-pub(crate) const TAG: &str = "doorward router";
 /// One command's elements; a line of a whole megabyte helps nobody who looks for a mistake.
 const AT_ONCE: usize = 500;
 

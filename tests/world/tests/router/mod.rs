@@ -1,6 +1,8 @@
 //! The router's daemon on the home router, and an agent that says what it wants in the bytes that are documented.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod steps;
+
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
