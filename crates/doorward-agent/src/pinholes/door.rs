@@ -266,3 +266,6 @@ async fn begins(socket: &mut TcpStream, limit: Duration) -> Vec<u8> {
     let _ = timeout(limit, socket.take(Probe::PREFACE as u64).read_to_end(&mut first)).await;
     first
 }
+
+#[cfg(test)]
+mod tests;
