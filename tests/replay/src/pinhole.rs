@@ -46,7 +46,7 @@ fn check_granted(granted: &Granted) {
 
 fn check_plan(granted: Vec<Granted>) {
     let bits = MarkBits::default();
-    let first = plan(granted.clone(), Vec::new(), bits, &BTreeSet::new(), None);
+    let first = plan(granted.clone(), Vec::new(), bits, usize::MAX, &BTreeSet::new(), None);
     let there = first.openings.iter().map(|opening| {
         let pinhole = opening.granted.pinhole().clone();
         let masquerade = opening.granted.is_masqueraded();
@@ -55,7 +55,7 @@ fn check_plan(granted: Vec<Granted>) {
     });
     let numbers: BTreeSet<_> = first.openings.iter().map(|opening| opening.number).collect();
     assert_eq!(numbers.len(), first.openings.len(), "two sessions share a number");
-    let again = plan(granted, there.collect(), bits, &BTreeSet::new(), None);
+    let again = plan(granted, there.collect(), bits, usize::MAX, &BTreeSet::new(), None);
     assert!(again.endings.is_empty() && again.openings.iter().all(|opening| opening.step == Step::Keep));
 }
 
