@@ -28,16 +28,18 @@ usage: cargo xtask bench [--rounds NUMBER] [subject…]
        cargo xtask bench line [--rounds NUMBER] [subject…]
        cargo xtask bench sshd [--rounds NUMBER] [--processors NUMBER]
        cargo xtask bench scale
-       cargo xtask bench cameras
+       cargo xtask bench cameras [--rounds NUMBER] [subject…]
 
 Compares Doorward with its peers in pairs of samples; on one core over loopback, with `line` over an emulated line of
 50 ms, 100 Mbit/s and some loss. `sshd` compares `ssh -R` to Doorward with the same `ssh -R` to sshd.
 `scale` compares what the gateway's state costs with 100 000 sessions and 10 000 services with what it costs with few.
-`cameras` counts what goes up for viewers of a camera, and how old pictures are on a thin line.
+`cameras` counts what goes up for viewers of a camera, and how old pictures are on a thin line, beside what others do.
 subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh doorward-ssh ssh-chacha20
 doorward-ssh-chacha20";
 
 const ROUNDS: usize = 5;
+/// A round takes seven minutes.
+const ROUNDS_OF_CAMERAS: usize = 3;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,9 +61,12 @@ async fn run(arguments: &[String]) -> Result<()> {
         Some((word, rest)) if word == "target" => target::run(rest.first().context(USAGE)?.parse()?).await,
         Some((word, rest)) if word == line::VISIT => line::visit(rest).await,
         Some((word, _)) if word == "scale" => scale::run().await,
-        Some((word, _)) if word == "cameras" => cameras::run().await,
         Some((word, rest)) if word == cameras::FILM => cameras::film(rest.first().context(USAGE)?).await,
         Some((word, rest)) if word == cameras::LOOK => cameras::look(rest).await,
+        Some((word, rest)) if word == cameras::FAN_OUT => {
+            let [listen, upstream] = rest else { bail!("fan-out: where, and of what?") };
+            cameras::fan_out(listen, upstream).await
+        }
         Some((word, rest)) if word == scale::COUNTED => scale::counted(rest).await,
         _ => {
             let wish = Wish::parse(arguments)?;
@@ -98,6 +103,7 @@ enum What {
     Loopback,
     Line,
     BesideSshd,
+    Cameras,
 }
 
 impl Wish {
@@ -109,6 +115,7 @@ impl Wish {
             match word.as_str() {
                 "line" => wish.what = What::Line,
                 "sshd" => wish.what = What::BesideSshd,
+                "cameras" => wish.what = What::Cameras,
                 "--rounds" => wish.rounds = Some(number(words.next()).context("--rounds wants a number")?),
                 "--processors" => wish.processors = number(words.next()).context("--processors wants a number")?,
                 name => wish
@@ -135,6 +142,13 @@ async fn compare(wish: Wish) -> Result<()> {
             report::print_circumstances(&subjects, line::HOW)?;
             line::run(&subjects, wish.rounds.unwrap_or(1)).await
         }
+        What::Cameras => {
+            let rounds = wish.rounds.unwrap_or(ROUNDS_OF_CAMERAS);
+            report::print_circumstances(&subjects, &format!("{}, {rounds} rounds", cameras::HOW))?;
+            cameras::run(&subjects, rounds).await?;
+            report::print_end(start.elapsed());
+            Ok(())
+        }
         What::BesideSshd => {
             let how = format!("all on {} of them, {rounds} rounds", wish.processors);
             report::print_circumstances(&subjects, &how)?;
@@ -157,6 +171,7 @@ fn present(wish: &Wish) -> Vec<Subject> {
     let usual: &[Subject] = match wish.what {
         What::Line => &line::SUBJECTS,
         What::BesideSshd => &beside_sshd::SUBJECTS,
+        What::Cameras => &cameras::SUBJECTS,
         What::Loopback => &subjects::USUAL,
     };
     let wanted = if wish.subjects.is_empty() { usual } else { &wish.subjects };
@@ -188,6 +203,7 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         let wish = parse("line --rounds 3 ssh rathole-tls").unwrap();
         assert_eq!((wish.what, wish.rounds, wish.subjects.len()), (What::Line, Some(3), 2));
+        assert_eq!(parse("cameras --rounds 2").unwrap().what, What::Cameras);
         let wish = parse("sshd --processors 2").unwrap();
         assert_eq!((wish.what, wish.processors), (What::BesideSshd, 2));
         for bad in ["--rounds", "--rounds x", "--rounds 0", "--processors 0", "frp", "--help"] {

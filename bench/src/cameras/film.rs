@@ -9,8 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{MissedTickBehavior, interval};
 
 const EVERY: Duration = Duration::from_micros(66_667);
-const BYTES: usize = 50_000;
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=film\r\n\r\n--film\r\n";
+pub(super) const BYTES: usize = 50_000;
+pub(super) const HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=film\r\n\r\n--film\r\n";
+/// After each picture, and before the first.
+pub(super) const BETWEEN: &[u8] = b"\r\n--film\r\n";
 
 pub(crate) async fn run(address: &str) -> Result<()> {
     let listener = TcpListener::bind(address.parse::<SocketAddr>()?).await?;
@@ -34,7 +37,7 @@ async fn serve(mut socket: TcpStream) -> Result<()> {
         beat.tick().await;
         let jpeg = picture(now()?);
         let part = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
-        socket.write_all(&[part.as_bytes(), &jpeg, b"\r\n--film\r\n"].concat()).await?;
+        socket.write_all(&[part.as_bytes(), &jpeg, BETWEEN].concat()).await?;
     }
 }
 
