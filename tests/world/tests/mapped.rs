@@ -190,6 +190,25 @@ fn a_session_leads_its_visitor_through_the_routers_port_until_it_is_ended() -> R
 }
 
 #[test]
+fn who_comes_from_elsewhere_later_on_is_let_in_by_the_same_port_and_cuts_nobody() -> Result<()> {
+    for speaks in [Speaks::All, Speaks::UpnpOnly] {
+        let scene = Scene::start(speaks)?;
+        let session = scene.open("10m")?;
+        let port = scene.straight_port()?;
+        let mut caller = scene.call(port)?;
+        let other = &scene.world.other_visitor;
+        gets_nothing(other, port)?;
+        let from = format!("{{\"from\":\"{}\"}}", at::OTHER_VISITOR[0]);
+        site::ask_owner(&scene.world.gateway, "POST", &format!("sessions/{session}/sources"), &from)?;
+        let ask = format!("echo hi | socat -T2 - TCP:{ADDRESS}:{port},connect-timeout=1");
+        until(PATIENCE, "the other address is let in", || Ok(other.run(&ask)?.stdout.contains("hi")))?;
+        goes_on(&mut caller)?;
+        ensure!(!caller.log().contains("broken"), "it was cut meanwhile");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_device_that_was_revoked_listens_no_more_and_its_router_has_no_rule() -> Result<()> {
     let scene = Scene::start(Speaks::All)?;
     scene.open("10m")?;

@@ -1,4 +1,5 @@
 //! miniupnpd on the home router, and a program of the device that asks it.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
