@@ -259,6 +259,38 @@ fn what_a_killed_agent_left_is_swept_by_the_next_and_one_that_stops_leaves_nothi
 }
 
 #[test]
+fn while_the_gateway_is_away_and_back_its_visitor_goes_on_and_the_port_stays() -> Result<()> {
+    let mut scene = Scene::start(Speaks::All)?;
+    let session = scene.open("10m")?;
+    let port = scene.straight_port()?;
+    let mut caller = scene.call(port)?;
+    scene.gateway.kill()?;
+    goes_on(&mut caller)?;
+    scene.gateway = site::serve(&scene.world.gateway)?;
+    scene.straight(|straight| straight["port"] == port && straight["state"] == "passed")?;
+    goes_on(&mut caller)?;
+    ensure!(!caller.log().contains("broken"), "it was cut meanwhile");
+    let start = Instant::now();
+    scene.end(session)?;
+    is_dead_soon(&mut caller, "`sessions end` at a gateway that came back", start)?;
+    scene.router_has_no_rule()
+}
+
+#[test]
+fn a_home_whose_link_is_in_ipv6_is_tried_and_reached_in_ipv4_all_the_same() -> Result<()> {
+    let world = World::build(Shape::home().with_ipv6_at_home())?;
+    world.home_router.change_addresses(&[ADDRESS, at::HOME[1]])?.stays();
+    world.point("gateway.example", &at::GATEWAY[1..])?;
+    let router = Upnpd::start(&world, Speaks::All)?;
+    let scene = Scene::start_in(world, router, ALLOWED)?;
+    let session = scene.open("10m")?;
+    let mut caller = scene.call(scene.straight_port()?)?;
+    let start = Instant::now();
+    scene.end(session)?;
+    is_dead_soon(&mut caller, "`sessions end` (a link in IPv6)", start)
+}
+
+#[test]
 fn behind_carrier_nat_that_is_told_and_the_relay_serves() -> Result<()> {
     let world = World::build(Shape::home().behind_carrier_nat())?;
     // The router believes in a public address; the gateway sees the carrier's.
