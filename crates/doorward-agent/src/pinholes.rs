@@ -4,6 +4,7 @@
 
 mod door;
 mod mapped;
+mod mapping;
 mod probes;
 mod wished;
 

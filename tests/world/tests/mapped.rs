@@ -190,6 +190,25 @@ fn a_session_leads_its_visitor_through_the_routers_port_until_it_is_ended() -> R
 }
 
 #[test]
+fn who_comes_from_elsewhere_later_on_is_let_in_by_the_same_port_and_cuts_nobody() -> Result<()> {
+    for speaks in [Speaks::All, Speaks::UpnpOnly] {
+        let scene = Scene::start(speaks)?;
+        let session = scene.open("10m")?;
+        let port = scene.straight_port()?;
+        let mut caller = scene.call(port)?;
+        let other = &scene.world.other_visitor;
+        gets_nothing(other, port)?;
+        let from = format!("{{\"from\":\"{}\"}}", at::OTHER_VISITOR[0]);
+        site::ask_owner(&scene.world.gateway, "POST", &format!("sessions/{session}/sources"), &from)?;
+        let ask = format!("echo hi | socat -T2 - TCP:{ADDRESS}:{port},connect-timeout=1");
+        until(PATIENCE, "the other address is let in", || Ok(other.run(&ask)?.stdout.contains("hi")))?;
+        goes_on(&mut caller)?;
+        ensure!(!caller.log().contains("broken"), "it was cut meanwhile");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_device_that_was_revoked_listens_no_more_and_its_router_has_no_rule() -> Result<()> {
     let scene = Scene::start(Speaks::All)?;
     scene.open("10m")?;
@@ -237,6 +256,38 @@ fn what_a_killed_agent_left_is_swept_by_the_next_and_one_that_stops_leaves_nothi
     ensure!(scene.agent.stop(2 * SOON)?.success(), "it stops by itself");
     ensure!(scene.router.rules()?.is_empty(), "{:?}", scene.router.rules()?);
     Ok(())
+}
+
+#[test]
+fn while_the_gateway_is_away_and_back_its_visitor_goes_on_and_the_port_stays() -> Result<()> {
+    let mut scene = Scene::start(Speaks::All)?;
+    let session = scene.open("10m")?;
+    let port = scene.straight_port()?;
+    let mut caller = scene.call(port)?;
+    scene.gateway.kill()?;
+    goes_on(&mut caller)?;
+    scene.gateway = site::serve(&scene.world.gateway)?;
+    scene.straight(|straight| straight["port"] == port && straight["state"] == "passed")?;
+    goes_on(&mut caller)?;
+    ensure!(!caller.log().contains("broken"), "it was cut meanwhile");
+    let start = Instant::now();
+    scene.end(session)?;
+    is_dead_soon(&mut caller, "`sessions end` at a gateway that came back", start)?;
+    scene.router_has_no_rule()
+}
+
+#[test]
+fn a_home_whose_link_is_in_ipv6_is_tried_and_reached_in_ipv4_all_the_same() -> Result<()> {
+    let world = World::build(Shape::home().with_ipv6_at_home())?;
+    world.home_router.change_addresses(&[ADDRESS, at::HOME[1]])?.stays();
+    world.point("gateway.example", &at::GATEWAY[1..])?;
+    let router = Upnpd::start(&world, Speaks::All)?;
+    let scene = Scene::start_in(world, router, ALLOWED)?;
+    let session = scene.open("10m")?;
+    let mut caller = scene.call(scene.straight_port()?)?;
+    let start = Instant::now();
+    scene.end(session)?;
+    is_dead_soon(&mut caller, "`sessions end` (a link in IPv6)", start)
 }
 
 #[test]

@@ -108,6 +108,10 @@ impl Door {
     pub(super) fn has_passed(&self) -> bool {
         self.has_passed.load(Ordering::Relaxed)
     }
+
+    pub(super) fn forget_passed(&self) {
+        self.has_passed.store(false, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone)]

@@ -1,7 +1,8 @@
 //! Pinholes where no `doorward router` is: a port mapping at the home's router, and behind it a listener of ours. The owner's
 //! file says for which services; gateways name sessions, sources and how long, and try from outside whether it works.
 
-use super::door::{Common, Door, Terms};
+use super::door::{Common, Terms};
+use super::mapping::Mapping;
 use super::probes::Probes;
 use super::wished::{One, Sight, Wished, closed, id, sources_of_four};
 use crate::settings::{PortmapSettings, Settings};
@@ -9,10 +10,9 @@ use crate::target::{Place, Target};
 use doorward_core::names::Label;
 use doorward_core::pinhole::PinholeId;
 use doorward_core::site::Host;
-use doorward_portmap::{ExternalPort, Open, PortMapper, Protocol, Report, Sources, State, Wish, Wishes, local_address};
+use doorward_portmap::{Open, PortMapper, Report, State, local_address};
 use doorward_tunnel::messages::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +26,13 @@ pub(super) struct Mapped {
     mapper: Option<Mapper>,
     /// Why none could be started, as was said.
     trouble: Option<String>,
-    doors: BTreeMap<PinholeId, Result<Door, String>>,
+    doors: BTreeMap<PinholeId, Result<Mapping, String>>,
     common: Common,
     tasks: JoinSet<()>,
 }
 
+/// As many as a router is asked for.
+const MOST: usize = 64;
 struct Mapper {
     rules: PortmapSettings,
     /// `Err`: why it cannot work.
@@ -53,16 +55,14 @@ impl Mapped {
             is_meant.then_some((id(gateway, &one.wish.id)?, (to, terms, all.sight(gateway))))
         };
         let wanted: BTreeMap<_, _> = all.each().filter_map(allowed).collect();
-        self.keep_mapper(&settings.portmap, !wanted.is_empty()).await;
         self.doors.retain(|id, _| wanted.contains_key(id));
-        let mut wishes = Wishes::new();
+        self.keep_mapper(&settings.portmap, !wanted.is_empty()).await;
+        self.note_places();
         for (id, (to, terms, sight)) in wanted {
-            let (ends, sources) = (Some(terms.until.into_std()), sources(&terms.sources, sight));
-            if let Some(internal_port) = self.keep_door(&id, to, terms).await {
-                let (protocol, external_port) = (Protocol::Tcp, ExternalPort::Any);
-                wishes.insert(id.into(), Wish { protocol, internal_port, external_port, sources, ends });
-            }
+            self.keep_door(id, to, terms, sight).await;
         }
+        let open = self.doors.iter().filter_map(|(id, door)| Some((id.as_str().to_owned(), door.as_ref().ok()?)));
+        let wishes = open.map(|(name, mapping)| (name, mapping.wish.clone())).collect();
         if let Some((mapper, _)) = self.standing() {
             mapper.seen_from(all.home());
             mapper.wish(wishes);
@@ -101,25 +101,34 @@ impl Mapped {
         self.mapper.as_ref()?.started.as_ref().ok()
     }
 
-    /// At the address at which the router sees this machine; where that cannot be told now, at the one that it had.
-    async fn keep_door(&mut self, id: &PinholeId, to: Place, terms: Terms) -> Option<std::num::NonZeroU16> {
-        let local = local_address();
-        if let Some(Ok(door)) = self.doors.get(id)
-            && door.to == to
-            && local.as_ref().map_or(true, |local| *local == door.local)
-        {
-            door.set(terms);
-            return Some(door.port);
+    fn note_places(&mut self) {
+        let Some((_, reports)) = self.mapper.as_ref().and_then(|mapper| mapper.started.as_ref().ok()) else { return };
+        let report = reports.borrow();
+        for (id, mapping) in &mut self.doors {
+            if let (Ok(mapping), Some(State::Open(open))) = (mapping, report.mappings.get(id.as_str())) {
+                mapping.is_at(open);
+            }
         }
+    }
+
+    /// At the address at which the router sees this machine; where that cannot be told now, at the one that it had.
+    async fn keep_door(&mut self, id: PinholeId, to: Place, terms: Terms, sight: Sight) {
+        let local = local_address();
+        if let Some(Ok(mapping)) = self.doors.get_mut(&id)
+            && mapping.door.to == to
+            && local.as_ref().map_or(true, |local| *local == mapping.door.local)
+        {
+            return mapping.set(terms, sight);
+        }
+        let is_full = self.doors.values().filter(|door| door.is_ok()).count() >= MOST;
         let opened = match local {
-            Ok(local) => Door::open((id.clone(), local, to), terms, &self.common, &mut self.tasks)
+            _ if is_full => Err(format!("the device has {MOST} port mappings already: using the relay instead")),
+            Ok(local) => Mapping::open((id.clone(), local, to), (terms, sight), &self.common, &mut self.tasks)
                 .await
                 .map_err(|error| format!("the device cannot listen for it at {local}: {error}")),
             Err(why) => Err(format!("{why}: using the relay instead")),
         };
-        let port = opened.as_ref().ok().map(|door| door.port);
-        self.doors.insert(id.clone(), opened);
-        port
+        self.doors.insert(id, opened);
     }
 
     /// What each gateway is told.
@@ -138,7 +147,7 @@ impl Mapped {
         let door = match id.and_then(|id| self.doors.get(id)) {
             None => return closed(wish, "nobody may come by IPv4, or its time is over".to_owned()),
             Some(Err(why)) => return closed(wish, why.clone()),
-            Some(Ok(door)) => door,
+            Some(Ok(mapping)) => &mapping.door,
         };
         match id.and_then(|id| report.mappings.get(id.as_str())) {
             None | Some(State::Asked) => closed(wish, "the home's router is being asked".to_owned()),
@@ -184,18 +193,6 @@ impl Mapped {
 
 /// For connections to be reset.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
-
-/// Whom the router shall let through, as far as it can tell: the session's sources, and the gateway, which tries it. Where the
-/// gateway's address is not known the door alone decides, which it does in any case.
-fn sources(wished: &BTreeSet<Ipv4Addr>, sight: Sight) -> Sources {
-    match sight.gateway {
-        None => Sources::Anyone,
-        Some(gateway) => {
-            let all: BTreeSet<_> = wished.iter().copied().chain([gateway]).collect();
-            Sources::Prefer(all.into_iter().collect())
-        }
-    }
-}
 
 /// Only what the owner's file offers and allows there; never what was added from a portal.
 fn leads_to(settings: &Settings, gateway: &Label, wish: &PinholeWish) -> Result<Place, &'static str> {
