@@ -9,21 +9,21 @@ use crate::wish::{Way, WishName};
 use std::time::{Duration, Instant};
 
 impl Keeper {
-    /// What is over comes first, then what is wished, then a look at what is open and at the address.
+    /// What is over comes first, then the address, which judges what is granted; then what is wished and what is open.
     pub(crate) fn next(&mut self, now: Instant) -> Deed {
         self.end_what_is_over(now);
         let Ok(network) = self.network else { return Deed::Wait(self.first_end()) };
         if let Some(deed) = self.withdrawal(now, &network) {
             return deed;
         }
+        if self.rules.asks_address && self.address_at <= now {
+            return Deed::AskAddress;
+        }
         let names: Vec<_> = self.mappings.keys().cloned().collect();
         for name in names {
             if let Some(deed) = self.deed_for(now, &name, &network) {
                 return deed;
             }
-        }
-        if self.rules.asks_address && self.address_at <= now {
-            return Deed::AskAddress;
         }
         Deed::Wait(self.next_moment(&network))
     }

@@ -66,8 +66,11 @@ impl Upnpd {
         }
         let yes_no = |yes: bool| if yes { "yes" } else { "no" };
         let file = folder.join("miniupnpd.conf");
+        // It refuses to claim an inner address, and looks at its uplink then.
+        let claim =
+            if address.to_string().starts_with("100.64.") { String::new() } else { format!("ext_ip={address}\n") };
         let settings = format!(
-            "ext_ifname=wan\next_ip={address}\nlistening_ip=lan\nport=0\nenable_upnp={}\nenable_natpmp={}\n\
+            "ext_ifname=wan\n{claim}listening_ip=lan\nport=0\nenable_upnp={}\nenable_natpmp={}\n\
              secure_mode=yes\nsystem_uptime=no\nmin_lifetime=10\n\
              max_lifetime=86400\nuuid=00000000-0000-0000-0000-000000000077\nallow 1-65535 192.168.77.0/24 1-65535\n",
             yes_no(matches!(speaks, Speaks::All | Speaks::UpnpOnly)),

@@ -53,12 +53,9 @@ impl Plan {
     /// Answers whether something else is asked for from now on.
     pub(super) fn learn(&mut self, report: &Report) -> bool {
         let mut is_new = false;
-        if words::is_behind_carrier_nat(report.external) {
-            return false;
-        }
         for listener in &mut self.listeners {
             let Some(State::Failed(why)) = report.mappings.get(listener.name) else { continue };
-            if gives_way(why) && listener.turn + 1 < listener.asked.len() {
+            if gives_way(why, report) && listener.turn + 1 < listener.asked.len() {
                 let before = listener.now();
                 listener.turn += 1;
                 warn!(
@@ -106,9 +103,11 @@ impl Listener {
 }
 
 /// Whether another port of the router might do.
-fn gives_way(why: &Why) -> bool {
+fn gives_way(why: &Why, report: &Report) -> bool {
     match why {
-        Why::Taken(_) | Why::Refused { .. } => true,
+        Why::Taken(_) => true,
+        // Without a line, as after a power cut, or behind a carrier's NAT, routers refuse every port.
+        Why::Refused { .. } => words::is_reachable(report.external),
         Why::NoRouter(_)
         | Why::Silent
         | Why::Unreachable(_)
@@ -154,7 +153,8 @@ mod tests {
     }
 
     fn report(state: State) -> Report {
-        Report { mappings: [(HTTPS.to_owned(), state)].into(), ..Report::default() }
+        let external = Some(Ipv4Addr::new(198, 51, 100, 7));
+        Report { external, mappings: [(HTTPS.to_owned(), state)].into(), ..Report::default() }
     }
 
     fn asked(plan: &Plan) -> ExternalPort {
@@ -179,6 +179,8 @@ mod tests {
         assert!(plan.learn(&report(State::Failed(Why::Taken(443)))));
         assert_eq!(asked(&plan), exactly(4443));
         let refused = Why::Refused { way: Way::Upnp, code: 606, meaning: "not authorised" };
+        let without_line = Report { external: None, ..report(State::Failed(refused.clone())) };
+        assert!(!plan.learn(&without_line), "it refuses everything");
         assert!(plan.learn(&report(State::Failed(refused.clone()))));
         let last = ExternalPort::Prefer(NonZeroU16::new(8443).unwrap());
         assert_eq!(asked(&plan), last, "in place of the last one any will do");

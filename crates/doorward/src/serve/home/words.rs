@@ -14,8 +14,8 @@ pub(super) fn kind(mapping: &MappingReport) -> &'static str {
 /// `external`: the router's address, as far as it said.
 pub(super) fn failed(why: &Why, external: Option<Ipv4Addr>) -> MappingState {
     let (why, remedy) = match why {
-        // Some routers refuse everything then.
-        Why::Refused { .. } if is_behind_carrier_nat(external) => unreachable(verdict(external, None)),
+        // Without a public address most routers refuse everything, and some do not say which one they have.
+        Why::Refused { .. } if !is_reachable(external) => unreachable(verdict(external, None)),
         Why::NoRouter(NoRouter::OwnAddress(_)) => (why.to_string(), "take [port-mapping] out of gateway.toml"),
         Why::NoRouter(_) => (why.to_string(), "look at this machine's network, or forward the port by hand"),
         Why::Silent => (
@@ -44,8 +44,8 @@ pub(super) fn failed(why: &Why, external: Option<Ipv4Addr>) -> MappingState {
     MappingState::Failed { why, remedy: remedy.to_owned() }
 }
 
-pub(super) fn is_behind_carrier_nat(external: Option<Ipv4Addr>) -> bool {
-    matches!(verdict(external, None), Verdict::CarrierNat { .. })
+pub(super) fn is_reachable(external: Option<Ipv4Addr>) -> bool {
+    verdict(external, None) == Verdict::Reachable
 }
 
 fn unreachable(verdict: Verdict) -> (String, &'static str) {
@@ -60,8 +60,37 @@ fn unreachable(verdict: Verdict) -> (String, &'static str) {
             ELSEWHERE,
         ),
         Verdict::Reachable | Verdict::Unknown => (
-            "the router does not say which address it has, so its line may be down".to_owned(),
-            "look at the router's own page",
+            "the router names no public address of its own: its line is down, or this home is behind carrier NAT, and a \
+             home behind carrier NAT cannot publish itself"
+                .to_owned(),
+            "look at the router's own page whether it is online; if it is, put the gateway on a rented machine \
+             (docs/where.md), or ask the provider for a public IPv4 address",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorward_portmap::Way;
+
+    #[test]
+    fn whoever_cannot_publish_at_home_is_told_where_else() {
+        let refused = Why::Refused { way: Way::Upnp, code: 501, meaning: "it failed" };
+        let inner = Verdict::CarrierNat { external: Ipv4Addr::new(100, 64, 0, 7) };
+        for (why, external, expected, elsewhere) in [
+            (Why::Unreachable(inner), Some([100, 64, 0, 7]), "cannot publish itself", true),
+            (refused.clone(), Some([100, 64, 0, 7]), "its router's own address is 100.64.0.7", true),
+            (refused.clone(), Some([0, 0, 0, 0]), "names no public address", true),
+            (refused.clone(), None, "names no public address", true),
+            (refused, Some([198, 51, 100, 7]), "code 501", false),
+            (Why::Taken(443), None, "port 443 of the router is in use by another", false),
+        ] {
+            let MappingState::Failed { why, remedy } = failed(&why, external.map(Ipv4Addr::from)) else {
+                panic!("it failed")
+            };
+            assert!(why.contains(expected), "{why}");
+            assert_eq!(remedy.contains("rented machine"), elsewhere, "{remedy}");
+        }
     }
 }
