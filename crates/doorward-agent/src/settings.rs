@@ -28,6 +28,7 @@
 //! ```
 
 mod access;
+mod cameras;
 mod entrances;
 mod file;
 mod pages;
@@ -36,6 +37,7 @@ mod portal;
 mod prepare;
 mod web;
 
+pub use cameras::CameraRhythm;
 pub use pages::PageFiles;
 pub use portal::{PortalSettings, TargetRange};
 pub(crate) use web::offer as web_offer;
@@ -63,6 +65,7 @@ pub struct Settings {
     pub gateways: Vec<GatewaySettings>,
     pub services: Vec<Service>,
     pub portal: PortalSettings,
+    pub camera_rhythm: CameraRhythm,
     /// The socket of the router's daemon (`doorward router`). `None`: no pinholes.
     pub router: Option<PathBuf>,
     /// What each gateway's portal wished for and may have: put there by the agent, never read from a file.
