@@ -85,6 +85,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "testssl.sh", needed_by: &["conformance"], why: "looks at TLS from outside" },
     Package { name: "jupyter-notebook", needed_by: &["peers"], why: "a service full of WebSockets" },
     Package { name: "python3-dev", needed_by: &["peers"], why: "OctoPrint's parts in C, from PyPI" },
+    Package { name: "gir1.2-gst-rtsp-server-1.0", needed_by: &["peers"], why: "an RTSP camera" },
+    Package { name: "gstreamer1.0-plugins-good", needed_by: &["peers"], why: "what the RTSP camera films" },
+    Package { name: "python3-gi", needed_by: &["peers"], why: "runs the RTSP camera" },
     Package { name: "python3-grpcio", needed_by: &["peers"], why: "a gRPC service and its visitors" },
     Package { name: "openssh-client", needed_by: &["peers"], why: "tunnels that NetGear digs" },
     Package { name: "python3-colorlog", needed_by: &["peers"], why: "NetGear's words" },
@@ -93,7 +96,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "python3-pexpect", needed_by: &["peers"], why: "types NetGear's password" },
     Package { name: "python3-requests", needed_by: &["peers"], why: "NetGear, which loads it" },
     Package { name: "python3-tqdm", needed_by: &["peers"], why: "NetGear, which loads it" },
-    Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint and VidGear, from PyPI" },
+    Package { name: "python3-venv", needed_by: &["peers"], why: "OctoPrint, Moonraker and VidGear, from PyPI" },
     Package { name: "python3-zmq", needed_by: &["unit", "peers"], why: "what NetGear sends with" },
     Package { name: "python3-websocket", needed_by: &["peers"], why: "a visitor who runs code in Jupyter's kernel" },
 ];

@@ -104,7 +104,7 @@ impl Agent {
         let (settings, following) = additions.join(self.settings);
         self.settings = settings;
         watching.spawn(following);
-        let cameras = Arc::<Cameras>::default();
+        let cameras = Arc::new(Cameras::new(self.settings.borrow().camera_rhythm));
         watching.spawn(cameras.clone().follow(self.settings.clone()));
         let preparing = Arc::<Preparing>::default();
         let keeping = {

@@ -11,7 +11,7 @@ mod reader;
 
 pub use look::{Sight, look_at_camera};
 
-use crate::settings::Settings;
+use crate::settings::{CameraRhythm, Settings};
 use crate::target::Camera;
 use doorward_frames::faults::Faults;
 use doorward_frames::feed::State;
@@ -25,7 +25,11 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const MAX_CAMERAS: usize = 32;
 
 #[derive(Default)]
-pub(crate) struct Cameras(Mutex<Vec<Reading>>);
+pub(crate) struct Cameras {
+    readings: Mutex<Vec<Reading>>,
+    /// Of whatever is begun to be read from now on.
+    rhythm: Mutex<CameraRhythm>,
+}
 
 struct Reading {
     camera: Camera,
@@ -54,6 +58,10 @@ pub(crate) struct News {
 pub(crate) struct TooMany;
 
 impl Cameras {
+    pub(crate) fn new(rhythm: CameraRhythm) -> Self {
+        Self { readings: Mutex::default(), rhythm: Mutex::new(rhythm) }
+    }
+
     /// Begins to read the camera, unless that is done already.
     pub(crate) fn watch(self: &Arc<Self>, camera: &Camera) -> Result<Watching, TooMany> {
         let mut readings = self.readings();
@@ -75,6 +83,7 @@ impl Cameras {
     pub(crate) async fn follow(self: Arc<Self>, mut settings: watch::Receiver<Arc<Settings>>) {
         loop {
             let offered = settings.borrow_and_update().clone();
+            *self.rhythm() = offered.camera_rhythm;
             self.keep(&offered.cameras().collect::<Vec<_>>());
             if settings.changed().await.is_err() {
                 return std::future::pending().await;
@@ -98,7 +107,11 @@ impl Cameras {
     }
 
     fn readings(&self) -> MutexGuard<'_, Vec<Reading>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rhythm(&self) -> MutexGuard<'_, CameraRhythm> {
+        self.rhythm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,8 +120,8 @@ impl Reading {
         let (writer, slot) = slot();
         let beginning = News { state: State::Opening, text: String::new(), faults: Faults::default() };
         let (told, news) = watch::channel(beginning);
-        let (of, owner): (_, Weak<Cameras>) = (camera.clone(), Arc::downgrade(cameras));
-        let task = AbortOnDropHandle::new(tokio::spawn(reader::run(of, writer, told, owner)));
+        let (of, rhythm, owner): (_, _, Weak<Cameras>) = (camera.clone(), *cameras.rhythm(), Arc::downgrade(cameras));
+        let task = AbortOnDropHandle::new(tokio::spawn(reader::run(of, rhythm, writer, told, owner)));
         Self { camera: camera.clone(), slot, news, _task: task }
     }
 

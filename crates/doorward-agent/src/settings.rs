@@ -31,6 +31,7 @@
 //! ```
 
 mod access;
+mod cameras;
 mod entrances;
 mod file;
 mod pages;
@@ -40,6 +41,7 @@ mod portmap;
 mod prepare;
 mod web;
 
+pub use cameras::CameraRhythm;
 pub use pages::PageFiles;
 pub use portal::{PortalSettings, TargetRange};
 pub use portmap::PortmapSettings;
@@ -68,6 +70,7 @@ pub struct Settings {
     pub gateways: Vec<GatewaySettings>,
     pub services: Vec<Service>,
     pub portal: PortalSettings,
+    pub camera_rhythm: CameraRhythm,
     /// The socket of the router's daemon (`doorward router`), which then opens all pinholes.
     pub router: Option<PathBuf>,
     /// What is asked of another router.

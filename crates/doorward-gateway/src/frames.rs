@@ -34,6 +34,9 @@ const FEEDS_OF_AN_ACCOUNT: usize = 8;
 /// Where the policy says nothing of visits at once.
 const MOST_VIEWERS: usize = 200;
 
+/// Pictures a second up to which a camera is merely in sight, as on the dashboard: whoever uses it wants more.
+const GLIMPSES: f64 = 1.0;
+
 /// Which camera: a service, or what is mounted at a path of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -218,6 +221,12 @@ impl Viewer {
     fn passed(&self, bytes: usize) {
         let traffic = self.admitted.presence.traffic();
         traffic.down.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The same, of a camera that is merely in sight.
+    fn glimpsed(&self, bytes: usize) {
+        self.admitted.presence.overlook(bytes as u64);
+        self.passed(bytes);
     }
 }
 

@@ -386,6 +386,11 @@ impl Presence {
         self.seat.traffic.get_or_init(Arc::default).clone()
     }
 
+    /// What passed, but is no use: a session is not kept open by it.
+    pub(crate) fn overlook(&self, bytes: u64) {
+        self.seat.seen.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// It stands in the audit from here on.
     pub(crate) fn attended(&self, attendance: Attendance) {
         let _ = self.seat.attendance.set(attendance);

@@ -7,11 +7,12 @@ use doorward_core::access::{LimitsDocument, PolicyDocument};
 use doorward_frames::feed::{Message as Said, State};
 use doorward_lab::camera::{Camera, camera};
 use doorward_lab::looking::{Feed, Heard, Image, feed, image, image_over};
+use doorward_lab::sessions::on_request;
 use doorward_lab::visitor::{self, get, request, send};
-use doorward_lab::{Lab, LabDevice, Shape, people, until};
+use doorward_lab::{LOOPBACK, Lab, LabDevice, Shape, people, until};
 use futures_util::future::join_all;
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncRead;
 use tokio::time::{sleep, timeout};
@@ -340,4 +341,25 @@ async fn who_stays_sees_no_gap_when_the_one_leaves_whose_permit_is_used() {
     assert_eq!(house.cam.opened(), 2);
     drop(house.device);
     sleep(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tile_that_is_merely_in_sight_keeps_no_session_open() {
+    for (rate, is_use) in [(Some(1.0), false), (None, true)] {
+        let policy = PolicyDocument { max_idle: Some("5m".to_owned()), ..on_request(&["owner"]) };
+        let house = House::build(100, 10_000, policy).await;
+        let session = house.lab.open_session("owner", ("pi", "cam"), SignedDuration::from_mins(30), LOOPBACK).await;
+        let mut feed = house.feed().await;
+        feed.name(1, "pi/cam").await;
+        feed.watch(1, rate).await;
+        // The gateway tells every five seconds which sessions are in use.
+        let told = Instant::now() + Duration::from_secs(11);
+        while Instant::now() < told {
+            feed.frame(1).await;
+        }
+        let unused = session.opened_at + SignedDuration::from_secs(5 * 60 + 3);
+        house.lab.control().end_lapsed_sessions(unused).await.unwrap();
+        let is_open = house.lab.control().snapshot().session(session.id).is_some();
+        assert_eq!(is_open, is_use, "{rate:?} pictures a second");
+    }
 }

@@ -15,10 +15,10 @@ pub const READ: &str = "const read = (what) => { const canvas = document.createE
     const context = canvas.getContext('2d'); context.drawImage(what, 0, 0, 640, 360);
     return [...Array(16).keys()].reduce((sum, bit) => sum + (context.getImageData(40 * bit + 20, 340, 1, 1).data[0] > 127 ? 2 ** bit : 0), 0); };";
 
-/// Serves it on loopback. ffmpeg takes one reader, and ends with it: then it begins anew.
+/// Serves it at all addresses of the node. ffmpeg takes one reader, and ends with it: then it begins anew.
 pub fn film(node: &Node, port: u16) -> Result<Process> {
     let each = format!(
-        "ffmpeg -hide_banner -loglevel error -re -f lavfi -i \"$FILM\" -q:v 5 -f mpjpeg -listen 1 http://127.0.0.1:{port}/"
+        "ffmpeg -hide_banner -loglevel error -re -f lavfi -i \"$FILM\" -q:v 5 -f mpjpeg -listen 1 http://0.0.0.0:{port}/"
     );
     node.spawn(&Program::new("sh").args(["-c", &format!("while :; do {each}; sleep 0.2; done")]).env("FILM", FILM))
 }

@@ -2,7 +2,8 @@
 //! lines are those of docs/netgear.md and of `doorward sender-key`.
 
 use anyhow::{Context, Result, ensure};
-use doorward_world::site::{self, GATEWAY_FILE, SOON, report};
+use doorward_world::front::wait_for_port;
+use doorward_world::site::{self, GATEWAY_FILE, SOON, Site, report};
 use doorward_world::{Node, Process, Program, Shape, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -237,6 +238,77 @@ fn an_agent_beside_the_camera_receives_every_pattern() -> Result<()> {
         let mark = agent.log().len();
         drop(sender);
         agent.wait_for_line_after(mark, "its sender", SOON)?;
+    }
+    Ok(())
+}
+
+const PORT_FILE: &str = r#"
+[[service]]
+name = "netgear"
+target = "tcp://127.0.0.1:5454"
+entrances = [{ tcp-port = 20454 }]
+access = { who = "public" }
+"#;
+
+/// A receiver behind a public port, and a sender that goes there: nothing but TCP to Doorward. `options`: NetGear's own.
+fn through_a_port(world: &World, options: &str) -> Result<(Process, Process)> {
+    let receiver = format!(
+        "from vidgear.gears import NetGear\n\
+         viewer = NetGear(address='127.0.0.1', port='5454', protocol='tcp', pattern=1, receive_mode=True, logging=True, \
+         max_retries=1000000, **{options})\n\
+         seen = 0\n\
+         while (got := viewer.recv(return_data={{'seen': seen}})) is not None:\n\
+         \x20   said, frame = got if isinstance(got, (tuple, list)) else (None, got)\n\
+         \x20   seen += 1\n\
+         \x20   print('a frame of', frame.shape, 'with', said, flush=True)\n"
+    );
+    let sender = format!(
+        "import cv2\nfrom vidgear.gears import NetGear\n\
+         stream = NetGear(address='203.0.113.10', port='20454', protocol='tcp', pattern=1, logging=True, max_retries=1000000, **{options})\n\
+         camera, number = cv2.VideoCapture(0), 0\n\
+         while True:\n\
+         \x20   number += 1\n\
+         \x20   print('came back', stream.send(camera.read()[1], message={{'number': number}}), flush=True)\n"
+    );
+    let mut viewer =
+        world.device.spawn(&script(&world.device, "receiver.py", &receiver, &[])?.env("PYTHONUNBUFFERED", "1"))?;
+    wait_for_port(&world.device, 5454).with_context(|| viewer.log())?;
+    let sender =
+        world.visitor.spawn(&script(&world.visitor, "sender.py", &sender, &[])?.env("PYTHONUNBUFFERED", "1"))?;
+    doorward_world::until(SOON * 2, "a hundred frames", || Ok(frames(&viewer) >= 100))
+        .with_context(|| format!("{}\n---\n{}", viewer.log(), sender.log()))?;
+    Ok((viewer, sender))
+}
+
+#[test]
+fn data_goes_both_ways_with_the_frames_through_a_port() -> Result<()> {
+    let world = World::build(Shape::home().behind_carrier_nat())?;
+    let _site = Site::start_with(&world, GATEWAY_FILE, PORT_FILE)?;
+    let (viewer, sender) = through_a_port(&world, "{'bidirectional_mode': True}")?;
+    ensure!(viewer.log().contains("with {'number': 50}"), "{}", viewer.log());
+    ensure!(sender.log().contains("came back {'seen': 50}"), "{}", sender.log());
+    Ok(())
+}
+
+#[test]
+fn what_netgear_encrypts_itself_goes_through_a_port() -> Result<()> {
+    let world = World::build(Shape::home().behind_carrier_nat())?;
+    let _site = Site::start_with(&world, GATEWAY_FILE, PORT_FILE)?;
+    for (mode, name) in [(1, "StoneHouse"), (2, "IronHouse")] {
+        // Both machines have the same key files, as NetGear wants it.
+        let keys = tempfile::tempdir()?;
+        let (viewer, sender) = through_a_port(
+            &world,
+            &format!(
+                "{{'secure_mode': {mode}, 'overwrite_cert': False, 'custom_cert_location': '{}'}}",
+                keys.path().display()
+            ),
+        )?;
+        for one in [&viewer, &sender] {
+            let log = one.log();
+            ensure!(log.contains(&format!("ZMQ Security Mechanism: `{name}`")), "{log}");
+            ensure!(!log.contains("Mechanism is disabled"), "{log}");
+        }
     }
     Ok(())
 }

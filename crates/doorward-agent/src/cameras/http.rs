@@ -19,13 +19,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Between two pictures of a camera that has no stream.
-const POLL_EVERY: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-pub(super) async fn read(camera: &WebCamera, events: &Events) -> Infallible {
-    let mut reading = Reading { asking: Asking::new(camera), events, faults: Faults::default(), pictures: 0 };
+/// `every`: from one picture to the next, where it has no stream.
+pub(super) async fn read(camera: &WebCamera, every: Duration, events: &Events) -> Infallible {
+    let mut reading = Reading { asking: Asking::new(camera), every, events, faults: Faults::default(), pictures: 0 };
     let mut pause = FIRST_PAUSE;
     loop {
         let before = reading.pictures;
@@ -41,6 +40,7 @@ pub(super) async fn read(camera: &WebCamera, events: &Events) -> Infallible {
 
 struct Reading<'a> {
     asking: Asking<'a>,
+    every: Duration,
     events: &'a Events,
     /// Of the connections before this one.
     faults: Faults,
@@ -90,7 +90,7 @@ impl Reading<'_> {
     }
 
     async fn poll(&mut self, first: Answer) -> Result<Infallible, Trouble> {
-        let mut polling = Polling::new(POLL_EVERY);
+        let mut polling = Polling::new(self.every);
         let mut answer = first;
         loop {
             let began = Instant::now();

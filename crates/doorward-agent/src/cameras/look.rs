@@ -1,6 +1,7 @@
 //! One look at a camera, for its owner.
 
 use super::reader::{Event, Events, source};
+use crate::settings::CameraRhythm;
 use crate::target::Camera;
 use doorward_frames::faults::Faults;
 use doorward_frames::jpeg::Size;
@@ -25,7 +26,7 @@ const A_LITTLE_LONGER: Duration = Duration::from_millis(500);
 pub async fn look_at_camera(camera: &Camera, limit: Duration) -> Result<Sight, String> {
     let (events, mut heard) = mpsc::channel(1);
     let events = Events::new(events);
-    let mut source = pin!(source(camera, &events));
+    let mut source = pin!(source(camera, CameraRhythm::default().every, &events));
     let (mut sight, mut end) = (None, pin!(sleep(limit)));
     loop {
         let event = tokio::select! {

@@ -1,8 +1,9 @@
 //! One camera, from its first viewer to a little after its last: what its source tells goes into the slot.
 
 use super::{Cameras, News, comes_by_itself, device, http, netgear};
+use crate::settings::CameraRhythm;
 use crate::target::Camera;
-use doorward_frames::demand::{Demand, LINGER, Verdict};
+use doorward_frames::demand::{Demand, Verdict};
 use doorward_frames::faults::Faults;
 use doorward_frames::feed::State;
 use doorward_frames::slot::Writer;
@@ -11,6 +12,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Weak;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -68,20 +70,27 @@ impl Events {
     }
 }
 
-pub(super) async fn source(camera: &Camera, events: &Events) -> Infallible {
+/// `every`: from one picture to the next, where there is no stream.
+pub(super) async fn source(camera: &Camera, every: Duration, events: &Events) -> Infallible {
     match camera {
-        Camera::Web(camera) => http::read(camera, events).await,
+        Camera::Web(camera) => http::read(camera, every, events).await,
         Camera::NetGear { host, port } => netgear::read(host, *port, events).await,
         Camera::Device(path) => device::read(path, events).await,
     }
 }
 
-pub(super) async fn run(camera: Camera, writer: Writer, news: watch::Sender<News>, cameras: Weak<Cameras>) {
+pub(super) async fn run(
+    camera: Camera,
+    rhythm: CameraRhythm,
+    writer: Writer,
+    news: watch::Sender<News>,
+    cameras: Weak<Cameras>,
+) {
     let (events, mut heard) = mpsc::channel(1);
     let events = Events::new(events);
-    let mut source = pin!(source(&camera, &events));
+    let mut source = pin!(source(&camera, rhythm.every, &events));
     let mut reader = Reader { camera: &camera, writer, news, number: 0 };
-    let (mut demand, mut viewers) = (Demand::new(LINGER), 0);
+    let (mut demand, mut viewers) = (Demand::new(rhythm.linger), 0);
     loop {
         let rest = until_rest(&camera, &demand);
         tokio::select! {

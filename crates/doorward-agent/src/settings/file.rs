@@ -1,6 +1,7 @@
 //! The file as written, and its one conversion.
 
 use super::access;
+use super::cameras::CamerasTable;
 use super::entrances::Entrance;
 use super::pages::PageFiles;
 use super::portal::PortalTable;
@@ -48,6 +49,7 @@ struct File {
     #[serde(default)]
     service: Vec<ServiceTable>,
     portal: Option<PortalTable>,
+    cameras: Option<CamerasTable>,
     router: Option<RouterTable>,
     portmap: Option<PortmapTable>,
 }
@@ -120,6 +122,7 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Setti
         gateways,
         services,
         portal,
+        camera_rhythm: file.cameras.map(CamerasTable::read).transpose()?.unwrap_or_default(),
         router: file.router.map(|router| router.socket),
         portmap,
         ..Settings::default()

@@ -380,3 +380,22 @@ target = "http://10.9.8.7:5000"
         assert!(error.contains(why), "{wrong}: {error}");
     }
 }
+
+#[test]
+fn how_long_and_how_often_cameras_are_read_is_said_within_limits() {
+    let usual = parse("").unwrap().camera_rhythm;
+    assert_eq!((usual.linger.as_secs(), usual.every.as_millis()), (8, 200));
+    let said = parse("[cameras]\nlinger = \"5s\"\npictures-per-second = 0.5\n").unwrap().camera_rhythm;
+    assert_eq!((said.linger.as_secs(), said.every.as_secs()), (5, 2));
+    for (wrong, why) in [
+        ("linger = \"0s\"", "agent.toml:2:10: linger: 0s is not from 1s to 60s"),
+        ("linger = \"2m\"", "is not from 1s to 60s"),
+        ("linger = \"soon\"", "agent.toml:2:10: linger: \"soon\" is not a duration"),
+        ("pictures-per-second = 21", "pictures-per-second: this is a number from 0.2 to 20"),
+        ("pictures-per-second = nan", "this is a number from 0.2 to 20"),
+        ("rate = 5", "rate"),
+    ] {
+        let error = parse(&format!("[cameras]\n{wrong}\n")).unwrap_err();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
+}

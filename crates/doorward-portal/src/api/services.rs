@@ -1,9 +1,12 @@
+mod cameras;
+
 use crate::PortalState;
 use crate::acting::Acting;
 use crate::answer::{Asked, At, Body, Problem, Seen, Versioned};
 use crate::asker::Asker;
 use crate::describe::Done;
 use crate::paging::{Listed, Paging};
+use cameras::{CameraBody, cameras};
 use doorward_control::{AccessHome, Preparation, Protocol, Reservation, ServiceRecord};
 use doorward_core::access::{
     ApprovalDocument, HowDocument, LimitsDocument, Need, PolicyDocument, ScheduleDocument, WhoDocument,
@@ -36,6 +39,9 @@ pub(crate) struct ServiceBody {
     failure: Option<FailureBody>,
     /// Of a service that is made ready for its visitors.
     preparation: Option<PreparationBody>,
+    /// The service itself, or what is mounted in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cameras: Vec<CameraBody>,
     version: i64,
 }
 
@@ -310,6 +316,7 @@ fn body(state: &PortalState, asker: &Asker, record: &ServiceRecord) -> ServiceBo
             .collect(),
         failure: failure.map(|f| FailureBody { hop: f.failure, what: f.failure.to_string(), since: f.since }),
         preparation: service.prepare.map(|_| PreparationBody::of(preparation, is_theirs)),
+        cameras: cameras(state.control.presence(), record, is_theirs),
         version: record.version,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::site::{add, browse, sign_in};
 use super::support::*;
+use doorward_control::{CameraPlace, CameraSeen};
 
 const DOOR: &str =
     r#"{"name": "door", "title": "Front <door>", "kind": "camera", "access": {"who": "people", "people": ["anna"]}}"#;
@@ -62,4 +63,33 @@ async fn one_camera_has_a_page_for_whoever_may_look_at_it() {
         let answer = ask(other.clone()).await;
         assert_eq!((answer.status, answer.text), (nothing.status, nothing.text.clone()), "{other}");
     }
+}
+
+#[tokio::test]
+async fn the_api_says_how_a_camera_does_that_somebody_looks_at() {
+    let portal = Portal::open().await;
+    let device = portal.join(1, "zumi01").await;
+    portal.offer(&device, &[DOOR, PRINTER]).await;
+    let ask = async |name: &str| {
+        portal.ask("GET", &format!("/api/v1/services/zumi01/{name}"), "").await.json()["cameras"].clone()
+    };
+    let nobody = serde_json::json!([{ "mount": "/webcam/", "viewers": 0, "frames-per-second": 0.0,
+        "kilobytes-per-second": 0.0, "age": null, "size": null, "live": false, "words": "" }]);
+    assert_eq!(ask("printer").await, nobody);
+    let snapshot = portal.state.control.snapshot();
+    let door = snapshot.services().find(|record| record.service.name.as_str() == "door").unwrap().service.id;
+    let seen = CameraSeen {
+        viewers: 3,
+        frames_per_second: 14.96,
+        bytes_per_second: 748_123,
+        age: Some(std::time::Duration::from_millis(243)),
+        size: Some((1280, 720)),
+        is_live: true,
+        words: String::new(),
+        faults: "padding 2".to_owned(),
+    };
+    portal.state.control.presence().camera_seen(CameraPlace { service: door, mount: None }, seen);
+    let shown = serde_json::json!([{ "mount": null, "viewers": 3, "frames-per-second": 15.0,
+        "kilobytes-per-second": 748.1, "age": 0.2, "size": [1280, 720], "live": true, "words": "", "faults": "padding 2" }]);
+    assert_eq!(ask("door").await, shown);
 }

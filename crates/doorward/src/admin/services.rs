@@ -27,6 +27,21 @@ pub struct Service {
     pub failure: Option<Failure>,
     #[serde(default)]
     pub preparation: Option<Preparation>,
+    #[serde(default)]
+    pub cameras: Vec<Camera>,
+}
+
+/// How a camera does, that is the service or mounted in it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Camera {
+    mount: Option<String>,
+    viewers: u32,
+    frames_per_second: f64,
+    kilobytes_per_second: f64,
+    age: Option<f64>,
+    live: bool,
+    words: String,
 }
 
 /// A policy without its passwords.
@@ -154,6 +169,9 @@ impl Service {
         if let Some(words) = self.preparation.as_ref().and_then(|preparation| preparation.words(now)) {
             table.below(&words);
         }
+        for camera in &self.cameras {
+            table.below(&camera.in_words());
+        }
         if let Some(failure) = &self.failure {
             table.below(&format!("failing for {}: {}", span(failure.since.duration_until(now)), failure.what));
         }
@@ -186,6 +204,27 @@ impl Preparation {
             words += &format!("; again in {}", span(now.duration_until(at)));
         }
         Some(words)
+    }
+}
+
+impl Camera {
+    fn in_words(&self) -> String {
+        let Self { mount, viewers, frames_per_second, kilobytes_per_second, age, live, words } = self;
+        let which = mount.as_deref().map_or_else(|| "camera".to_owned(), |mount| format!("camera at {mount}"));
+        if *viewers == 0 {
+            return format!("{which}: nobody looks");
+        }
+        let mut said = format!(
+            "{which}: {viewers} looking, {frames_per_second:.1} pictures a second, {kilobytes_per_second:.0} kB/s"
+        );
+        if let Some(age) = age {
+            said += &format!(", {age:.1} s old");
+        }
+        if !live {
+            let why = if words.is_empty() { "no pictures" } else { words };
+            said += &format!("; {why}");
+        }
+        said
     }
 }
 

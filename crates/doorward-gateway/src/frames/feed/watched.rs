@@ -1,6 +1,6 @@
 //! One camera that a page watches.
 
-use super::super::{News, Viewer};
+use super::super::{GLIMPSES, News, Viewer};
 use doorward_frames::pace::{Caps, Pace};
 use doorward_frames::slot::{Reader, Seen};
 use futures_util::future::select_all;
@@ -17,6 +17,11 @@ pub(super) struct Watched {
     /// What the page was told last.
     told: Option<News>,
     pace: Pace,
+    is_glimpsed: bool,
+}
+
+fn is_glimpse(caps: Caps) -> bool {
+    caps.frames_per_second.is_some_and(|rate| rate <= GLIMPSES)
 }
 
 pub(super) enum Happened {
@@ -31,17 +36,21 @@ impl Watched {
     pub(super) fn new(viewer: Viewer, caps: Caps, now: Instant) -> Self {
         let (reader, mut news) = (viewer.reader(), viewer.news());
         news.mark_changed();
-        Self { viewer, reader, news, told: None, pace: Pace::new(caps, now) }
+        Self { viewer, reader, news, told: None, pace: Pace::new(caps, now), is_glimpsed: is_glimpse(caps) }
     }
 
     pub(super) fn change(&mut self, caps: Caps, now: Instant) {
         self.pace.change(caps, now);
+        self.is_glimpsed = is_glimpse(caps);
         self.viewer.wish(caps);
     }
 
     pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
         self.pace.sent(bytes, now);
-        self.viewer.passed(bytes);
+        match self.is_glimpsed {
+            true => self.viewer.glimpsed(bytes),
+            false => self.viewer.passed(bytes),
+        }
     }
 
     /// And whether more of it is new than who looks.
