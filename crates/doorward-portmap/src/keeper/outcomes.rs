@@ -183,10 +183,15 @@ impl Keeper {
     /// `None`: it does not say. What it said before counts until it says something else.
     pub(crate) fn told_address(&mut self, now: Instant, address: Option<Ipv4Addr>) {
         self.address_at = now + if address.is_some() { self.rules.check } else { self.rules.check * MUTE };
-        if address.is_some() && address != self.external {
-            self.external = address;
-            self.judge_all_again(now);
+        if address.is_none() || address == self.external {
+            return;
         }
+        // Mappings of another address are gone in many routers, whatever their clocks say.
+        if self.external.is_some() {
+            self.renew_all(now, |_| true);
+        }
+        self.external = address;
+        self.judge_all_again(now);
     }
 
     /// The external address, or where we are seen, may have changed.
@@ -218,9 +223,13 @@ impl Keeper {
         if self.epochs.entry(way).or_default().hear(now, seconds) == Heard::GoesOn {
             return;
         }
+        self.renew_all(now, |held| held.open.way == way);
+    }
+
+    fn renew_all(&mut self, now: Instant, is_meant: impl Fn(&Held) -> bool) {
         for mapping in self.mappings.values_mut() {
             if let Stage::Open(held) = &mut mapping.stage
-                && held.open.way == way
+                && is_meant(held)
             {
                 held.renew_at = Some(held.least(now));
             }
