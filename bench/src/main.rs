@@ -38,7 +38,7 @@ subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh d
 doorward-ssh-chacha20";
 
 const ROUNDS: usize = 5;
-/// A round takes seven minutes.
+/// A round takes nine minutes.
 const ROUNDS_OF_CAMERAS: usize = 3;
 
 fn main() -> ExitCode {
