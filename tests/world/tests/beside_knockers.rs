@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use doorward_world::{Node, Process, Program, Shape, World, addresses as at, until};
 use router::steps::{SHORT, ended_in_time, goes_on, home, is_dead, is_silence, opened};
 use router::{Daemon, FILE};
@@ -29,15 +29,27 @@ fn shut_router() -> Result<(World, Process)> {
     Ok((world, server))
 }
 
-/// Says how long the open connection went on after others were shut out again.
-fn lives_on(world: &World, knocked: Instant) -> Result<String> {
+fn is_open(world: &World) -> bool {
+    is_silence(&world.visitor, &home(), 22).is_err()
+}
+
+/// What becomes of a connection, and of the port when the daemon is killed; knockd's has a process for each knock that shuts it.
+fn outcome(world: &World, mut daemon: Process, stays_open: bool, knock: impl Fn() -> Result<()>) -> Result<String> {
+    let open = || until(SOON, "the port is open", || knock().map(|()| is_open(world)));
+    open()?;
     let mut caller = call_at(&world.visitor, Kind::Tcp, &home(), 22)?;
     goes_on(&mut caller)?;
-    until(SOON * 2, "the port is shut again", || Ok(is_silence(&world.visitor, &home(), 22).is_ok()))?;
-    let shut = knocked.elapsed();
+    until(SOON * 2, "the port is shut again", || Ok(!is_open(world)))?;
+    let shut = Instant::now();
     thread::sleep(Duration::from_secs(3));
     goes_on(&mut caller)?;
-    Ok(format!("lives on {:.0} s later", (knocked.elapsed() - shut).as_secs_f64()))
+    let longer = shut.elapsed().as_secs();
+    open()?;
+    daemon.kill()?;
+    thread::sleep(SHORT + Duration::from_secs(3));
+    ensure!(is_open(world) == stays_open, "{stays_open}: the port of a dead daemon");
+    let port = if stays_open { "stays open" } else { "is shut" };
+    Ok(format!("lives on {longer} s later; its daemon dead, the port {port}"))
 }
 
 fn write(node: &Node, name: &str, text: &str) -> Result<String> {
@@ -65,17 +77,12 @@ fn beside_fwknop() -> Result<String> {
     let mut daemon = router.spawn(&Program::new("/usr/sbin/fwknopd").args(["-f", "-c", &settings, "-a", &access]))?;
     daemon.wait_for_line("Starting fwknopd main event loop", SOON)?;
     let asking = write(&world.visitor, "fwknoprc", "")?;
-    let knocked = Instant::now();
-    world
-        .visitor
-        .run(&format!(
-            "fwknop --rc-file {asking} -A tcp/22 -a {} -D {} --key-base64-rijndael {key} --use-hmac --key-base64-hmac {hmac}",
-            at::VISITOR[0],
-            home()
-        ))?
-        .ok()?;
-    until(SOON, "the port is open", || Ok(is_silence(&world.visitor, &home(), 22).is_err()))?;
-    lives_on(&world, knocked)
+    let knock = format!(
+        "fwknop --rc-file {asking} -A tcp/22 -a {} -D {} --key-base64-rijndael {key} --use-hmac --key-base64-hmac {hmac}",
+        at::VISITOR[0],
+        home()
+    );
+    outcome(&world, daemon, true, || world.visitor.run(&knock)?.ok().map(drop))
 }
 
 fn beside_knockd() -> Result<String> {
@@ -88,14 +95,9 @@ fn beside_knockd() -> Result<String> {
     );
     let router = &world.home_router;
     let settings = write(router, "knockd.conf", &settings)?;
-    let _daemon = router.spawn(&Program::new("/usr/sbin/knockd").args(["-i", "wan", "-c", &settings]))?;
-    let mut knocked = Instant::now();
-    until(SOON, "the port is open", || {
-        knocked = Instant::now();
-        world.visitor.run(&format!("knock -d 50 {} 7000 8000 9000", home()))?.ok()?;
-        Ok(is_silence(&world.visitor, &home(), 22).is_err())
-    })?;
-    lives_on(&world, knocked)
+    let daemon = router.spawn(&Program::new("/usr/sbin/knockd").args(["-i", "wan", "-c", &settings]))?;
+    let knock = format!("knock -d 50 {} 7000 8000 9000", home());
+    outcome(&world, daemon, false, || world.visitor.run(&knock)?.ok().map(drop))
 }
 
 /// `lines`: of the router's file.
