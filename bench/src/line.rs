@@ -127,7 +127,7 @@ fn said(figure: f64, text: impl Fn(f64) -> String) -> String {
 }
 
 /// The figure that a visitor on that machine comes back with.
-fn ask(visitor: &Node, what: &str, at: SocketAddr) -> Result<f64> {
+pub(crate) fn ask(visitor: &Node, what: &str, at: SocketAddr) -> Result<f64> {
     let program = Program::new(std::env::current_exe()?).args([VISIT, what, &at.to_string()]);
     let said = visitor.run_program(&program, LIMIT)?.ok()?;
     said.trim().parse().with_context(|| format!("a visitor said {said:?}"))

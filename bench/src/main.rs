@@ -7,6 +7,7 @@ mod figures;
 mod http;
 mod line;
 mod loopback;
+mod pinhole;
 mod process;
 mod report;
 mod sample;
@@ -29,11 +30,13 @@ usage: cargo xtask bench [--rounds NUMBER] [subject…]
        cargo xtask bench sshd [--rounds NUMBER] [--processors NUMBER]
        cargo xtask bench scale
        cargo xtask bench cameras [--rounds NUMBER] [subject…]
+       cargo xtask bench pinhole [--rounds NUMBER]
 
 Compares Doorward with its peers in pairs of samples; on one core over loopback, with `line` over an emulated line of
 50 ms, 100 Mbit/s and some loss. `sshd` compares `ssh -R` to Doorward with the same `ssh -R` to sshd.
 `scale` compares what the gateway's state costs with 100 000 sessions and 10 000 services with what it costs with few.
 `cameras` counts what goes up for viewers of a camera, and how old pictures are on a thin line, beside what others do.
+`pinhole` compares a pinhole of the home router, 10 000 sessions beside it, with the same forward written by hand.
 subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh doorward-ssh ssh-chacha20
 doorward-ssh-chacha20";
 
@@ -61,6 +64,7 @@ async fn run(arguments: &[String]) -> Result<()> {
         Some((word, rest)) if word == "target" => target::run(rest.first().context(USAGE)?.parse()?).await,
         Some((word, rest)) if word == line::VISIT => line::visit(rest).await,
         Some((word, _)) if word == "scale" => scale::run().await,
+        Some((word, rest)) if word == "pinhole" => pinhole::run(Wish::parse(rest)?.rounds).await,
         Some((word, rest)) if word == cameras::FILM => cameras::film(rest.first().context(USAGE)?).await,
         Some((word, rest)) if word == cameras::LOOK => cameras::look(rest).await,
         Some((word, rest)) if word == cameras::FAN_OUT => {

@@ -7,7 +7,7 @@ use crate::process::cargo;
 pub(crate) const ABOUT: &str = "\
 compares Doorward with rathole and OpenSSH, in ratios to no tunnel at all
 
-usage: cargo xtask bench [line | sshd | scale | cameras] [--rounds NUMBER] [subject…]
+usage: cargo xtask bench [line | sshd | scale | cameras | pinhole] [--rounds NUMBER] [subject…]
 subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh doorward-ssh ssh-chacha20
           doorward-ssh-chacha20
 
@@ -16,6 +16,7 @@ subjects: doorward-quic doorward-tls rathole-tcp rathole-tls rathole-noise ssh d
   cargo xtask bench sshd              ssh -R to Doorward beside the same ssh -R to sshd
   cargo xtask bench scale             the gateway's state with 100 000 sessions beside one with few
   cargo xtask bench cameras           a camera on a thin line, beside ssh -R, rathole, nginx and a fan-out of queues
+  cargo xtask bench pinhole           a router's pinhole beside a forward written by hand, in network namespaces
   cargo xtask bench line              over an emulated line of 50 ms with loss, in network namespaces
 
 Peers that are not installed are left out. bench/README.md says how it measures.";

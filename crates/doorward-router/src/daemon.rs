@@ -2,7 +2,7 @@
 
 use crate::error::RouterError;
 use crate::firewall::{self, Firewall, Sight};
-use crate::privileges::{User, give_up};
+use crate::privileges::{NET_ADMIN, User, give_up, given};
 use crate::settings::Settings;
 use crate::socket::{Limited, is_allowed, listen};
 use crate::{conntrack, ports};
@@ -41,6 +41,7 @@ pub fn prepare(options: Options) -> Result<Prepared, RouterError> {
     let settings = Settings::read(&options.config)?;
     let listener = listen(&options.socket)?;
     let user = geteuid().is_root().then(|| User::find(&settings.user)).transpose()?;
+    given(NET_ADMIN)?;
     let firewall = firewall::choose(&settings)?;
     firewall::clear_others(&settings, &*firewall);
     let rights = firewall.rights();
@@ -169,6 +170,8 @@ impl Daemon {
         let (sight, connected) = (self.see()?, conntrack::sessions(self.settings.marks)?);
         if let Some(what) = sight.offload {
             self.firewall.remove()?;
+            // Nothing would end them any more.
+            conntrack::forget_all(self.settings.marks)?;
             return Err(RouterError::Offload(what));
         }
         let mut taken = ports::listened_on();

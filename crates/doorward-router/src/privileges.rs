@@ -42,15 +42,21 @@ impl User {
     }
 }
 
+/// What we were given, if `needed` is part of it.
+pub(crate) fn given(needed: CapabilitySet) -> Result<CapabilitySet, RouterError> {
+    let there = capabilities(None).map_err(|error| RouterError::Rights("capget", error.into()))?.permitted;
+    let named = [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::NET_RAW, "CAP_NET_RAW")];
+    let is_missing = |capability: CapabilitySet| needed.contains(capability) && !there.contains(capability);
+    match named.iter().find(|(capability, _)| is_missing(*capability)) {
+        Some((_, name)) => Err(RouterError::NoRights(name)),
+        None => Ok(there),
+    }
+}
+
 /// `user`: whom to become where root started us.
 pub(crate) fn give_up(user: Option<User>, kept: CapabilitySet) -> Result<(), RouterError> {
-    let there = capabilities(None).map_err(|error| RouterError::Rights("capget", error.into()))?;
-    for (capability, name) in [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::NET_RAW, "CAP_NET_RAW")] {
-        if kept.contains(capability) && !there.permitted.contains(capability) {
-            return Err(RouterError::NoRights(name));
-        }
-    }
-    if there.permitted.contains(CapabilitySet::SETPCAP) {
+    let there = given(kept)?;
+    if there.contains(CapabilitySet::SETPCAP) {
         each_capability(|capability| match kept.contains(capability) {
             true => Ok(()),
             false => remove_capability_from_bounding_set(capability),
@@ -61,7 +67,7 @@ pub(crate) fn give_up(user: Option<User>, kept: CapabilitySet) -> Result<(), Rou
         become_user(user).map_err(|error| RouterError::Rights("user", error))?;
     }
     keep(kept).map_err(|error| RouterError::Rights("capabilities", error))?;
-    verify(there.permitted, kept)
+    verify(there, kept)
 }
 
 fn become_user(user: User) -> io::Result<()> {

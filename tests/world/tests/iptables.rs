@@ -364,6 +364,29 @@ fn as_many_sessions_as_it_keeps_are_opened_and_one_more_is_refused() -> Result<(
     })
 }
 
+/// As it looks after the wall clock was set back.
+#[test]
+fn an_end_that_is_not_the_one_that_was_granted_is_written_anew_with_the_next_message() -> Result<()> {
+    each(Shape::home, |here| {
+        let daemon = here.daemon()?;
+        let lasts = SHORT * 2;
+        let (start, _server, mut caller) = opened(&here.world, &daemon, lasts)?;
+        let (kind, to) = (here.kind, "s/--datestop [-0-9T:]*/--datestop 2037-01-01T00:00:00/");
+        for table in ["filter", "mangle"] {
+            let line =
+                format!("iptables-{kind}-save -t {table} | sed '{to}' | iptables-{kind}-restore -w 5 -T {table}");
+            here.router().run(&line)?.ok()?;
+        }
+        ensure!(here.rules()?.contains("2037-01-01"), "{}", here.rules()?);
+        daemon.open(&[nas("a", lasts.saturating_sub(start.elapsed()))])?;
+        ensure!(!here.rules()?.contains("2037-01-01"), "{}", here.rules()?);
+        goes_on(&mut caller)?;
+        caller.wait_for_line("Connection reset", SOON)?;
+        ended_in_time(start, lasts)?;
+        is_silence(&here.world.visitor, &home(), 40022)
+    })
+}
+
 #[test]
 fn where_nft_does_not_work_the_iptables_is_chosen_that_has_the_machines_rules() -> Result<()> {
     each(Shape::home, |here| {

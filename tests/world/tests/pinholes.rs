@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use doorward_world::{Node, Process, Shape, World, addresses as at};
+use doorward_world::{Node, Shape, World, addresses as at};
 use router::steps::{LATE, MINUTE, SHORT, ended_in_time, goes_on, home, is_dead, is_silence, opened};
 use router::{Daemon, FILE, by_udp, change, direct, for_source, nas, program, write_file};
 use serde_json::{Value, json};

@@ -2,26 +2,24 @@
 //! so that is done before rights are given up.
 
 use crate::error::RouterError;
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use std::thread;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub(crate) struct Lock(OwnedFd);
 
 /// Until it is dropped.
-pub(crate) struct Held<'l>(&'l File);
+pub(crate) struct Held<'l>(&'l OwnedFd);
 
 const LONGEST: Duration = Duration::from_secs(5);
 
 impl Lock {
     /// `None`: the programs shall look for it themselves, and say why they cannot.
     pub(crate) fn open() -> Option<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        options.open("/run/xtables.lock").ok().map(Self)
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        open("/run/xtables.lock", flags, Mode::RUSR | Mode::WUSR).ok().map(Self)
     }
 
     pub(crate) fn take(&self) -> Result<Held<'_>, RouterError> {

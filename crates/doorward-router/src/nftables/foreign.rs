@@ -137,7 +137,12 @@ fn about(expression: &Value, family: Family) -> About {
 
 /// Rules of ours in foreign chains, each with its handle.
 pub(crate) fn own_accepts(ruleset: &Ruleset) -> Vec<(Chain, u64)> {
-    let tagged = ruleset.of_kind("rule", false).filter(|rule| rule["comment"] == TAG);
+    // Jumps of ours are iptables', which looks after them itself.
+    let accepts = |rule: &&Value| {
+        let last = rule["expr"].as_array().and_then(|expressions| expressions.last());
+        last.is_some_and(|verdict| verdict.get("accept").is_some())
+    };
+    let tagged = ruleset.of_kind("rule", false).filter(|rule| rule["comment"] == TAG).filter(accepts);
     tagged.filter_map(|rule| Some((Chain::of(rule, "chain")?, rule["handle"].as_u64()?))).collect()
 }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
 It hears the agent on a unix socket, opens nothing that its file does not
-allow, keeps CAP_NET_ADMIN alone, and listens to no network. Sessions end in
-the kernel, also when it is dead.
+allow, keeps CAP_NET_ADMIN alone (iptables-legacy needs CAP_NET_RAW, too), and
+listens to no network. Sessions end in the kernel, also when it is dead.
 
 Examples:
   sudo doorward install router

@@ -30,6 +30,16 @@ pub(crate) fn is_dead(caller: &mut Process) -> Result<()> {
     Ok(())
 }
 
+/// The caller hears nothing, whatever it tries.
+pub(crate) fn hears_nothing(caller: &Process) -> Result<()> {
+    // What was under way may still arrive.
+    thread::sleep(LATE);
+    let mark = caller.log().len();
+    thread::sleep(LATE);
+    ensure!(!caller.log()[mark..].contains("echo"), "it still hears something");
+    Ok(())
+}
+
 /// A connection attempt is swallowed, not refused.
 pub(crate) fn is_silence(node: &Node, host: &str, port: u16) -> Result<()> {
     let output = node.run(&format!("socat -u /dev/null TCP:{host}:{port},connect-timeout=1"))?;
