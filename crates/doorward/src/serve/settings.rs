@@ -28,6 +28,7 @@ mod alert;
 mod audit;
 mod behind;
 mod fixed;
+mod knock;
 mod limits;
 mod listening;
 mod place;
@@ -40,8 +41,9 @@ pub use audit::AuditFile;
 pub use behind::Behind;
 pub use fixed::Fixed;
 use fixed::Written;
+pub use knock::KnockFile;
 pub use limits::LimitsFile;
-pub(super) use listening::is_private;
+pub(crate) use listening::is_private;
 use listening::{Listening, own_addresses, usual_redirect};
 pub use portal::PortalFile;
 pub use sessions::SessionsFile;
@@ -76,6 +78,8 @@ pub struct File {
     pub ports: Ports,
     #[serde(default)]
     pub sessions: SessionsFile,
+    #[serde(default)]
+    pub knock: KnockFile,
     /// Services of this machine and its network, without an agent beside the gateway.
     pub built_in: Option<BuiltIn>,
     /// How long visits may take to finish when the gateway stops.
@@ -100,6 +104,9 @@ pub struct Listen {
     pub quic: Option<Vec<SocketAddr>>,
     /// SSH: port 2222 unless said, where it is free.
     pub ssh: Option<Vec<SocketAddr>>,
+    /// Where people knock, on UDP: nowhere unless said.
+    #[serde(default)]
+    pub knock: Vec<SocketAddr>,
     /// Plain HTTP that sends everybody to HTTPS, and where authorities find proofs: port 80 beside 443 unless said.
     pub redirect: Option<Vec<SocketAddr>>,
     /// Where the ports of tcp and udp services are opened.
@@ -273,6 +280,7 @@ impl File {
             ("listen.ssh", &ssh),
             ("listen.redirect", &redirect),
             ("listen.operations", &[operations]),
+            ("listen.knock", &self.listen.knock),
         ];
         let session_ports = self.sessions.ports(&[("ports.tcp", &tcp_ports), ("ports.udp", &udp_ports)], &listened)?;
         let tls_port = (!https.is_empty()).then_some(web_port);
@@ -313,6 +321,7 @@ impl File {
                 tcp_ports,
                 udp_ports,
                 session_ports,
+                knock: self.knock.settings(&self.listen.knock, self.portal.is_hidden)?,
             },
             gateway: GatewaySettings {
                 https,
@@ -320,6 +329,7 @@ impl File {
                 local,
                 quic,
                 ssh,
+                knock: self.listen.knock,
                 public_port: self.listen.public_port,
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
                 addresses,
