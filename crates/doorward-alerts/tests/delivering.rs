@@ -112,6 +112,7 @@ impl Site {
             portal: None,
             link_hosts: Vec::new(),
             tls_port: None,
+            knock: doorward_control::KnockSettings::default(),
         };
         let settings = ControlSettings { directory: directory.path().join("data"), site, now: Timestamp::now() };
         Self { control: Control::open(settings).await.unwrap(), _directory: directory }

@@ -24,6 +24,7 @@ mod housekeeping;
 mod identities;
 mod inspections;
 mod invites;
+mod knocks;
 mod logins;
 pub mod passwords;
 mod people;
@@ -69,6 +70,7 @@ pub use inspections::{
     Replayable, Seen, Taken,
 };
 pub use invites::{InviteRequest, InviteSummary};
+pub use knocks::{HeldKey, KnockError, KnockKeyRequest, KnockKeySummary, Knocked, KnockedAt, NewKnockKey};
 pub use logins::{
     ClientCertificateRequest, LoginRequest, LoginSummary, NewCertificate, NewLogin, TokenRequest, TokenSummary,
     client_issuer,
@@ -84,7 +86,7 @@ pub use sessions::{
     ApprovalRequest, FirstComer, Line, NoPort, Opening, SessionError, SessionPlace, SessionRange, SessionReach,
     SessionRequest, SessionSummary, SessionsOf, Straight, Turn,
 };
-pub use settings::{ControlSettings, SiteSettings, WebFace};
+pub use settings::{ControlSettings, KnockSettings, SiteSettings, WebFace};
 pub use shares::{MadeShare, OpenShare, ShareError, SharePress, ShareStanding, ShareSummary, UseError, Viewer};
 pub use sign_in::{
     CredentialError, NameAndPassword, NewTotp, PasskeyQuestion, PasskeySummary, Proven, RecoveryCodes, SecondFactors,
@@ -138,6 +140,7 @@ pub(crate) struct Shared {
     pub(crate) first_comers: sessions::FirstComers,
     pub(crate) spending: spending::Spending,
     pub(crate) inspections: Inspections,
+    pub(crate) doorstep: knocks::Doorstep,
     pub(crate) answers: answers::UnderWay,
     pub(crate) seen: logins::Seen,
     pub(crate) viewers: shares::Viewers,
@@ -193,7 +196,9 @@ impl Control {
             spending.remember(&spending::load(&mut connection).await.map_err(unreadable)?);
             let certificates = Certificates::load(&mut connection, &seal).await.map_err(unreadable)?;
             let told = alerts::told_offline(&mut connection).await.map_err(unreadable)?;
-            (store::load::everything(site, &mut connection).await.map_err(unreadable)?, certificates, told)
+            let mut first = store::load::everything(site, &mut connection).await.map_err(unreadable)?;
+            first.put_knock_keys(knocks::load(&mut connection, &seal).await.map_err(unreadable)?);
+            (first, certificates, told)
         };
         let shared = Arc::new(Shared {
             directory: directory.clone(),
@@ -213,6 +218,7 @@ impl Control {
             first_comers: sessions::FirstComers::default(),
             spending,
             inspections: Inspections::default(),
+            doorstep: knocks::Doorstep::default(),
             answers: answers::UnderWay::default(),
             seen,
             viewers: shares::Viewers::default(),
@@ -223,6 +229,8 @@ impl Control {
         });
         let control = Self(shared, None);
         control.remember_absences(told);
+        let keys = control.knock_keys(None).await.map_err(unreadable)?;
+        control.0.doorstep.remember(&keys);
         control.write(|work| Box::pin(audit::chain_old_lines(work))).await.map_err(unreadable)?;
         control.settle(None, now).await.map_err(unreadable)?;
         Ok(control)

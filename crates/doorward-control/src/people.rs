@@ -161,6 +161,7 @@ async fn remove(work: &mut Work, id: AccountId, version: Option<i64>, now: Times
         "DELETE FROM sessions WHERE account = $1",
         "DELETE FROM given_answers WHERE account = $1",
         "DELETE FROM ssh_keys WHERE account = $1",
+        "DELETE FROM knock_keys WHERE account = $1",
         "DELETE FROM memberships WHERE account = $1",
         "DELETE FROM accounts WHERE id = $1",
     ] {
@@ -168,6 +169,7 @@ async fn remove(work: &mut Work, id: AccountId, version: Option<i64>, now: Times
     }
     certificates::forget_all_of(work, &person.name).await?;
     work.refresh_ssh_keys().await?;
+    work.refresh_knock_keys().await?;
     work.refresh_person(id).await?;
     work.write_down(Deed::PersonRemoved, person.name.as_str(), "", now).await?;
     Ok(())

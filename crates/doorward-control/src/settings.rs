@@ -2,9 +2,10 @@
 
 use crate::store::StoreError;
 use crate::{Control, accounts, services};
+use doorward_core::knock::USUAL_WINDOW;
 use doorward_core::names::{HostName, PathPrefix};
 use doorward_core::site::Host;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub struct SiteSettings {
     pub udp_ports: RangeInclusive<u16>,
     /// From which each session of a service that asks for it gets one of its own; `None`: sessions have none.
     pub session_ports: Option<RangeInclusive<u16>>,
+    pub knock: KnockSettings,
     /// Further host suffixes that the default account may use, beside the domain.
     pub suffixes: Vec<HostName>,
     /// The gateway's own names, which no service may take.
@@ -41,6 +43,23 @@ pub struct SiteSettings {
     pub link_hosts: Vec<HostName>,
     /// Where the gateway reads ClientHellos, as it is from outside; `None`: nowhere.
     pub tls_port: Option<u16>,
+}
+
+/// How people knock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnockSettings {
+    /// As it is from outside; `None`: nobody hears it.
+    pub port: Option<u16>,
+    /// How far the clocks of knocker and gateway may be apart.
+    pub window: SignedDuration,
+    /// `Some`: the portal is there only for whoever comes from where somebody knocked so long ago, or has a session open.
+    pub hides_portal_but_for: Option<SignedDuration>,
+}
+
+impl Default for KnockSettings {
+    fn default() -> Self {
+        Self { port: None, window: USUAL_WINDOW, hides_portal_but_for: None }
+    }
 }
 
 /// Scheme and port of public URLs.

@@ -9,6 +9,7 @@ mod shares;
 
 use crate::accounts::Grants;
 use crate::groups::Group;
+use crate::knocks::HeldKeys;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use crate::ssh::certificates::{SshCertificate, SshCertificates};
@@ -53,6 +54,7 @@ pub struct Snapshot {
     logins: logins::Logins,
     shares: shares::Shares,
     order: order::Order,
+    pub(crate) knock_keys: Arc<HeldKeys>,
 }
 
 /// A registered private machine.

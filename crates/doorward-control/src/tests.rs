@@ -13,6 +13,7 @@ mod exclusive;
 mod handover;
 mod identities;
 mod inspections;
+mod knocks;
 mod live;
 mod logins;
 mod passing;

@@ -7,7 +7,9 @@
 use crate::changes::Change;
 use crate::snapshot::Snapshot;
 use crate::store::{ChangeError, Seat, StoreError, load};
-use crate::{Actor, Control, Shared, accounts, additions, alerts, groups, logins, people, sessions, shares, site, ssh};
+use crate::{
+    Actor, Control, Shared, accounts, additions, alerts, groups, knocks, logins, people, sessions, shares, site, ssh,
+};
 use doorward_core::access::Spent;
 use doorward_core::names::Label;
 use doorward_core::notice::Notice;
@@ -67,6 +69,7 @@ pub(crate) struct Work {
     are_site_keys_new: bool,
     are_grants_new: bool,
     are_ssh_keys_new: bool,
+    are_knock_keys_new: bool,
 }
 
 impl Control {
@@ -127,6 +130,7 @@ impl Work {
             are_site_keys_new: false,
             are_grants_new: false,
             are_ssh_keys_new: false,
+            are_knock_keys_new: false,
         })
     }
 
@@ -187,6 +191,13 @@ impl Work {
     pub(crate) async fn refresh_ssh_passwords(&mut self) -> Result<(), StoreError> {
         self.draft.put_ssh_passwords(ssh::passwords::load(&mut self.connection).await?);
         self.are_ssh_keys_new = true;
+        Ok(())
+    }
+
+    /// There are few. No visit rests on them.
+    pub(crate) async fn refresh_knock_keys(&mut self) -> Result<(), StoreError> {
+        self.draft.put_knock_keys(knocks::load(&mut self.connection, &self.shared.seal).await?);
+        self.are_knock_keys_new = true;
         Ok(())
     }
 
@@ -294,6 +305,7 @@ impl Work {
             || self.are_ssh_keys_new
             || self.are_grants_new
             || self.are_groups_new
+            || self.are_knock_keys_new
             || !self.additions.is_empty();
         for (notice, at) in self.notices {
             alerts::raise(&self.shared.alerts, notice, at);

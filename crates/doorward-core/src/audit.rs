@@ -79,6 +79,11 @@ pub enum Deed {
     /// It is there still.
     VisitLasts,
     VisitEnded,
+    KnockKeyMade,
+    KnockKeyRemoved,
+    /// By a key, from an address.
+    Knocked,
+    KnockRefused,
     AdditionMade,
     AdditionRemoved,
     DeviceScanned,
@@ -155,6 +160,10 @@ impl Deed {
             Self::VisitBegun => "visit-begun",
             Self::VisitLasts => "visit-lasts",
             Self::VisitEnded => "visit-ended",
+            Self::KnockKeyMade => "knock-key-made",
+            Self::KnockKeyRemoved => "knock-key-removed",
+            Self::Knocked => "knocked",
+            Self::KnockRefused => "knock-refused",
             Self::AdditionMade => "addition-made",
             Self::AdditionRemoved => "addition-removed",
             Self::DeviceScanned => "device-scanned",

@@ -113,6 +113,9 @@ fn whom(action: Action) -> Whom {
         | Action::ListTokens
         | Action::MakeToken
         | Action::RevokeToken
+        | Action::ListKnockKeys
+        | Action::MakeKnockKey
+        | Action::RemoveKnockKey
         | Action::ListClientCertificates
         | Action::MakeClientCertificate
         | Action::RevokeClientCertificate => Whom::EverybodyForTheirOwn,

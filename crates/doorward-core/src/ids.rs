@@ -48,6 +48,10 @@ id!(
     ApprovalId
 );
 id!(
+    /// A key by which somebody knocks. Never given twice.
+    KnockKeyId
+);
+id!(
     /// A signed-in browser or API token. Never given twice.
     LoginId
 );

@@ -12,6 +12,7 @@ pub mod hop;
 pub mod ids;
 pub mod inspection;
 pub mod invite;
+pub mod knock;
 pub mod login;
 pub mod names;
 pub mod notice;
@@ -30,7 +31,7 @@ pub mod ssh;
 pub mod web;
 
 pub use ids::{
-    AccountId, ApprovalId, DeviceId, GroupId, IdentityId, InviteId, LoginId, PasskeyId, ServiceId, SessionId, ShareId,
-    WelcomeId,
+    AccountId, ApprovalId, DeviceId, GroupId, IdentityId, InviteId, KnockKeyId, LoginId, PasskeyId, ServiceId,
+    SessionId, ShareId, WelcomeId,
 };
 pub use secret::Secret;

@@ -1,7 +1,7 @@
 //! The gateway's own sockets: opened all or none, and where they came to be.
 
 use crate::StartError;
-use crate::listen::{listen_tcp, local, remedy};
+use crate::listen::{knock, listen_tcp, local, remedy};
 use crate::settings::GatewaySettings;
 use doorward_control::Protocol;
 use doorward_core::site::{Address, Carrier, Endpoint};
@@ -19,6 +19,8 @@ pub struct Bound {
     pub local: Option<PathBuf>,
     pub quic: Vec<SocketAddr>,
     pub ssh: Vec<SocketAddr>,
+    /// Where people knock.
+    pub knock: Vec<SocketAddr>,
     /// Plain HTTP that leads to HTTPS.
     pub redirect: Vec<SocketAddr>,
     /// The DNS responder, on UDP and TCP.
@@ -64,6 +66,7 @@ pub(crate) struct Opened {
     pub(crate) quic: Vec<quinn::Endpoint>,
     pub(crate) redirect: Vec<tokio::net::TcpListener>,
     pub(crate) ssh: Vec<tokio::net::TcpListener>,
+    pub(crate) knock: Vec<tokio::net::UdpSocket>,
 }
 
 impl Opened {
@@ -86,7 +89,12 @@ impl Opened {
         let quic = settings.quic.iter().map(open_quic).collect::<Result<Vec<_>, _>>()?;
         let redirect = tcp("HTTP on", "listen.redirect", &settings.redirect)?;
         let ssh = tcp("SSH on", "listen.ssh", &settings.ssh)?;
-        Ok(Self { https, http, local, quic, redirect, ssh })
+        let open_knock = |address: &SocketAddr| {
+            let opened = knock::open(*address);
+            opened.map_err(|e| cannot_listen("knocks on UDP", "listen.knock", *address, Protocol::Udp, e))
+        };
+        let knock = settings.knock.iter().map(open_knock).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { https, http, local, quic, redirect, ssh, knock })
     }
 
     pub(crate) fn bound(&self) -> Bound {
@@ -96,7 +104,8 @@ impl Opened {
         let redirect = tcp(&self.redirect);
         let (https, http, ssh) = (tcp(&self.https), tcp(&self.http), tcp(&self.ssh));
         let local = self.local.as_ref().map(|(path, _)| path.clone());
-        Bound { https, http, local, quic, redirect, ssh, dns: Vec::new() }
+        let knock = self.knock.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        Bound { https, http, local, quic, redirect, ssh, knock, dns: Vec::new() }
     }
 }
 

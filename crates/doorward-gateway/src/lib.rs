@@ -56,7 +56,7 @@ use listen::ports::Ports;
 use listen::redirect::RedirectEntrance;
 use listen::strangers::Strangers;
 use listen::web::WebEntrance;
-use listen::{ports, quic};
+use listen::{knock, ports, quic};
 use live::Live;
 use pinholes::Pinholes;
 use preparing::Preparing;
@@ -227,6 +227,9 @@ impl Gateway {
         });
         for listener in opened.ssh {
             listeners.spawn(ssh::serve(room.clone(), listener));
+        }
+        for socket in opened.knock {
+            listeners.spawn(knock::serve(socket, control.clone()));
         }
         let (limits, ips) = (settings.limits, settings.port_ips);
         let ports = Ports { admission, strangers: strangers.clone(), limits, ips, tasks: visits.clone() };

@@ -4,6 +4,7 @@ pub(crate) mod complaint;
 pub(crate) mod flows;
 mod hasty;
 mod hello;
+pub(crate) mod knock;
 pub(crate) mod local;
 pub(crate) mod passthrough;
 pub(crate) mod ports;

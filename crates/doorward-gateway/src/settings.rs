@@ -22,6 +22,8 @@ pub struct GatewaySettings {
     pub quic: Vec<SocketAddr>,
     /// Devices without an agent and visitors by SSH, on TCP.
     pub ssh: Vec<SocketAddr>,
+    /// Where people knock, on UDP.
+    pub knock: Vec<SocketAddr>,
     /// The web entrance's port as it is from outside, where something in front maps it.
     pub public_port: Option<u16>,
     /// Where the public TCP and UDP ports of services are bound.

@@ -13,6 +13,7 @@ mod foresight;
 mod groups;
 pub(crate) mod inspecting;
 pub(crate) mod invites;
+mod knock_keys;
 mod line;
 pub(crate) mod people;
 mod person_data;
@@ -154,6 +155,9 @@ fn of_people(routes: Routes) -> Routes {
         .add(ListTokens, GET, "/tokens", "API tokens, the newest first", tokens::list)
         .add(MakeToken, POST, "/tokens", "Makes an API token, told this once", tokens::make)
         .add(RevokeToken, DELETE, "/tokens/{id}", "Takes an API token back", tokens::revoke)
+        .add(ListKnockKeys, GET, "/knock-keys", "Keys by which people knock, the newest first", knock_keys::list)
+        .add(MakeKnockKey, POST, "/knock-keys", "Makes a knock key, told this once", knock_keys::make)
+        .add(RemoveKnockKey, DELETE, "/knock-keys/{id}", "Has a knock key open nothing any more", knock_keys::remove)
 }
 
 fn of_certificates(routes: Routes) -> Routes {

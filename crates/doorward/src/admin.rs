@@ -12,6 +12,7 @@ pub mod client_certificates;
 pub mod devices;
 pub mod groups;
 pub mod invites;
+pub mod knock_keys;
 pub mod people;
 pub mod portal;
 pub mod release;

@@ -9,6 +9,7 @@ mod certify;
 mod device;
 mod doctor;
 mod install;
+mod knock;
 mod login;
 mod open;
 mod owner;
@@ -151,6 +152,9 @@ enum Command {
     /// Opens a session at the portal and brings the service to this machine.
     #[command(after_help = open::EXAMPLES)]
     Open(open::OpenArgs),
+    /// Has one's sessions opened by one packet, to which nobody answers.
+    #[command(after_help = knock::EXAMPLES)]
+    Knock(knock::KnockArgs),
     /// Writes everything that the gateway keeps into one file, protected by a passphrase.
     #[command(after_help = upkeep::BACKUP_EXAMPLES)]
     Backup(BackupArgs),
@@ -185,6 +189,7 @@ impl Command {
                 | Self::Udp(_)
                 | Self::Join(_)
                 | Self::Open(_)
+                | Self::Knock(_)
         );
         if is_for_people { "warn" } else { "info" }
     }
@@ -206,6 +211,7 @@ impl Command {
             Self::Uninstall(args) => args.uninstall().await,
             Self::Owner(command) => command.run().await,
             Self::Open(args) => args.run().await,
+            Self::Knock(args) => args.run().await,
             Self::Backup(args) => args.run().await,
             Self::Restore(args) => args.run().await,
             Self::Doctor(args) => args.run().await,

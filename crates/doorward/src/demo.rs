@@ -171,6 +171,7 @@ fn settings_for(directory: std::path::PathBuf, http_port: u16) -> anyhow::Result
             ssh: Some(Vec::new()),
             ports: Some(vec![LOOPBACK]),
             operations: Some(any),
+            knock: Vec::new(),
             redirect: None,
             public_port: None,
         },

@@ -11,6 +11,7 @@ pub mod front;
 pub mod generate;
 pub mod install;
 pub mod invite;
+pub mod knock;
 pub mod logging;
 pub mod open;
 pub mod open_files;

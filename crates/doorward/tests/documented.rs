@@ -29,6 +29,7 @@ const GATEWAY: &[(&str, &str)] = &[
     ("gateway.toml: [certificates.dns.responder]", "[certificates.dns.responder]\nzz = 1"),
     ("gateway.toml: [certificates.dns.hook]", "[certificates.dns.hook]\nzz = 1"),
     ("gateway.toml: [ports]", "[ports]\nzz = 1"),
+    ("gateway.toml: [knock]", "[knock]\nzz = 1"),
     ("gateway.toml: [sessions]", "[sessions]\nzz = 1"),
     ("gateway.toml: [built-in]", "[built-in]\nzz = 1"),
     ("gateway.toml: [port-mapping]", "[port-mapping]\nzz = 1"),

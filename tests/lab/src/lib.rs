@@ -82,6 +82,10 @@ pub struct Shape {
     pub certificate: Option<settings::Certificate>,
     /// Whether people sign in: then strangers' browsers are sent there.
     pub has_portal: bool,
+    /// Whether only those who knocked see the portal.
+    pub hides_portal: bool,
+    /// Where people knock, if they may; 0 is any port.
+    pub knock: Option<u16>,
     /// Where people may sign in besides the portal.
     pub providers: Vec<settings::OidcFile>,
 }
@@ -109,6 +113,8 @@ impl Default for Shape {
             hsts: Duration::ZERO,
             certificate: None,
             has_portal: false,
+            hides_portal: false,
+            knock: None,
             providers: Vec::new(),
         }
     }
@@ -140,6 +146,7 @@ impl Lab {
         lab.shape.http = bound.http[0].port();
         lab.shape.quic = bound.quic[0].port();
         lab.shape.ssh = bound.ssh[0].port();
+        lab.shape.knock = bound.knock.first().map(SocketAddr::port);
         lab.shape.redirect = bound.redirect.first().map(SocketAddr::port).unwrap_or_default();
         lab
     }
@@ -233,6 +240,7 @@ fn settings_file(shape: &Shape) -> settings::File {
             ssh: Some(vec![at(shape.ssh)]),
             ports: Some(vec![LOOPBACK]),
             operations: Some(at(0)),
+            knock: shape.knock.map(at).into_iter().collect(),
             redirect: None,
             public_port: None,
         },
@@ -240,7 +248,7 @@ fn settings_file(shape: &Shape) -> settings::File {
         proxies: shape.proxies.clone(),
         web: settings::Web { proxy_protocol_from: shape.proxy_protocol_from.clone() },
         certificate: shape.certificate.clone(),
-        portal: settings::PortalFile { host: None, public: Some(shape.has_portal) },
+        portal: settings::PortalFile { host: None, public: Some(shape.has_portal), is_hidden: shape.hides_portal },
         sign_in: settings::SignInFile { oidc: shape.providers.clone() },
         built_in: shape.built_in.clone(),
         drain_seconds: Some(1),

@@ -4,6 +4,7 @@
 //! A target takes any bytes. It panics where the code under test breaks a promise, not where it refuses an input.
 
 mod cameras;
+mod knock;
 mod pinhole;
 mod questions;
 mod requests;
@@ -14,6 +15,7 @@ mod wire;
 mod words;
 
 pub use cameras::{camera_stream, frame_feed, netgear_message, zmtp_stream};
+pub use knock::knock_packet;
 pub use pinhole::pinhole_wishes;
 pub use questions::dns_query;
 pub use requests::framing;
@@ -34,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frame_feed", frame_feed),
     ("framing", framing),
     ("invite", invite),
+    ("knock_packet", knock_packet),
     ("lane_stream", lane_stream),
     ("message_decode", message_decode),
     ("netgear_message", netgear_message),

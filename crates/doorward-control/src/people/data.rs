@@ -32,6 +32,7 @@ pub struct PersonData {
     identities: Vec<AtProvider>,
     ssh_keys: Vec<Key>,
     ssh_certificates: Vec<Certificate>,
+    knock_keys: Vec<Key>,
     /// Signed-in browsers, and API tokens.
     logins: Vec<Login>,
     sessions: Vec<Session>,
@@ -184,6 +185,7 @@ impl Control {
             identities: all_of(connection, person.id).await?.into_iter().map(AtProvider::from).collect(),
             ssh_keys: rows(connection, SSH_KEYS, person.id.0, key).await?,
             ssh_certificates: rows(connection, CERTIFICATES, person.name.to_string(), certificate).await?,
+            knock_keys: rows(connection, KNOCK_KEYS, person.id.0, key).await?,
             logins: rows(connection, LOGINS, person.id.0, login).await?,
             sessions: rows(connection, SESSIONS, person.id.0, session).await?,
             devices: theirs,
@@ -198,6 +200,7 @@ impl Control {
 const PASSKEYS: &str = "SELECT title AS what, since, used_at FROM passkeys WHERE account = $1 ORDER BY id";
 const SSH_KEYS: &str =
     "SELECT key AS what, added_at AS since, NULL AS used_at FROM ssh_keys WHERE account = $1 ORDER BY added_at, key";
+const KNOCK_KEYS: &str = "SELECT name AS what, since, used_at FROM knock_keys WHERE account = $1 ORDER BY id";
 const CERTIFICATES: &str =
     "SELECT serial, key, created_at, until FROM ssh_certificates WHERE person = $1 ORDER BY serial";
 const LOGINS: &str =

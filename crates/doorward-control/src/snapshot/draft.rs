@@ -5,6 +5,7 @@ use super::{
     Snapshot,
 };
 use crate::accounts::Grants;
+use crate::knocks::HeldKeys;
 use crate::settings::SiteSettings;
 use crate::site::SiteKeys;
 use crate::ssh::certificates::SshCertificates;
@@ -40,6 +41,7 @@ impl Snapshot {
             logins: super::logins::Logins::default(),
             shares: super::shares::Shares::default(),
             order: super::order::Order::default(),
+            knock_keys: Arc::default(),
         }
     }
 
@@ -61,6 +63,10 @@ impl Snapshot {
 
     pub(crate) fn put_ssh_keys(&mut self, keys: Vec<SshKey>) {
         self.ssh_keys = keys.into_iter().map(|key| (key.fingerprint, Arc::new(key))).collect();
+    }
+
+    pub(crate) fn put_knock_keys(&mut self, keys: HeldKeys) {
+        self.knock_keys = Arc::new(keys);
     }
 
     pub(crate) fn put_ssh_certificates(&mut self, certificates: SshCertificates) {

@@ -35,6 +35,7 @@ pub(super) struct People {
     sessions_at: RedBlackTreeSetSync<(ServiceId, SessionId)>,
     approaches: HashTrieMapSync<SessionId, Arc<Approach>>,
     sessions_by_port: HashTrieMapSync<(Protocol, u16), SessionId>,
+    sessions_from: RedBlackTreeSetSync<(Source, SessionId)>,
 }
 
 impl Facts for Snapshot {
@@ -120,6 +121,13 @@ impl Snapshot {
         self.people.approaches.get(&session).map_or(&NONE, Arc::as_ref)
     }
 
+    /// Whether the person of any open session comes from there.
+    pub fn is_anybodys_source(&self, source: Source, now: Timestamp) -> bool {
+        let range = (source, SessionId(0))..=(source, SessionId(i64::MAX));
+        let mut sessions = self.people.sessions_from.range(range).filter_map(|(_, id)| self.session(*id));
+        sessions.any(|session| now < session.until)
+    }
+
     /// The ports of sessions to listen on.
     pub fn session_ports(&self) -> impl Iterator<Item = (Protocol, u16)> + '_ {
         self.people
@@ -184,6 +192,9 @@ impl Snapshot {
         if let Some(port) = approach.port {
             self.people.sessions_by_port.insert_mut(port, id);
         }
+        for source in &approach.sources {
+            self.people.sessions_from.insert_mut((*source, id));
+        }
         self.people.approaches.insert_mut(id, Arc::new(approach));
         self.people.sessions_at.insert_mut((session.service, id));
         if self.people.sessions.get(&id).is_none() {
@@ -209,6 +220,9 @@ impl Snapshot {
     }
 
     fn take_approach(&mut self, id: SessionId) {
+        for source in self.approach(id).sources.clone() {
+            self.people.sessions_from.remove_mut(&(source, id));
+        }
         if let Some(port) = self.approach(id).port.filter(|port| self.people.sessions_by_port.get(port) == Some(&id)) {
             self.people.sessions_by_port.remove_mut(&port);
         }

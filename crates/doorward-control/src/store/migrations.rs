@@ -27,6 +27,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (21, "oidc", include_str!("../../migrations/0021_oidc.sql")),
     (22, "session ports", include_str!("../../migrations/0022_session_ports.sql")),
     (23, "cameras", include_str!("../../migrations/0023_cameras.sql")),
+    (24, "knocks", include_str!("../../migrations/0024_knocks.sql")),
 ];
 
 pub(super) fn migrator() -> Migrator {

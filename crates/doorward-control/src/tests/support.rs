@@ -1,7 +1,7 @@
 use crate::accounts::OWNER;
 use crate::{
-    Changes, Control, ControlSettings, Device, Enrolment, InviteRequest, News, OpenError, Registration, SiteSettings,
-    WebFace,
+    Changes, Control, ControlSettings, Device, Enrolment, InviteRequest, KnockSettings, News, OpenError, Registration,
+    SiteSettings, WebFace,
 };
 use doorward_core::Secret;
 use doorward_core::access::PolicyDocument;
@@ -77,6 +77,7 @@ pub(crate) fn site_settings() -> SiteSettings {
         tcp_ports: 20000..=20009,
         udp_ports: 30000..=30001,
         session_ports: Some(40000..=40001),
+        knock: KnockSettings { port: Some(62201), ..KnockSettings::default() },
         suffixes: vec![host("lab.test")],
         kept_hosts: vec![host("portal.lab.test")],
         portal: Some(host("portal.example.org")),

@@ -105,6 +105,10 @@ actions! {
     /// Not by a token: none makes its like.
     MakeToken "make-token" Manage,
     RevokeToken "revoke-token" Manage,
+    ListKnockKeys "list-knock-keys" Read,
+    /// Not by a token: it would outlive what it was made by.
+    MakeKnockKey "make-knock-key" Manage,
+    RemoveKnockKey "remove-knock-key" Manage,
     ListClientCertificates "list-client-certificates" Read,
     /// Not by a token: it would outlive what it was made by.
     MakeClientCertificate "make-client-certificate" Manage,

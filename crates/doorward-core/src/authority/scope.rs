@@ -44,7 +44,14 @@ impl Scope {
 
 /// A token makes neither its like nor what makes whoever has it somebody else: such a thing would outlive it.
 pub fn is_for_tokens(action: Action) -> bool {
-    !matches!(action, Action::MakeToken | Action::MakeClientCertificate | Action::LinkPerson | Action::MakeOwnerLink)
+    !matches!(
+        action,
+        Action::MakeToken
+            | Action::MakeClientCertificate
+            | Action::MakeKnockKey
+            | Action::LinkPerson
+            | Action::MakeOwnerLink
+    )
 }
 
 /// How much less than its person a token may do.
@@ -142,6 +149,9 @@ impl TokenLimits {
             | Action::Inspect
             | Action::StopInspecting
             | Action::ReplayRequest
+            | Action::ListKnockKeys
+            | Action::MakeKnockKey
+            | Action::RemoveKnockKey
             | Action::ListClientCertificates
             | Action::MakeClientCertificate
             | Action::RevokeClientCertificate => false,

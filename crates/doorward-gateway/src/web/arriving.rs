@@ -99,11 +99,14 @@ impl Web {
             return self.idle_token(headers, arriving.source);
         }
         let has_portal = self.admission.control.site().portal.is_some() && self.portal.is_some();
+        let has_portal = has_portal && self.shows_portal(arriving.source);
         if !has_portal {
             return page::nothing_here(headers);
         }
         if super::door::is_navigation(request.method(), headers) {
-            return self.to_portal(request, &arriving.host).unwrap_or_else(|| page::nothing_here(headers));
+            return self
+                .to_portal(request, &arriving.host, arriving.source)
+                .unwrap_or_else(|| page::nothing_here(headers));
         }
         page::token_needed(headers)
     }

@@ -15,6 +15,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, HOST, LOCATION, REFERRER_POLICY, SET_C
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use rand::RngExt;
+use std::net::IpAddr;
 
 /// Where the browser comes back with its code.
 pub(crate) const ENTER_PATH: &str = "/.well-known/doorward/enter";
@@ -86,24 +87,31 @@ impl Web {
         service: &Service,
         request: &Request<B>,
         host: &HostName,
+        source: IpAddr,
     ) -> Option<Response<Body>> {
         match &service.policy.who {
-            Who::People(_) => self.to_portal(request, host),
+            Who::People(_) => self.to_portal(request, host, source),
             Who::Nobody | Who::Public | Who::Password(_) | Who::Senders => None,
         }
     }
 
     /// The way to the portal. The same for every name, whatever it leads to. `None`: nobody signs in here, or this is no
     /// browser on its way to a page.
-    pub(super) fn to_portal<B>(&self, request: &Request<B>, host: &HostName) -> Option<Response<Body>> {
-        self.to_portal_and_then(request, host, request.uri().path_and_query().map_or("/", |path| path.as_str()))
+    pub(super) fn to_portal<B>(&self, request: &Request<B>, host: &HostName, source: IpAddr) -> Option<Response<Body>> {
+        self.to_portal_and_then(request, host, source, request.uri().path_and_query().map_or("/", |path| path.as_str()))
     }
 
     /// `to`: where it goes from there.
-    fn to_portal_and_then<B>(&self, request: &Request<B>, host: &HostName, to: &str) -> Option<Response<Body>> {
+    fn to_portal_and_then<B>(
+        &self,
+        request: &Request<B>,
+        host: &HostName,
+        source: IpAddr,
+        to: &str,
+    ) -> Option<Response<Body>> {
         let headers = request.headers();
         let site = self.admission.control.site();
-        let portal = site.portal.as_ref().filter(|_| self.portal.is_some())?;
+        let portal = site.portal.as_ref().filter(|_| self.portal.is_some() && self.shows_portal(source))?;
         let is_address = host.as_str().parse::<std::net::Ipv4Addr>().is_ok();
         if is_address || !is_navigation(request.method(), headers) {
             return None;
@@ -121,9 +129,9 @@ impl Web {
     }
 
     /// On the way from a share link to what it leads to. The same for every name.
-    pub(super) fn start<B>(&self, request: &Request<B>, host: &HostName) -> Response<Body> {
+    pub(super) fn start<B>(&self, request: &Request<B>, host: &HostName, source: IpAddr) -> Response<Body> {
         let to = Asked::of(request.uri().query().unwrap_or_default()).to.unwrap_or_else(LocalPath::root);
-        let sent = self.to_portal_and_then(request, host, to.as_str());
+        let sent = self.to_portal_and_then(request, host, source, to.as_str());
         sent.unwrap_or_else(|| page::nothing_here(request.headers()))
     }
 

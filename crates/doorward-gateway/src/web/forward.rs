@@ -122,17 +122,19 @@ impl Web {
             return Ok(self.enter(&request, &host));
         }
         if path == START_PATH {
-            return Ok(self.start(&request, &host));
+            return Ok(self.start(&request, &host, source));
         }
         let snapshot = self.admission.control.snapshot();
-        if let Some(named) = path.strip_prefix(CARRY_PATH).filter(|_| self.portal_at(&host, &snapshot).is_some()) {
+        if let Some(named) =
+            path.strip_prefix(CARRY_PATH).filter(|_| self.portal_at(&host, source, &snapshot).is_some())
+        {
             let named = named.to_owned();
             return Ok(self.carry(&connection, request, &named, source).await);
         }
         if path.starts_with(OWN_PATHS) {
             return Ok(page::nothing_here(headers));
         }
-        if let Some(portal) = self.portal_at(&host, &snapshot) {
+        if let Some(portal) = self.portal_at(&host, source, &snapshot) {
             return match self.at_frames(&connection, request, source).await {
                 Ok(shown) => shown,
                 Err(request) => Ok(Self::ask_portal(portal, source, request).await),
@@ -168,7 +170,7 @@ impl Web {
         let is_signed_in = self.is_signed_in(&visitor);
         let came_by_a_link = visitor.shares().next().is_some();
         let is_known = is_signed_in || came_by_a_link || open_path::is_by_path(&visitor);
-        if !is_known && let Some(to_portal) = self.to_sign_in(&service, &request, &arriving.host) {
+        if !is_known && let Some(to_portal) = self.to_sign_in(&service, &request, &arriving.host, source) {
             return Ok(to_portal);
         }
         let way = Way::Web { host, prefix: route.prefix.clone() };
@@ -205,7 +207,7 @@ impl Web {
                 | Denied::InUse
                 | Denied::NeedsMore(_),
             ) if is_signed_in => {
-                let to_portal = self.to_portal(&request, &arriving.host);
+                let to_portal = self.to_portal(&request, &arriving.host, source);
                 Ok(to_portal.unwrap_or_else(|| page::session_needed(headers, &service)))
             }
             Err(

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -43,11 +44,16 @@ impl fmt::Debug for Portal {
 }
 
 impl Web {
-    /// The portal, if it is what answers under this name.
-    pub(super) fn portal_at(&self, host: &HostName, snapshot: &Snapshot) -> Option<&Portal> {
-        let portal = self.portal.as_ref()?;
+    /// The portal, if it is what answers under this name to whoever comes from there.
+    pub(super) fn portal_at(&self, host: &HostName, source: IpAddr, snapshot: &Snapshot) -> Option<&Portal> {
+        let portal = self.portal.as_ref().filter(|_| self.shows_portal(source))?;
         let own = snapshot.site().portal.as_ref()?;
         (own == host || is_bare_home(host, snapshot)).then_some(portal)
+    }
+
+    /// Where it is hidden, nobody else is told that it is there.
+    pub(super) fn shows_portal(&self, source: IpAddr) -> bool {
+        self.admission.control.shows_portal(source, Timestamp::now())
     }
 
     pub(super) async fn ask_portal(portal: &Portal, source: IpAddr, request: Request<Incoming>) -> Response<Body> {

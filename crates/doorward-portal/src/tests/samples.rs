@@ -2,8 +2,8 @@
 
 use super::support::*;
 use doorward_control::{
-    CertificateWish, ClientCertificateRequest, InvitationRequest, InviteRequest, KeyFingerprint, NewHolder, NewLogin,
-    NewPerson, Opening, SessionRequest, TokenRequest, accounts,
+    CertificateWish, ClientCertificateRequest, InvitationRequest, InviteRequest, KeyFingerprint, KnockKeyRequest,
+    NewHolder, NewLogin, NewPerson, Opening, SessionRequest, TokenRequest, accounts,
 };
 use doorward_core::addition::Addition;
 use doorward_core::authority::{Action, Relation, Scope, TokenLimits};
@@ -39,6 +39,8 @@ struct Ids {
     others_share: i64,
     own_certificate: i64,
     others_certificate: i64,
+    own_knock_key: i64,
+    others_knock_key: i64,
 }
 
 pub(super) struct Sample {
@@ -346,6 +348,20 @@ impl Scene {
                     (format!("/client-certificates/{id}"), json!({}))
                 })
             }
+            Action::ListKnockKeys => Samples::List {
+                path: "/knock-keys",
+                member: "/person",
+                items: vec![named(Relation::Own, "who"), named(Relation::Others, "other")],
+            },
+            Action::MakeKnockKey => self.each(&[(Relation::Own, "who"), (Relation::Others, "other")], |name| {
+                ("/knock-keys".to_owned(), json!({"name": "tablet", "person": name}))
+            }),
+            Action::RemoveKnockKey => {
+                let (own, others) = (self.ids.own_knock_key.to_string(), self.ids.others_knock_key.to_string());
+                self.each(&[(Relation::Own, &own), (Relation::Others, &others)], |id| {
+                    (format!("/knock-keys/{id}"), json!({}))
+                })
+            }
             Action::WatchEvents => Samples::Events("/events"),
         }
     }
@@ -449,6 +465,10 @@ async fn furnish(portal: &Portal, who: &Person, other: &Person) -> Ids {
         let request = ClientCertificateRequest { account, title, length, source: None };
         control.make_certificate(request, noon()).await.unwrap().id.0
     };
+    let knock_key = async |account: AccountId| {
+        let request = KnockKeyRequest { account, name: label("phone"), services: Vec::new(), may_be_seen: false };
+        control.make_knock_key(request, noon()).await.unwrap().id.0
+    };
     for (n, person) in [who, other].into_iter().enumerate() {
         control.add_ssh_keys(NewHolder::Person(person.name.clone()), vec![key(n)], noon()).await.unwrap();
         let wish = CertificateWish {
@@ -484,5 +504,7 @@ async fn furnish(portal: &Portal, who: &Person, other: &Person) -> Ids {
         others_token: token(portal, other, Scope::Read, None).await.id.0,
         own_certificate: certificate(who.id).await,
         others_certificate: certificate(other.id).await,
+        own_knock_key: knock_key(who.id).await,
+        others_knock_key: knock_key(other.id).await,
     }
 }

@@ -38,6 +38,7 @@ impl Portal {
             tcp_ports: 20000..=20009,
             udp_ports: 30000..=30009,
             session_ports: Some(40000..=40001),
+            knock: doorward_control::KnockSettings { port: Some(62201), ..Default::default() },
             suffixes: Vec::new(),
             kept_hosts: Vec::new(),
             portal: Some(HostName::parse("portal.example.org").unwrap()),

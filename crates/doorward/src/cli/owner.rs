@@ -112,6 +112,9 @@ pub(super) enum OwnerCommand {
     /// Lists API tokens, makes and revokes them.
     #[command(after_help = super::login::TOKENS_EXAMPLES)]
     Tokens(TokensArgs),
+    /// Lists keys by which people knock, makes and removes them.
+    #[command(after_help = super::knock::KEYS_EXAMPLES)]
+    KnockKeys(super::knock::KnockKeysArgs),
     /// Lists client certificates, makes and revokes them.
     #[command(after_help = super::certificates::EXAMPLES)]
     Certificates(super::certificates::CertificatesArgs),
@@ -354,6 +357,7 @@ impl OwnerCommand {
             Self::Login(args) => args.run().await?,
             Self::Logout => super::login::logout()?,
             Self::Tokens(args) => args.run(now).await?,
+            Self::KnockKeys(args) => args.run(now).await?,
             Self::Certificates(args) => args.run(now).await?,
             Self::SshHostKey(data) => ssh::host_key(&data.owner()).await?,
             Self::SshCa(data) => certify::authority(&data.owner()).await?,

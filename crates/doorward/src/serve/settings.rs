@@ -30,6 +30,7 @@ mod audit;
 mod behind;
 mod dynamic_dns;
 mod fixed;
+mod knock;
 mod limits;
 mod listening;
 mod place;
@@ -44,9 +45,11 @@ pub use behind::Behind;
 pub use dynamic_dns::DynamicDnsFile;
 pub use fixed::Fixed;
 use fixed::Written;
+pub use knock::KnockFile;
 pub use limits::LimitsFile;
+pub(crate) use listening::is_private;
+pub(super) use listening::own_addresses;
 use listening::{Listening, usual_redirect};
-pub(super) use listening::{is_private, own_addresses};
 pub use port_mapping::{Given, PortMappingFile};
 pub use portal::PortalFile;
 pub use sessions::SessionsFile;
@@ -81,6 +84,8 @@ pub struct File {
     pub ports: Ports,
     #[serde(default)]
     pub sessions: SessionsFile,
+    #[serde(default)]
+    pub knock: KnockFile,
     /// Services of this machine and its network, without an agent beside the gateway.
     pub built_in: Option<BuiltIn>,
     /// How long visits may take to finish when the gateway stops.
@@ -113,6 +118,9 @@ pub struct Listen {
     pub quic: Option<Vec<SocketAddr>>,
     /// SSH: port 2222 unless said, where it is free.
     pub ssh: Option<Vec<SocketAddr>>,
+    /// Where people knock, on UDP: nowhere unless said.
+    #[serde(default)]
+    pub knock: Vec<SocketAddr>,
     /// Plain HTTP that sends everybody to HTTPS, and where authorities find proofs: port 80 beside 443 unless said.
     pub redirect: Option<Vec<SocketAddr>>,
     /// Where the ports of tcp and udp services are opened.
@@ -296,6 +304,7 @@ impl File {
             ("listen.ssh", &ssh),
             ("listen.redirect", &redirect),
             ("listen.operations", &[operations]),
+            ("listen.knock", &self.listen.knock),
         ];
         let session_ports = self.sessions.ports(&[("ports.tcp", &tcp_ports), ("ports.udp", &udp_ports)], &listened)?;
         let tls_port = (!https.is_empty()).then_some(web_port);
@@ -346,6 +355,7 @@ impl File {
                 tcp_ports,
                 udp_ports,
                 session_ports,
+                knock: self.knock.settings(&self.listen.knock, self.portal.is_hidden)?,
             },
             gateway: GatewaySettings {
                 https,
@@ -353,6 +363,7 @@ impl File {
                 local,
                 quic,
                 ssh,
+                knock: self.listen.knock,
                 public_port,
                 port_ips: self.listen.ports.unwrap_or(EVERYWHERE.to_vec()),
                 addresses,

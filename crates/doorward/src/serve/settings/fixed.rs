@@ -59,6 +59,7 @@ impl Fixed {
             ("listen.http", old.http != new.http),
             ("listen.quic", old.quic != new.quic),
             ("listen.ssh", old.ssh != new.ssh),
+            ("listen.knock", old.knock != new.knock),
             ("listen.redirect", old.redirect != new.redirect),
             ("listen.ports", old.ports != new.ports),
             ("listen.operations", old.operations != new.operations),

@@ -93,7 +93,7 @@ pub(in crate::serve) fn own_addresses() -> Vec<IpAddr> {
 }
 
 /// Whether nobody outside can reach it.
-pub(in crate::serve) fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip {
         // Beside the private ones those that providers share among customers (RFC 6598).
         IpAddr::V4(ip) => {

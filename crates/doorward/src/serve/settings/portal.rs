@@ -11,6 +11,9 @@ pub struct PortalFile {
     pub host: Option<HostName>,
     /// Whether there is one at all; there is unless said.
     pub public: Option<bool>,
+    /// Whether it is there only for whoever knocked.
+    #[serde(default, rename = "hidden")]
+    pub is_hidden: bool,
 }
 
 impl PortalFile {
