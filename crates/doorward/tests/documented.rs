@@ -52,6 +52,7 @@ const SERVICE: &str = "[[service]]\nname = \"a\"\ntarget = \"http://a\"\n";
 const AGENT: &[(&str, &str, &str)] = &[
     ("agent.toml: the top", "", "zz = 1"),
     ("agent.toml: [[gateway]]", "", "[[gateway]]\nzz = 1"),
+    ("agent.toml: [cameras]", "", "[cameras]\nzz = 1"),
     ("agent.toml: [portal]", "", "[portal]\nzz = 1"),
     ("agent.toml: [router]", "", "[router]\nzz = 1"),
     ("agent.toml: [portmap]", "", "[portmap]\nzz = 1"),

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what goes wrong here ends it")]
 
 use doorward_control::accounts::OWNER;
-use doorward_core::access::{LimitsDocument, PolicyDocument};
+use doorward_core::access::{Facts, LimitsDocument, PolicyDocument};
 use doorward_frames::feed::{Message as Said, State};
 use doorward_lab::camera::{Camera, camera};
 use doorward_lab::looking::{Feed, Heard, Image, feed, image, image_over};
@@ -359,7 +359,7 @@ async fn a_tile_that_is_merely_in_sight_keeps_no_session_open() {
         }
         let unused = session.opened_at + SignedDuration::from_secs(5 * 60 + 3);
         house.lab.control().end_lapsed_sessions(unused).await.unwrap();
-        let is_open = house.lab.control().snapshot().session(session.id).is_some();
+        let is_open = Facts::session(&*house.lab.control().snapshot(), session.id).is_some();
         assert_eq!(is_open, is_use, "{rate:?} pictures a second");
     }
 }

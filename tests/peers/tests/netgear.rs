@@ -251,10 +251,10 @@ access = { who = "public" }
 "#;
 
 /// A receiver behind a public port, and a sender that goes there: nothing but TCP to Doorward. `options`: NetGear's own.
-fn through_a_port(world: &World, options: &str) -> Result<(Process, Process)> {
+fn through_a_port(world: &World, pattern: u8, options: &str) -> Result<(Process, Process)> {
     let receiver = format!(
         "from vidgear.gears import NetGear\n\
-         viewer = NetGear(address='127.0.0.1', port='5454', protocol='tcp', pattern=1, receive_mode=True, logging=True, \
+         viewer = NetGear(address='127.0.0.1', port='5454', protocol='tcp', pattern={pattern}, receive_mode=True, logging=True, \
          max_retries=1000000, **{options})\n\
          seen = 0\n\
          while (got := viewer.recv(return_data={{'seen': seen}})) is not None:\n\
@@ -264,7 +264,7 @@ fn through_a_port(world: &World, options: &str) -> Result<(Process, Process)> {
     );
     let sender = format!(
         "import cv2\nfrom vidgear.gears import NetGear\n\
-         stream = NetGear(address='203.0.113.10', port='20454', protocol='tcp', pattern=1, logging=True, max_retries=1000000, **{options})\n\
+         stream = NetGear(address='203.0.113.10', port='20454', protocol='tcp', pattern={pattern}, logging=True, max_retries=1000000, **{options})\n\
          camera, number = cv2.VideoCapture(0), 0\n\
          while True:\n\
          \x20   number += 1\n\
@@ -284,9 +284,11 @@ fn through_a_port(world: &World, options: &str) -> Result<(Process, Process)> {
 fn data_goes_both_ways_with_the_frames_through_a_port() -> Result<()> {
     let world = World::build(Shape::home().behind_carrier_nat())?;
     let _site = Site::start_with(&world, GATEWAY_FILE, PORT_FILE)?;
-    let (viewer, sender) = through_a_port(&world, "{'bidirectional_mode': True}")?;
-    ensure!(viewer.log().contains("with {'number': 50}"), "{}", viewer.log());
-    ensure!(sender.log().contains("came back {'seen': 50}"), "{}", sender.log());
+    for pattern in [0, 1] {
+        let (viewer, sender) = through_a_port(&world, pattern, "{'bidirectional_mode': True}")?;
+        ensure!(viewer.log().contains("with {'number': 50}"), "pattern {pattern}: {}", viewer.log());
+        ensure!(sender.log().contains("came back {'seen': 50}"), "pattern {pattern}: {}", sender.log());
+    }
     Ok(())
 }
 
@@ -299,6 +301,7 @@ fn what_netgear_encrypts_itself_goes_through_a_port() -> Result<()> {
         let keys = tempfile::tempdir()?;
         let (viewer, sender) = through_a_port(
             &world,
+            1,
             &format!(
                 "{{'secure_mode': {mode}, 'overwrite_cert': False, 'custom_cert_location': '{}'}}",
                 keys.path().display()

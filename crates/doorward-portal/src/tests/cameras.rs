@@ -74,7 +74,7 @@ async fn the_api_says_how_a_camera_does_that_somebody_looks_at() {
         portal.ask("GET", &format!("/api/v1/services/zumi01/{name}"), "").await.json()["cameras"].clone()
     };
     let nobody = serde_json::json!([{ "mount": "/webcam/", "viewers": 0, "frames-per-second": 0.0,
-        "kilobytes-per-second": 0.0, "age": null, "size": null, "live": false, "words": "" }]);
+        "kilobytes-per-second": 0.0, "age": null, "width": null, "height": null, "live": false, "words": "" }]);
     assert_eq!(ask("printer").await, nobody);
     let snapshot = portal.state.control.snapshot();
     let door = snapshot.services().find(|record| record.service.name.as_str() == "door").unwrap().service.id;
@@ -90,6 +90,6 @@ async fn the_api_says_how_a_camera_does_that_somebody_looks_at() {
     };
     portal.state.control.presence().camera_seen(CameraPlace { service: door, mount: None }, seen);
     let shown = serde_json::json!([{ "mount": null, "viewers": 3, "frames-per-second": 15.0,
-        "kilobytes-per-second": 748.1, "age": 0.2, "size": [1280, 720], "live": true, "words": "", "faults": "padding 2" }]);
+        "kilobytes-per-second": 748.1, "age": 0.2, "width": 1280, "height": 720, "live": true, "words": "", "faults": "padding 2" }]);
     assert_eq!(ask("door").await, shown);
 }

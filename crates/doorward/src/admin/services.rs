@@ -333,3 +333,20 @@ pub fn networks(from: &[String]) -> String {
 pub fn hours(open: &[String]) -> String {
     if open.is_empty() { "never".to_owned() } else { open.join("; ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_says_who_looks_and_what_they_see() {
+        let said = |camera: serde_json::Value| serde_json::from_value::<Camera>(camera).unwrap().in_words();
+        let mut camera = serde_json::json!({ "mount": null, "viewers": 3, "frames-per-second": 14.9,
+            "kilobytes-per-second": 748.1, "age": 0.2, "width": 1280, "height": 720, "live": true, "words": "", "faults": "" });
+        assert_eq!(said(camera.clone()), "camera: 3 looking, 14.9 pictures a second, 748 kB/s, 0.2 s old");
+        (camera["live"], camera["words"]) = (false.into(), "the camera answers 503".into());
+        assert!(said(camera.clone()).ends_with("; the camera answers 503"));
+        (camera["mount"], camera["viewers"]) = ("/webcam/".into(), 0.into());
+        assert_eq!(said(camera), "camera at /webcam/: nobody looks");
+    }
+}

@@ -18,8 +18,9 @@ pub(super) struct CameraBody {
     kilobytes_per_second: f64,
     /// Of the newest picture, in seconds.
     age: Option<f64>,
-    /// Width and height.
-    size: Option<(u16, u16)>,
+    /// Of the newest picture.
+    width: Option<u16>,
+    height: Option<u16>,
     live: bool,
     /// What whoever reads the camera says of it.
     words: String,
@@ -39,21 +40,19 @@ pub(super) fn cameras(presence: &Presence, record: &ServiceRecord, is_theirs: bo
 
 impl CameraBody {
     fn of(seen: Option<CameraSeen>, mount: Option<PathPrefix>, is_theirs: bool) -> Self {
-        let Some(seen) = seen else {
-            let (viewers, frames_per_second, kilobytes_per_second) = (0, 0.0, 0.0);
-            let (age, size, live, words, faults) = (None, None, false, String::new(), None);
-            return Self { mount, viewers, frames_per_second, kilobytes_per_second, age, size, live, words, faults };
-        };
+        let figure = |of: fn(&CameraSeen) -> f64| seen.as_ref().map_or(0.0, |seen| rounded(of(seen)));
+        let size = seen.as_ref().and_then(|seen| seen.size);
         Self {
             mount,
-            viewers: seen.viewers,
-            frames_per_second: rounded(seen.frames_per_second),
-            kilobytes_per_second: rounded(seen.bytes_per_second as f64 / 1000.0),
-            age: seen.age.map(|age| rounded(age.as_secs_f64())),
-            size: seen.size,
-            live: seen.is_live,
-            words: seen.words,
-            faults: is_theirs.then_some(seen.faults),
+            viewers: seen.as_ref().map_or(0, |seen| seen.viewers),
+            frames_per_second: figure(|seen| seen.frames_per_second),
+            kilobytes_per_second: figure(|seen| seen.bytes_per_second as f64 / 1000.0),
+            age: seen.as_ref().and_then(|seen| seen.age).map(|age| rounded(age.as_secs_f64())),
+            width: size.map(|(width, _)| width),
+            height: size.map(|(_, height)| height),
+            live: seen.as_ref().is_some_and(|seen| seen.is_live),
+            words: seen.as_ref().map(|seen| seen.words.clone()).unwrap_or_default(),
+            faults: seen.filter(|_| is_theirs).map(|seen| seen.faults),
         }
     }
 }
