@@ -71,6 +71,7 @@ fn a_browser_with_the_root_is_not_warned_and_one_without_is() -> Result<()> {
 #[tokio::main(flavor = "current_thread")]
 async fn steal(data: &Path) -> Result<OwnAuthority> {
     let site = SiteSettings {
+        knock: doorward_control::KnockSettings::default(),
         domain: Some(HostName::parse(DOMAIN)?),
         web: WebFace::HTTPS,
         port_host: None,
