@@ -32,6 +32,7 @@ pub(super) fn noon() -> Timestamp {
 pub(super) fn settings(folder: &Path) -> ControlSettings {
     let host = |name: &str| HostName::parse(name).expect("it is one");
     let site = SiteSettings {
+        knock: doorward_control::KnockSettings::default(),
         domain: Some(host("gw.test")),
         web: WebFace::HTTPS,
         port_host: None,

@@ -72,6 +72,7 @@ async fn ask(description: &str, token: &Secret<String>) -> Result<String> {
 
 async fn open(directory: &Path) -> Result<Control> {
     let site = SiteSettings {
+        knock: doorward_control::KnockSettings::default(),
         ssh_port: Some(2222),
         domain: Some(HostName::parse("example.org")?),
         web: WebFace::HTTPS,
