@@ -88,7 +88,7 @@ pub async fn start(settings: ServeSettings) -> anyhow::Result<Running> {
         certificate,
     };
     if let Some(built_in) = built_in {
-        running.built_in = Some(running.start_built_in(built_in).await.context("built-in")?);
+        running.built_in = Some(Box::pin(running.start_built_in(built_in)).await.context("built-in")?);
     }
     Ok(running)
 }
