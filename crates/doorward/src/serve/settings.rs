@@ -4,7 +4,6 @@
 pub mod certificates;
 
 use super::home::HomeSettings;
-use crate::paths;
 use anyhow::anyhow;
 use certificates::{CertificatesFile, Surroundings};
 use doorward_alerts::Destination;
@@ -18,7 +17,6 @@ use doorward_gateway::{CertificateSource, DnsRecord, EVERYWHERE, GatewaySettings
 use doorward_oidc::ProviderSettings;
 use jiff::SignedDuration;
 use serde::Deserialize;
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -50,6 +48,7 @@ pub use limits::LimitsFile;
 pub(crate) use listening::is_private;
 pub(super) use listening::own_addresses;
 use listening::{Listening, usual_redirect};
+pub(super) use place::Place;
 pub use port_mapping::{Given, PortMappingFile};
 pub use portal::PortalFile;
 pub use sessions::SessionsFile;
@@ -186,46 +185,6 @@ pub struct ServeSettings {
     pub fixed: Fixed,
     /// What the owner should know about how this came out.
     pub notes: Vec<String>,
-}
-
-/// Where the file is.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) path: PathBuf,
-    /// A file that was named must exist; the usual one need not.
-    is_named: bool,
-}
-
-impl Place {
-    pub(super) fn find(named: Option<&Path>) -> Self {
-        match named {
-            Some(path) => Self { path: path.to_owned(), is_named: true },
-            None => Self { path: paths::configuration("gateway.toml"), is_named: false },
-        }
-    }
-
-    /// The file, and its text for what is found wrong with it later.
-    pub(super) fn read(&self) -> anyhow::Result<(File, String)> {
-        if !self.is_named && !self.path.exists() {
-            return Ok((File::default(), String::new()));
-        }
-        let text = std::fs::read_to_string(&self.path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                anyhow!("there is no {}: write one, or name another with --config", self.path.display())
-            }
-            _ => anyhow!("{} cannot be read: {error}; give the user that serves the right to", self.path.display()),
-        })?;
-        Ok((File::parse(&text, &self.path)?, text))
-    }
-
-    /// The error with the file and line of the key that it is about.
-    pub(super) fn locate(&self, error: anyhow::Error, text: &str) -> anyhow::Error {
-        let line = error.downcast_ref::<Wrong>().and_then(|wrong| place::line_of(text, wrong.key));
-        match line {
-            Some(line) => anyhow!("{}:{line}: {error:#}", self.path.display()),
-            None => error,
-        }
-    }
 }
 
 /// What a key says makes no sense.
