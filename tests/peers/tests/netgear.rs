@@ -270,7 +270,7 @@ fn through_a_port(world: &World, pattern: u8, options: &str) -> Result<(Process,
          \x20   number += 1\n\
          \x20   print('came back', stream.send(camera.read()[1], message={{'number': number}}), flush=True)\n"
     );
-    let mut viewer =
+    let viewer =
         world.device.spawn(&script(&world.device, "receiver.py", &receiver, &[])?.env("PYTHONUNBUFFERED", "1"))?;
     wait_for_port(&world.device, 5454).with_context(|| viewer.log())?;
     let sender =
