@@ -40,7 +40,6 @@ fn a_browser_plays_the_film_of_a_websocket_and_its_end_reaches_the_camera() -> R
     println!("peers: in three seconds of film it fell behind by {behind} s");
     ensure!(behind.as_f64().is_some_and(|behind| behind < 1.5), "{behind}");
     ensure!(browser.problems().is_empty(), "{:?}", browser.problems());
-    browser.evaluate("socket.close()")?;
-    server.wait_for_line("the viewer went", SOON).context("its page closed the WebSocket")?;
-    browser.close()
+    browser.close()?;
+    server.wait_for_line("the viewer went", SOON).map(drop)
 }
