@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use doorward_world::{Node, Process, Shape, World, addresses as at};
-use router::steps::{LATE, MINUTE, SHORT, ended_in_time, goes_on, home, is_dead, is_silence, opened};
+use router::steps::{LATE, MINUTE, SHORT, ended_in_time, goes_on, hears_nothing, home, is_dead, is_silence, opened};
 use router::{Daemon, FILE, by_udp, change, direct, for_source, nas, program, write_file};
 use serde_json::{Value, json};
 use talk::{Kind, SOON, call_at, serve, tell};
@@ -121,6 +121,21 @@ fn it_ends_in_the_kernel_though_the_daemon_was_killed() -> Result<()> {
         caller.wait_for_line("Connection reset", SOON)?;
         ended_in_time(start, SHORT)?;
         is_dead(&mut caller)?;
+        is_silence(&here.world.visitor, &home(), 40022)
+    })
+}
+
+/// As firewalld and others do when they start: they come first, and let pass what is established.
+#[test]
+fn it_ends_though_the_daemon_is_dead_and_another_firewall_accepts_before_ours() -> Result<()> {
+    each(Shape::home, |here| {
+        let mut daemon = here.daemon()?;
+        let (start, _server, mut caller) = opened(&here.world, &daemon, SHORT)?;
+        daemon.process.kill()?;
+        here.iptables("-I FORWARD 1 -m conntrack --ctstate ESTABLISHED -j ACCEPT")?;
+        goes_on(&mut caller)?;
+        thread::sleep((SHORT + LATE / 2).saturating_sub(start.elapsed()));
+        hears_nothing(&caller)?;
         is_silence(&here.world.visitor, &home(), 40022)
     })
 }

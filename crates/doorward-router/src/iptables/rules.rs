@@ -4,7 +4,7 @@
 //! session (mangle, `doorward-arriving`). By the mark it is led to its target (nat, `doorward-leading`) and masked
 //! (`doorward-masking`). Every later packet, either way, must find a rule with its mark whose time is not over (filter,
 //! `doorward-ending`): TCP is reset, the rest dropped, by the kernel's own clock. Sixteen chains share the sessions, so that a
-//! packet passes few rules.
+//! packet passes few rules. What a rule of others accepted before ours is asked once more when it leaves, and dropped (mangle).
 //!
 //! A rule with a comment is of the session that it names; the others are always the same.
 
@@ -49,12 +49,13 @@ const fn jump(table: &'static str, from: &'static str, to: &'static str) -> Jump
     Jump { table, from, to, of_new: false }
 }
 
-const JUMPS: [Jump; 6] = [
+const JUMPS: [Jump; 7] = [
     jump("filter", "FORWARD", "doorward-forward"),
     jump("filter", "INPUT", "doorward-ending"),
     jump("filter", "OUTPUT", "doorward-leaving"),
     jump("nat", "PREROUTING", "doorward-leading"),
     jump("nat", "POSTROUTING", "doorward-masking"),
+    jump("mangle", "POSTROUTING", "doorward-leaving"),
     Jump { table: "mangle", from: "PREROUTING", to: "doorward-arriving", of_new: true },
 ];
 
@@ -65,7 +66,7 @@ impl Structure {
             let chains = chains(table, family);
             let declared = chains.iter().map(|chain| format!(":{chain} - [0:0]\n")).collect::<String>();
             let jumps = anew.map(|seen| self.jumps(table, family, seen)).unwrap_or_default();
-            let rules: String = chains.iter().map(|chain| self.chain(chain, family, kept)).collect();
+            let rules: String = chains.iter().map(|chain| self.chain(table, chain, family, kept)).collect();
             let left_over = anew.map(|seen| left_over(table, family, &chains, seen)).unwrap_or_default();
             format!("*{table}\n{declared}{jumps}{rules}{left_over}COMMIT\n")
         };
@@ -86,7 +87,7 @@ impl Structure {
         text
     }
 
-    fn chain(&self, chain: &str, family: Family, kept: &[Kept]) -> String {
+    fn chain(&self, table: &str, chain: &str, family: Family, kept: &[Kept]) -> String {
         let sessions = || self.sessions(chain, family, kept);
         let rules = match chain {
             "doorward-forward" => {
@@ -104,7 +105,9 @@ impl Structure {
                 let lan = self.lan.iter().filter(|_| family == Family::Four);
                 sessions() + &lan.map(|lan| format!("-s {lan} -j doorward-neighbours\n")).collect::<String>()
             }
-            _ => sessions() + "-p tcp -j REJECT --reject-with tcp-reset\n-j DROP\n",
+            // Only filter can reset.
+            _ if table == "filter" => sessions() + "-p tcp -j REJECT --reject-with tcp-reset\n-j DROP\n",
+            _ => sessions() + "-j DROP\n",
         };
         rules.lines().map(|rule| format!("-A {chain} {rule}\n")).collect()
     }
@@ -189,17 +192,15 @@ fn ending(number: u32) -> String {
 
 /// Those that are jumped to come first, as rules name them.
 fn chains(table: &str, family: Family) -> Vec<String> {
-    let four = |chain: &'static str| (family == Family::Four).then_some(chain);
-    let named: Vec<Option<&str>> = match table {
-        "filter" => {
-            let endings = (0..ENDINGS).map(ending);
-            let named = ["doorward-ending", "doorward-leaving", "doorward-forward"].map(str::to_owned);
-            return endings.chain(named).collect();
-        }
-        "nat" => vec![four("doorward-leading"), four("doorward-masking")],
-        _ => vec![four("doorward-neighbours"), Some("doorward-arriving")],
+    let is_four = family == Family::Four;
+    let endings = (0..ENDINGS).map(ending).chain(["doorward-ending".to_owned(), "doorward-leaving".to_owned()]);
+    let others: &[&str] = match table {
+        "filter" => &["doorward-forward"],
+        "nat" => return ["doorward-leading", "doorward-masking"].map(str::to_owned).to_vec(),
+        _ if is_four => &["doorward-neighbours", "doorward-arriving"],
+        _ => &["doorward-arriving"],
     };
-    named.into_iter().flatten().map(str::to_owned).collect()
+    endings.chain(others.iter().map(|chain| (*chain).to_owned())).collect()
 }
 
 fn removed_jumps(table: &str, family: Family, seen: &Listing) -> String {
@@ -356,12 +357,17 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_alive_in_one_chain_of_sixteen_and_every_chain_ends_what_is_not() {
+    fn a_session_is_alive_in_one_chain_of_sixteen_of_two_tables_and_every_chain_ends_what_is_not() {
         for family in Family::ALL {
             let text = structure().text(family, &kept(&granted()), None);
-            assert_eq!(text.matches("-j RETURN").count(), 1 + granted().len(), "resets, and each session once: {text}");
+            assert_eq!(
+                text.matches("-j RETURN").count(),
+                2 * (1 + granted().len()),
+                "resets, and each session: {text}"
+            );
             assert_eq!(text.matches("-j REJECT --reject-with tcp-reset").count(), 16, "{text}");
-            assert_eq!(text.matches(" -g doorward-end-").count(), 16, "{text}");
+            assert_eq!(text.matches(" -g doorward-end-").count(), 32, "{text}");
+            assert_eq!(text.matches("-j DROP").count(), 32, "{text}");
             assert_eq!(text.matches("-A doorward-forward -j ACCEPT").count(), usize::from(family == Family::Six));
             assert!(text.find("*filter") < text.find("*mangle"), "what ends comes before what lets in: {text}");
         }
@@ -373,7 +379,7 @@ mod tests {
         let four = removal(Family::Four, &listing);
         assert!(four.find("*mangle") < four.find("*filter"), "nobody is let in to what nothing ends: {four}");
         let chains = listing.chains.keys().filter(|place| place.family == Family::Four).count();
-        assert_eq!((chains, four.matches("-X ").count()), (23, 23), "{four}");
+        assert_eq!((chains, four.matches("-X ").count()), (41, 41), "{four}");
         assert!(four.contains("-D FORWARD -m connmark"), "{four}");
         assert_eq!(removal(Family::Four, &Listing::default()), "");
     }

@@ -13,8 +13,8 @@ pub(crate) struct Window {
     pub(crate) last: u64,
 }
 
-/// A clock that is set back further than this shuts what was opened, and no session lives longer by more than that, or by
-/// how long it had been open.
+/// Small corrections of the clock cut nobody. One that is set back further than this before a rule was written shuts what it
+/// opened, so that no session lives longer by more than this and the time since.
 const CLOCK_BACK: u64 = 60;
 /// What `time` can count to.
 const LATEST: u64 = i32::MAX as u64;
