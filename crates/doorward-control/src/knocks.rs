@@ -68,7 +68,7 @@ pub struct HeldKey {
 
 pub(crate) type HeldKeys = HashMap<KeyId, Arc<HeldKey>>;
 
-const MOST_OF_ONE: i64 = 20;
+const MOST_OF_ONE: usize = 20;
 const MOST: usize = 10_000;
 const MOST_SERVICES: usize = 16;
 
@@ -103,47 +103,63 @@ impl Snapshot {
 }
 
 async fn make(work: &mut Work, request: KnockKeyRequest, now: Timestamp) -> Result<NewKnockKey, EditError> {
-    let KnockKeyRequest { account, name, services, may_be_seen } = request;
-    let person = work.draft.shared_person(account);
-    let person = person.ok_or_else(|| EditError::Unknown(format!("person number {account}")))?;
+    let person = work.draft.shared_person(request.account);
+    let person = person.ok_or_else(|| EditError::Unknown(format!("person number {}", request.account)))?;
     let (host, port) = place(work)?;
-    if services.len() > MOST_SERVICES {
+    leave_room(work, &request, &person.name).await?;
+    let (id, number, secret) = (KnockKeyId(work.next_id("knock-key").await?), KeyId(random()), Secret::new(random()));
+    insert(work, &request, id, number, &secret, now).await?;
+    work.refresh_knock_keys().await?;
+    let KnockKeyRequest { name, services, may_be_seen, .. } = request;
+    let paths = services.iter().filter_map(|id| work.draft.service(*id)).map(|service| service.path());
+    let detail = format!("{name}, for {}", paths.collect::<Vec<_>>().join(" "));
+    work.write_down(Deed::KnockKeyMade, person.name.as_str(), &detail, now).await?;
+    Ok(NewKnockKey { id, line: KnockLine { host, port, id: number, secret, may_be_seen } })
+}
+
+/// `whose`: for what is said about it.
+async fn leave_room(work: &mut Work, request: &KnockKeyRequest, whose: &Label) -> Result<(), EditError> {
+    if request.services.len() > MOST_SERVICES {
         return Err(EditError::Invalid(format!("one key opens {MOST_SERVICES} services at most")));
     }
-    let theirs = sqlx::query_scalar("SELECT COUNT(*) FROM knock_keys WHERE account = $1").bind(account.0);
-    let theirs: i64 = theirs.fetch_one(work.connection()).await.map_err(StoreError::from)?;
-    if theirs >= MOST_OF_ONE || work.draft.knock_keys.len() >= MOST {
+    let theirs = sqlx::query_scalar("SELECT name FROM knock_keys WHERE account = $1").bind(request.account.0);
+    let theirs: Vec<String> = theirs.fetch_all(work.connection()).await.map_err(StoreError::from)?;
+    if theirs.len() >= MOST_OF_ONE || work.draft.knock_keys.len() >= MOST {
         return Err(EditError::Invalid(format!(
             "one person has {MOST_OF_ONE} knock keys at most, and all together {MOST}: remove one first"
         )));
     }
-    let taken = sqlx::query("SELECT 1 FROM knock_keys WHERE account = $1 AND name = $2");
-    let taken = taken.bind(account.0).bind(name.as_str()).fetch_optional(work.connection()).await;
-    if taken.map_err(StoreError::from)?.is_some() {
-        return Err(EditError::Taken(format!("{} has a knock key {name} already: remove that one first", person.name)));
+    if theirs.iter().any(|name| name == request.name.as_str()) {
+        let why = format!("{whose} has a knock key {} already: remove that one first", request.name);
+        return Err(EditError::Taken(why));
     }
-    let (id, number, secret) = (KnockKeyId(work.next_id("knock-key").await?), KeyId(random()), Secret::new(random()));
+    Ok(())
+}
+
+async fn insert(
+    work: &mut Work,
+    request: &KnockKeyRequest,
+    id: KnockKeyId,
+    number: KeyId,
+    secret: &Secret<[u8; 32]>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let sealed = work.shared.seal.seal(&place_of(id), secret.expose());
     sqlx::query(
         "INSERT INTO knock_keys (id, account, name, number, secret, may_be_seen, services, since) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(id.0)
-    .bind(account.0)
-    .bind(name.as_str())
+    .bind(request.account.0)
+    .bind(request.name.as_str())
     .bind(words::hex(&number.0))
     .bind(sealed)
-    .bind(i64::from(may_be_seen))
-    .bind(serde_json::to_string(&services).expect("numbers are always JSON"))
+    .bind(i64::from(request.may_be_seen))
+    .bind(serde_json::to_string(&request.services).expect("numbers are always JSON"))
     .bind(words::time(now))
     .execute(work.connection())
-    .await
-    .map_err(StoreError::from)?;
-    work.refresh_knock_keys().await?;
-    let paths = services.iter().filter_map(|id| work.draft.service(*id)).map(|service| service.path());
-    let detail = format!("{name}, for {}", paths.collect::<Vec<_>>().join(" "));
-    work.write_down(Deed::KnockKeyMade, person.name.as_str(), &detail, now).await?;
-    Ok(NewKnockKey { id, line: KnockLine { host, port, id: number, secret, may_be_seen } })
+    .await?;
+    Ok(())
 }
 
 /// Where to knock.

@@ -31,11 +31,11 @@ use doorward_core::certificates::Wishes;
 use order::Orders;
 pub use own::keeper::KeepError;
 use records::Eyes;
-use resolver::{Standing, WebCertificates};
+use resolver::{Standing, Veiled, WebCertificates};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -64,19 +64,22 @@ pub(crate) struct WebTls {
     pub(crate) usual: Arc<ServerConfig>,
     /// The same, where a certificate of the visitor's is asked for.
     pub(crate) asking: Arc<ServerConfig>,
+    /// The same as `usual`, but as if it was asked for a name that is nobody's.
+    pub(crate) veiled: Arc<ServerConfig>,
 }
 
 impl WebTls {
     pub(crate) fn new(certificates: &Arc<WebCertificates>) -> Result<Self, CertificateError> {
         let usual = web_config(certificates.clone(), WebPkiClientVerifier::no_client_auth())?;
         let asking = web_config(certificates.clone(), Arc::new(client::Asking::new()))?;
-        Ok(Self { usual, asking })
+        let veiled = web_config(Arc::new(Veiled(certificates.clone())), WebPkiClientVerifier::no_client_auth())?;
+        Ok(Self { usual, asking, veiled })
     }
 }
 
 /// TLS 1.2 and 1.3 with what rustls offers: forward secrecy and AEAD throughout.
 fn web_config(
-    certificates: Arc<WebCertificates>,
+    certificates: Arc<dyn ResolvesServerCert>,
     visitors: Arc<dyn ClientCertVerifier>,
 ) -> Result<Arc<ServerConfig>, CertificateError> {
     let mut config = ServerConfig::builder_with_provider(provider())

@@ -6,12 +6,13 @@ use crate::sessions::{Opening, SessionError, SessionRequest};
 use crate::store::{ChangeError, StoreError, words};
 use crate::work::Work;
 use crate::{Actor, Control};
-use doorward_core::ServiceId;
 use doorward_core::audit::Deed;
 use doorward_core::knock::{Knock, KnockRefusal, Nonce};
 use doorward_core::person::PersonStanding;
 use doorward_core::session::{SessionRefusal, Source, USUAL_LENGTH};
+use doorward_core::{KnockKeyId, ServiceId};
 use jiff::{SignedDuration, Timestamp};
+use sqlx::sqlite::SqliteConnection;
 use std::net::IpAddr;
 use std::sync::Arc;
 use thiserror::Error;
@@ -152,42 +153,48 @@ async fn use_up(
     let person = work.draft.shared_person(held.account);
     let person = person.filter(|person| person.standing(at.now) == PersonStanding::Good);
     let person = person.ok_or(KnockRefusal::NobodyThere)?;
-    let (id, connection) = (held.id.0, work.connection());
-    let before = sqlx::query_scalar("SELECT forgotten_before FROM knock_keys WHERE id = $1").bind(id);
+    note_use(work.connection(), held.id, sent_at, at, window).await?;
+    work.write_down_from(Deed::Knocked, person.name.as_str(), held.name.as_str(), at.from, at.now).await?;
+    Ok(())
+}
+
+async fn note_use(
+    connection: &mut SqliteConnection,
+    key: KnockKeyId,
+    sent_at: Timestamp,
+    at: KnockedAt,
+    window: SignedDuration,
+) -> Result<(), KnockError> {
+    let before = sqlx::query_scalar("SELECT forgotten_before FROM knock_keys WHERE id = $1").bind(key.0);
     let before: Option<i64> = before.fetch_optional(&mut *connection).await.map_err(StoreError::from)?;
     if words::time(sent_at) < before.ok_or(KnockRefusal::NobodyThere)? {
         return Err(KnockRefusal::OtherTime { sent_at }.into());
     }
-    forget(connection, id, at.now.checked_sub(window).unwrap_or(Timestamp::MIN)).await?;
-    let uses = sqlx::query_scalar("SELECT COUNT(*) FROM knock_nonces WHERE knock_key = $1").bind(id);
+    forget(connection, key, at.now.checked_sub(window).unwrap_or(Timestamp::MIN)).await?;
+    let uses = sqlx::query_scalar("SELECT COUNT(*) FROM knock_nonces WHERE knock_key = $1").bind(key.0);
     let uses: i64 = uses.fetch_one(&mut *connection).await.map_err(StoreError::from)?;
     if uses >= MOST_USES {
         return Err(KnockRefusal::TooOften.into());
     }
     const USE: &str = "INSERT INTO knock_nonces (knock_key, nonce, sent_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let used = sqlx::query(USE).bind(id).bind(words::hex(&at.nonce.0)).bind(words::time(sent_at));
+    let used = sqlx::query(USE).bind(key.0).bind(words::hex(&at.nonce.0)).bind(words::time(sent_at));
     if used.execute(&mut *connection).await.map_err(StoreError::from)?.rows_affected() == 0 {
         return Err(KnockRefusal::Replayed.into());
     }
     let seen = sqlx::query("UPDATE knock_keys SET used_at = $1, used_from = $2 WHERE id = $3");
-    let seen = seen.bind(words::time(at.now)).bind(at.from.to_canonical().to_string()).bind(id);
+    let seen = seen.bind(words::time(at.now)).bind(at.from.to_canonical().to_string()).bind(key.0);
     seen.execute(connection).await.map_err(StoreError::from)?;
-    work.write_down_from(Deed::Knocked, person.name.as_str(), held.name.as_str(), at.from, at.now).await?;
     Ok(())
 }
 
-async fn forget(
-    connection: &mut sqlx::sqlite::SqliteConnection,
-    key: i64,
-    before: Timestamp,
-) -> Result<(), StoreError> {
+async fn forget(connection: &mut SqliteConnection, key: KnockKeyId, before: Timestamp) -> Result<(), StoreError> {
     const LAST: &str = "SELECT MAX(sent_at) FROM knock_nonces WHERE knock_key = $1 AND sent_at < $2";
-    let last = sqlx::query_scalar(LAST).bind(key).bind(words::time(before));
+    let last = sqlx::query_scalar(LAST).bind(key.0).bind(words::time(before));
     let last: Option<i64> = last.fetch_one(&mut *connection).await?;
     let Some(last) = last else { return Ok(()) };
-    let kept = sqlx::query("UPDATE knock_keys SET forgotten_before = $1 WHERE id = $2").bind(last + 1).bind(key);
+    let kept = sqlx::query("UPDATE knock_keys SET forgotten_before = $1 WHERE id = $2").bind(last + 1).bind(key.0);
     kept.execute(&mut *connection).await?;
-    let gone = sqlx::query("DELETE FROM knock_nonces WHERE knock_key = $1 AND sent_at <= $2").bind(key).bind(last);
+    let gone = sqlx::query("DELETE FROM knock_nonces WHERE knock_key = $1 AND sent_at <= $2").bind(key.0).bind(last);
     gone.execute(connection).await?;
     Ok(())
 }

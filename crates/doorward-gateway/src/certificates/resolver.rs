@@ -130,6 +130,23 @@ impl ResolvesServerCert for WebCertificates {
     }
 }
 
+/// For a name that shall look like one that is nobody's.
+#[derive(Debug)]
+pub(crate) struct Veiled(pub(crate) Arc<WebCertificates>);
+
+impl ResolvesServerCert for Veiled {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let host = hello.server_name().and_then(|name| HostName::parse(name).ok());
+        self.0.choose(host.and_then(|host| nobodys_beside(&host)).as_ref())
+    }
+}
+
+/// A name below the same one that no service is called by.
+pub(crate) fn nobodys_beside(host: &HostName) -> Option<HostName> {
+    let (_, parent) = host.as_str().split_once('.')?;
+    HostName::parse(&format!("nobody-is-here.{parent}")).ok()
+}
+
 impl Standing {
     pub(super) fn of_files(key: CertifiedKey) -> Self {
         let (names, is_issued) = key.cert.first().map(read).unwrap_or_default();
@@ -266,6 +283,15 @@ mod tests {
             assert_eq!(certificates.choose(Some(&host(name))).unwrap().cert, own, "{name}");
             assert!(!certificates.is_issued_for(&host(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn whoever_may_not_know_of_a_name_is_shown_what_nobodys_name_beside_it_has() {
+        let standing = made("gw.net,*.gw.net", 1, false);
+        let certificates = of(&standing, vec![made("portal.gw.net", 10, true)]);
+        let beside = nobodys_beside(&host("portal.gw.net")).unwrap();
+        assert_eq!(certificates.choose(Some(&beside)).unwrap().cert, certified(&standing).unwrap().cert);
+        assert_ne!(certificates.choose(Some(&host("portal.gw.net"))).unwrap().cert, certified(&standing).unwrap().cert);
     }
 
     #[test]

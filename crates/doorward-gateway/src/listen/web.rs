@@ -28,7 +28,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -147,7 +147,7 @@ impl WebEntrance {
         let Some(certificate) = &self.certificate else {
             return Box::pin(self.speak_http(socket, connection(None, (place, handshake)))).await;
         };
-        let securing = self.secure(socket, certificate.clone(), place.as_ref());
+        let securing = self.secure(socket, peer.ip(), certificate.clone(), place.as_ref());
         let secured = pushed_out.run_until_cancelled(timeout_at(accepted + PATIENCE, securing)).await;
         match secured {
             Some(Ok(Ok(Secured::Passed(host, socket)))) => {
@@ -177,7 +177,13 @@ impl WebEntrance {
     }
 
     /// The hello tells who it is.
-    async fn secure(&self, socket: VisitorSocket, certificate: WebTls, place: Option<&Place>) -> io::Result<Secured> {
+    async fn secure(
+        &self,
+        socket: VisitorSocket,
+        peer: IpAddr,
+        certificate: WebTls,
+        place: Option<&Place>,
+    ) -> io::Result<Secured> {
         let hello = Hello::read(socket).await?;
         // What follows is the dearest thing that a stranger can ask for.
         let _passing = match place {
@@ -193,11 +199,16 @@ impl WebEntrance {
             }
             Caller::Visitor => {
                 let asks = hello.host().is_some_and(|host| self.web.asks_for_certificates(&host));
-                let config = if asks { certificate.asking } else { certificate.usual };
+                let is_veiled = hello.host().is_some_and(|host| self.web.veils(&host, peer));
+                let config = match (asks, is_veiled) {
+                    (_, true) => certificate.veiled,
+                    (true, false) => certificate.asking,
+                    (false, false) => certificate.usual,
+                };
                 let presented = Presented::to(hello.client_hello(), &config);
                 let stream = hello.answer(config).await?;
                 let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-                let presented = if asks { presented.asked(shown) } else { presented };
+                let presented = if asks && !is_veiled { presented.asked(shown) } else { presented };
                 Ok(Secured::Visitor(stream, presented))
             }
         }

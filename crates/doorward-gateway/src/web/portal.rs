@@ -56,6 +56,12 @@ impl Web {
         self.admission.control.shows_portal(source, Timestamp::now())
     }
 
+    /// Whether even the certificate of this name would tell too much. For whom a proxy speaks is known later only.
+    pub(crate) fn veils(&self, host: &HostName, peer: IpAddr) -> bool {
+        let is_portal = self.admission.control.site().portal.as_ref() == Some(host);
+        is_portal && !self.proxies.load().contain(peer) && !self.shows_portal(peer)
+    }
+
     pub(super) async fn ask_portal(portal: &Portal, source: IpAddr, request: Request<Incoming>) -> Response<Body> {
         let mut request = request.map(|body| body.map_err(std::io::Error::other).boxed_unsync());
         request.extensions_mut().insert(Visitor::new(source, Entrance::Web));

@@ -6,6 +6,7 @@ use super::connection::VisitorConnection;
 use super::forward::Web;
 use super::request::host_of;
 use super::root::root_for;
+use crate::certificates::resolver::nobodys_beside;
 use crate::listen::redirect::proof;
 use doorward_tunnel::Reset;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -33,9 +34,10 @@ impl Web {
         if let Some(root) = root_for(&request, &self.own_authority) {
             return Ok(root);
         }
-        let is_https = connection.is_https();
+        let (is_https, peer) = (connection.is_https(), connection.peer.ip());
         let hsts = self.hsts.load_full();
         let host = hsts.as_ref().as_ref().filter(|_| is_https).and_then(|_| host_of(&request).ok());
+        let host = host.and_then(|host| if self.veils(&host, peer) { nobodys_beside(&host) } else { Some(host) });
         let mut response = self.answer(connection, request).await?;
         if let (Some(hsts), Some(host)) = (hsts.as_ref(), host)
             && self.certificates.is_issued_for(&host)

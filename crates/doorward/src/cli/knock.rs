@@ -13,19 +13,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub(super) const EXAMPLES: &str = "\
-One packet opens your sessions at a gateway. There is never an answer, whether it
-counted or not: try the service, or look at the portal.
+One packet opens your sessions at a gateway. There is never an answer, whether
+it counted or not: try the service, or look at the portal.
 
 Examples:
-  doorward knock --learn home          paste the line of `doorward knock-keys add`
+  doorward knock --learn home     paste the line of `doorward knock-keys add`
   doorward knock home
   doorward knock home --only nas/files --for 2h
   doorward knock home --source 203.0.113.7     behind a NAT, as others see it
   doorward knock home --watch                  again whenever the address changes";
 
 pub(super) const KEYS_EXAMPLES: &str = "\
-A key is one person's and opens what their policies let them open, no more. It is
-shown once: `doorward knock --learn NAME` takes it on the machine that knocks. A
+A key is one person's and opens what their policies let them open, no more. It
+is shown once; `doorward knock --learn NAME` keeps it where somebody knocks. A
 service that asks for a second factor is not opened by a knock.
 
 Examples:
