@@ -82,9 +82,18 @@ impl Chain {
                 self.attempt = Some(Attempt { is_permanent: true, ..attempt });
             }
             Answer::PermanentOnly => self.give_up_way(Why::PermanentOnly, draw),
+            // Where it may be open to others, that is no reason: it is asked for without next.
+            Answer::CannotRestrict if self.may_be_wider() => self.take_next_way(draw),
             Answer::CannotRestrict => self.give_up_way(Why::CannotRestrict, draw),
             Answer::Refused(why) => self.give_up_way(why, draw),
             Answer::Silent | Answer::Granted(_) => self.take_next_way(draw),
+        }
+    }
+
+    fn may_be_wider(&self) -> bool {
+        match self.wish.sources {
+            Sources::Anyone | Sources::Prefer(_) => true,
+            Sources::Only(_) => false,
         }
     }
 
@@ -231,6 +240,19 @@ mod tests {
         let answer = |attempt: Attempt| if attempt.way == Way::Upnp { Answer::SamePortOnly } else { Answer::Silent };
         let (seen, _) = attempts(&wish(ExternalPort::Any, Sources::Anyone), answer);
         assert_eq!(seen, ["PCP 0", "NAT-PMP 0", "UPnP 49157", "UPnP 8000"]);
+    }
+
+    #[test]
+    fn that_a_router_cannot_restrict_is_no_reason_where_it_need_not() {
+        let refused = Why::Refused { way: Way::Pcp, code: 8, meaning: "no resources" };
+        let answer = |attempt: Attempt| match attempt.is_restricted {
+            true => Answer::CannotRestrict,
+            false => Answer::Refused(refused.clone()),
+        };
+        let (_, why) = attempts(&wish(ExternalPort::Any, Sources::Prefer(some_addresses(2))), answer);
+        assert_eq!(why, refused);
+        let (_, why) = attempts(&wish(ExternalPort::Any, Sources::Only(some_addresses(2))), answer);
+        assert_eq!(why, Why::CannotRestrict);
     }
 
     #[test]

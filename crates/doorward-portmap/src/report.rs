@@ -56,7 +56,10 @@ pub enum Why {
     CannotRestrict,
     #[error("the router only makes mappings without an end, which the settings forbid")]
     PermanentOnly,
-    #[error("the router refuses by {way} (code {code}: {meaning})")]
+    /// miniupnpd without a public address refuses everything, and does not say why.
+    #[error(
+        "the router refuses by {way} (code {code}: {meaning}), as routers behind carrier NAT do: using the relay instead"
+    )]
     Refused { way: Way, code: u16, meaning: &'static str },
     #[error("the router's answer by {0} makes no sense")]
     Strange(Way),

@@ -26,7 +26,7 @@ pub(crate) struct Upnpd {
     process: Process,
     node: Node,
     speaks: Speaks,
-    address: IpAddr,
+    address: Option<IpAddr>,
     started: Instant,
 }
 
@@ -58,6 +58,15 @@ impl Upnpd {
 
     /// It tells this external address, whatever it has.
     pub(crate) fn start_claiming(world: &World, speaks: Speaks, address: IpAddr) -> Result<Upnpd> {
+        Upnpd::start_with(world, speaks, Some(address))
+    }
+
+    /// It tells the address that it has.
+    pub(crate) fn start_honest(world: &World, speaks: Speaks) -> Result<Upnpd> {
+        Upnpd::start_with(world, speaks, None)
+    }
+
+    fn start_with(world: &World, speaks: Speaks, address: Option<IpAddr>) -> Result<Upnpd> {
         let node: Node = (*world.home_router).clone();
         let folder = node.folder();
         node.run_program(&Program::shell(CHAINS).in_folder(&folder), SOON)?.ok()?;
@@ -66,11 +75,9 @@ impl Upnpd {
         }
         let yes_no = |yes: bool| if yes { "yes" } else { "no" };
         let file = folder.join("miniupnpd.conf");
-        // It refuses to claim an inner address, and looks at its uplink then.
-        let claim =
-            if address.to_string().starts_with("100.64.") { String::new() } else { format!("ext_ip={address}\n") };
+        let claimed = address.map(|address| format!("ext_ip={address}\n")).unwrap_or_default();
         let settings = format!(
-            "ext_ifname=wan\n{claim}listening_ip=lan\nport=0\nenable_upnp={}\nenable_natpmp={}\n\
+            "ext_ifname=wan\n{claimed}listening_ip=lan\nport=0\nenable_upnp={}\nenable_natpmp={}\n\
              secure_mode=yes\nsystem_uptime=no\nmin_lifetime=10\n\
              max_lifetime=86400\nuuid=00000000-0000-0000-0000-000000000077\nallow 1-65535 192.168.77.0/24 1-65535\n",
             yes_no(matches!(speaks, Speaks::All | Speaks::UpnpOnly)),
@@ -90,7 +97,7 @@ impl Upnpd {
     pub(crate) fn start_again(mut self, world: &World) -> Result<Upnpd> {
         self.process.kill()?;
         self.node.run("conntrack -F")?.ok()?;
-        Upnpd::start_claiming(world, self.speaks, self.address)
+        Upnpd::start_with(world, self.speaks, self.address)
     }
 
     /// Its next life can be told from this one by their clocks.
