@@ -23,7 +23,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "gcc", needed_by: &["build"], why: "links, and compiles SQLite and AWS-LC" },
     Package { name: "libc6-dev", needed_by: &["build"], why: "the C library to link against" },
     Package { name: "systemd", needed_by: &["unit", "peers"], why: "systemd-analyze verifies units" },
-    Package { name: "bind9", needed_by: &["unit", "lab"], why: "a name server that takes dynamic updates" },
+    Package { name: "bind9", needed_by: &["unit", "lab", "world"], why: "a name server that takes dynamic updates" },
     Package { name: "glewlwyd", needed_by: &["lab"], why: "an identity provider" },
     Package { name: "sqlite3", needed_by: &["lab"], why: "makes the identity provider's database" },
     Package { name: "pebble", needed_by: &["lab"], why: "a certificate authority, and names for it" },

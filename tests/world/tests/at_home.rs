@@ -112,6 +112,23 @@ fn a_gateway_at_home_publishes_itself_and_takes_everything_back_at_its_end() -> 
 }
 
 #[test]
+fn a_device_elsewhere_joins_a_gateway_at_home_and_tells_it_that_its_port_is_open() -> Result<()> {
+    let world = world()?;
+    let _router = Upnpd::start(&world, Speaks::All)?;
+    let mut gateway = serve(&world, &format!("{LISTENS}{ASKS}"))?;
+    gateway.wait_for_line("the router was heard: agents dial home.example.org:443", PATIENCE)?;
+    // A machine of the internet, where otherwise the gateway stands.
+    let elsewhere = &world.gateway;
+    elsewhere.point(NAME, &[ADDRESS])?;
+    site::join(elsewhere, &site::invite(&world.device, "{}")?, "zumi")?.ok()?;
+    fs::write(site::agent_settings(elsewhere), "")?;
+    let mut agent = site::run_agent(elsewhere)?;
+    agent.wait_for_line("connected", SOON)?;
+    let is_told = || Ok(said(&world.device, "doctor")?.contains("a device outside reached"));
+    until(PATIENCE, "the device has looked", is_told).map(drop)
+}
+
+#[test]
 fn where_another_machine_has_443_the_gateway_gets_8443_and_all_links_say_so() -> Result<()> {
     let world = world()?;
     let router = Upnpd::start(&world, Speaks::All)?;
