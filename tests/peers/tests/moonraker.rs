@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const VERSION: &str = "0.11.0";
 /// Fetching and building it, where no earlier run did.
-const INSTALL: Duration = Duration::from_secs(600);
+const INSTALL: Duration = Duration::from_secs(900);
 const START: Duration = Duration::from_secs(60);
 /// It looks at each address of the home.
 const SCAN: Duration = Duration::from_secs(180);

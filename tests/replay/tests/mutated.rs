@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 const MUTATED: [&str; 4] = ["camera_stream", "frame_feed", "netgear_message", "zmtp_stream"];
-const EACH: usize = 300;
+const EACH: usize = 2000;
 
 /// Marsaglia's xorshift64.
 struct Dice(u64);
