@@ -119,7 +119,10 @@ impl Daemon {
 
     /// What an earlier daemon left stays as it is, as far as the file still allows it.
     fn take_over(&mut self) -> Result<(), RouterError> {
-        let found = self.firewall.look()?.sessions;
+        let Sight { sessions: found, lacks_ipv6, .. } = self.firewall.look()?;
+        if lacks_ipv6 {
+            warn!("no ip6tables works here, so there are no pinholes in IPv6");
+        }
         let wish = |there: Present| Pinhole {
             id: there.id,
             // The listing's own number, without the second that it may have left out.

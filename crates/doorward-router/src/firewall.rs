@@ -16,7 +16,7 @@ pub(crate) const TAG: &str = "doorward router";
 
 /// What the daemon needs of a firewall.
 pub(crate) trait Firewall: Debug {
-    /// For whoever reads the log.
+    /// Which one it is, also for whoever reads the log.
     fn words(&self) -> String;
     /// What its programs cannot do without.
     fn rights(&self) -> CapabilitySet;

@@ -419,6 +419,22 @@ fn where_nft_does_not_work_the_iptables_is_chosen_that_has_the_machines_rules() 
 }
 
 #[test]
+fn a_router_that_has_neither_nft_nor_ip6tables_opens_ipv4_and_refuses_ipv6() -> Result<()> {
+    each(Shape::home, |here| {
+        let bare = "mount -t tmpfs none /mnt && cp -a /usr/sbin/iptables* /usr/sbin/xtables-*-multi /mnt \
+                    && mount --bind /mnt /usr/sbin && ! which nft ip6tables";
+        here.router().run(bare)?.ok()?;
+        let mut daemon = Daemon::start(&here.world)?;
+        daemon.process.wait_for_line("no pinholes in IPv6", SOON)?;
+        let answer = daemon.want(&[nas("a", SHORT), direct("b", SHORT)])?;
+        ensure!(answer["pinholes"][1]["state"] == json!({ "refused": "no-ipv6" }), "{answer}");
+        let (start, _server, mut caller) = opened(&here.world, &daemon, SHORT)?;
+        caller.wait_for_line("Connection reset", SOON)?;
+        ended_in_time(start, SHORT)
+    })
+}
+
+#[test]
 fn what_an_earlier_daemon_kept_elsewhere_is_taken_away() -> Result<()> {
     let here = Home::build("legacy", Shape::home())?;
     let mut by_nftables = Daemon::start_with(&here.world, &format!("backend = \"nftables\"\n{FILE}"))?;

@@ -126,7 +126,7 @@ pub enum Refusal {
     NoPortFree,
     #[error("something on the router has port {0} already")]
     PortInUse(u16),
-    #[error("the router's firewall has no IPv6: install ip6tables")]
+    #[error("the router's firewall has no IPv6: is ip6tables installed, and IPv6 in its kernel?")]
     NoIpv6,
     #[error("the session {0} has the same port or the same sources and target")]
     Shared(PinholeId),

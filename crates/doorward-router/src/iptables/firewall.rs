@@ -37,9 +37,7 @@ impl Iptables {
 
     /// If it works here.
     pub(crate) fn find(settings: &Settings) -> Result<Self, RouterError> {
-        let programs = Programs::find()?;
-        programs.our_tables()?;
-        Ok(Self::new(programs, settings))
+        Ok(Self::new(Programs::find()?.that_work()?, settings))
     }
 
     fn families(&self) -> impl Iterator<Item = Family> {

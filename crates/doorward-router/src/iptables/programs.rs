@@ -36,6 +36,7 @@ pub(crate) struct Programs {
     folder: PathBuf,
     /// What follows `iptables` and `ip6tables` in the programs' names.
     suffix: &'static str,
+    families: Vec<Family>,
     lock: Option<Lock>,
 }
 
@@ -76,11 +77,29 @@ impl Programs {
             Flavour::Nft => None,
             Flavour::Legacy => Lock::open(),
         };
-        Some(Self { flavour, folder, suffix, lock })
+        let mut programs = Self { flavour, folder, suffix, families: Vec::new(), lock };
+        programs.families = Family::ALL.into_iter().filter(|family| programs.is_installed(*family)).collect();
+        Some(programs)
+    }
+
+    /// Without those that the kernel does not have, as where IPv6 is switched off.
+    pub(crate) fn that_work(mut self) -> Result<Self, RouterError> {
+        for table in Family::Four.tables() {
+            self.save(Family::Four, &["-t", table])?;
+        }
+        let works = |table: &str| self.save(Family::Six, &["-t", table]).is_ok();
+        if self.has(Family::Six) && !Family::Six.tables().iter().all(|table| works(table)) {
+            self.families.retain(|family| *family != Family::Six);
+        }
+        Ok(self)
+    }
+
+    fn is_installed(&self, family: Family) -> bool {
+        ["-save", "-restore"].iter().all(|end| self.program(family, end).is_file())
     }
 
     pub(crate) fn has(&self, family: Family) -> bool {
-        ["-save", "-restore"].iter().all(|end| self.program(family, end).is_file())
+        self.families.contains(&family)
     }
 
     pub(crate) fn words(&self) -> String {
