@@ -20,8 +20,8 @@ Examples:
   doorward knock --learn home     paste the line of `doorward knock-keys add`
   doorward knock home
   doorward knock home --only nas/files --for 2h
-  doorward knock home --source 203.0.113.7     behind a NAT, as others see it
-  doorward knock home --watch                  again whenever the address changes";
+  doorward knock home --source 203.0.113.7    behind a NAT, as others see it
+  doorward knock home --watch                 again whenever the address changes";
 
 pub(super) const KEYS_EXAMPLES: &str = "\
 A key is one person's and opens what their policies let them open, no more. It
