@@ -26,7 +26,7 @@
 //! may-offer = ["127.0.0.1:*", "192.168.1.0/24:80"]
 //! may-scan = true
 //!
-//! [portmap]                                # optional: services for whose sessions the home's router is asked for a port
+//! [port-mapping]                                # optional: services for whose sessions the home's router is asked for a port
 //! allow = ["nas"]
 //! ```
 
@@ -36,15 +36,15 @@ mod entrances;
 mod file;
 mod pages;
 mod place;
+mod port_mapping;
 mod portal;
-mod portmap;
 mod prepare;
 mod web;
 
 pub use cameras::CameraRhythm;
 pub use pages::PageFiles;
+pub use port_mapping::PortMappingSettings;
 pub use portal::{PortalSettings, TargetRange};
-pub use portmap::PortmapSettings;
 pub(crate) use web::offer as web_offer;
 
 use crate::prepare::Plan;
@@ -74,7 +74,7 @@ pub struct Settings {
     /// The socket of the router's daemon (`doorward router`), which then opens all pinholes.
     pub router: Option<PathBuf>,
     /// What is asked of another router.
-    pub portmap: PortmapSettings,
+    pub port_mapping: PortMappingSettings,
     /// What each gateway's portal wished for and may have: put there by the agent, never read from a file.
     pub added: BTreeMap<Label, Vec<Service>>,
 }

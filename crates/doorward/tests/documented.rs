@@ -55,7 +55,7 @@ const AGENT: &[(&str, &str, &str)] = &[
     ("agent.toml: [cameras]", "", "[cameras]\nzz = 1"),
     ("agent.toml: [portal]", "", "[portal]\nzz = 1"),
     ("agent.toml: [router]", "", "[router]\nzz = 1"),
-    ("agent.toml: [portmap]", "", "[portmap]\nzz = 1"),
+    ("agent.toml: [port-mapping]", "", "[port-mapping]\nzz = 1"),
     ("agent.toml: [[service]]", "", "[[service]]\nzz = 1"),
     ("agent.toml: prepare", SERVICE, "prepare = [{ zz = 1 }]"),
     ("agent.toml: ready", SERVICE, "ready = { zz = 1 }"),

@@ -18,12 +18,12 @@ const LATE: Duration = Duration::from_secs(1);
 /// A UPnP search comes after vain questions by PCP and NAT-PMP; a try that fails takes ten seconds.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-const ALLOWED: &str = "[portmap]\nallow = [\"nas\"]\n";
+const ALLOWED: &str = "[port-mapping]\nallow = [\"nas\"]\n";
 
-fn agent_file(portmap: &str) -> String {
+fn agent_file(mapping: &str) -> String {
     format!(
         r#"
-{portmap}
+{mapping}
 [[service]]
 name = "nas"
 target = "tcp://127.0.0.1:2022"
@@ -52,13 +52,13 @@ impl Scene {
         Scene::start_in(world, router, ALLOWED)
     }
 
-    fn start_in(world: World, router: Upnpd, portmap: &str) -> Result<Scene> {
+    fn start_in(world: World, router: Upnpd, mapping: &str) -> Result<Scene> {
         let gateway_file = format!("{}\n[sessions]\nports = \"21000-21009\"\n", site::GATEWAY_FILE);
         fs::write(site::gateway_settings(&world.gateway), gateway_file)?;
         let gateway = site::serve(&world.gateway)?;
         owner(&world.gateway, "people add anna")?;
         site::join(&world.device, &site::invite(&world.gateway, "{}")?, "zumi")?.ok()?;
-        fs::write(site::agent_settings(&world.device), agent_file(portmap))?;
+        fs::write(site::agent_settings(&world.device), agent_file(mapping))?;
         let server = serve(&world.device, Kind::Tcp, 2022)?;
         let mut agent = site::run_agent(&world.device)?;
         agent.wait_for_line("connected", site::SOON)?;
@@ -341,10 +341,10 @@ fn what_the_devices_file_does_not_allow_is_neither_asked_nor_listened_for() -> R
     let world = World::build(Shape::home())?;
     world.home_router.change_addresses(&[ADDRESS])?.stays();
     let router = Upnpd::start(&world, Speaks::All)?;
-    let scene = Scene::start_in(world, router, "[portmap]\nallow = []\n")?;
+    let scene = Scene::start_in(world, router, "[port-mapping]\nallow = []\n")?;
     scene.open("10m")?;
     let straight = scene.straight(|straight| straight["state"] == "closed")?;
-    ensure!(straight["why-not"].as_str().unwrap_or_default().contains("[portmap] allow"), "{straight}");
+    ensure!(straight["why-not"].as_str().unwrap_or_default().contains("[port-mapping] allow"), "{straight}");
     ensure!(scene.listeners()?.is_empty() && scene.router.rules()?.is_empty(), "something is open");
     scene.relay_serves()
 }

@@ -5,7 +5,7 @@ use super::door::{Common, Terms};
 use super::mapping::Mapping;
 use super::probes::Probes;
 use super::wished::{One, Sight, Wished, closed, id, sources_of_four};
-use crate::settings::{PortmapSettings, Settings};
+use crate::settings::{PortMappingSettings, Settings};
 use crate::target::{Place, Target};
 use doorward_core::names::Label;
 use doorward_core::pinhole::PinholeId;
@@ -34,7 +34,7 @@ pub(super) struct Mapped {
 /// As many as a router is asked for.
 const MOST: usize = 64;
 struct Mapper {
-    rules: PortmapSettings,
+    rules: PortMappingSettings,
     /// `Err`: why it cannot work.
     started: Result<(PortMapper, watch::Receiver<Report>), String>,
 }
@@ -56,7 +56,7 @@ impl Mapped {
         };
         let wanted: BTreeMap<_, _> = all.each().filter_map(allowed).collect();
         self.doors.retain(|id, _| wanted.contains_key(id));
-        self.keep_mapper(&settings.portmap, !wanted.is_empty()).await;
+        self.keep_mapper(&settings.port_mapping, !wanted.is_empty()).await;
         self.note_places();
         for (id, (to, terms, sight)) in wanted {
             self.keep_door(id, to, terms, sight).await;
@@ -71,7 +71,7 @@ impl Mapped {
     }
 
     /// What an earlier run left is taken back also where nothing is wished, or allowed any more.
-    async fn keep_mapper(&mut self, rules: &PortmapSettings, is_wanted: bool) {
+    async fn keep_mapper(&mut self, rules: &PortMappingSettings, is_wanted: bool) {
         let is_other = |mapper: &Mapper| (mapper.rules.lease, mapper.rules.permanent) != (rules.lease, rules.permanent);
         match &self.mapper {
             Some(mapper) if is_wanted && (is_other(mapper) || mapper.started.is_err()) => self.stop_mapper().await,
@@ -199,9 +199,9 @@ fn leads_to(settings: &Settings, gateway: &Label, wish: &PinholeWish) -> Result<
     let is_it = |name: &Label| name.as_str() == wish.service && settings.shows(gateway, name);
     let service = settings.services.iter().find(|service| is_it(&service.offer.name));
     let service = service.ok_or("the device does not offer it")?;
-    if !settings.portmap.allow.contains(&service.offer.name) {
+    if !settings.port_mapping.allow.contains(&service.offer.name) {
         return Err("the device's agent.toml names no router ([router] socket) and allows no port mapping for it \
-                    ([portmap] allow)");
+                    ([port-mapping] allow)");
     }
     match (&service.target, service.pinhole_to) {
         (Target::Tcp(_), Some(to)) => Ok(Place::Network { host: Host::Ip(to.ip()), port: to.port() }),

@@ -4,11 +4,11 @@ use super::access;
 use super::cameras::CamerasTable;
 use super::entrances::Entrance;
 use super::pages::PageFiles;
+use super::port_mapping::PortMappingTable;
 use super::portal::PortalTable;
-use super::portmap::PortmapTable;
 use super::prepare::{PrepareKeys, ReadyTable, StepTable};
 use super::web::{MountsTable, Web, WebKeys};
-use super::{DEFAULT_GATEWAY, GatewaySettings, PortmapSettings, Service, Settings, TooMuch, check_size};
+use super::{DEFAULT_GATEWAY, GatewaySettings, PortMappingSettings, Service, Settings, TooMuch, check_size};
 use crate::prepare::Plan;
 use crate::proxy::ProxyRule;
 use doorward_core::access::PolicyDocument;
@@ -51,7 +51,7 @@ struct File {
     portal: Option<PortalTable>,
     cameras: Option<CamerasTable>,
     router: Option<RouterTable>,
-    portmap: Option<PortmapTable>,
+    port_mapping: Option<PortMappingTable>,
 }
 
 #[derive(Deserialize)]
@@ -105,8 +105,8 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Setti
         .map(|given| ProxyRule::parse(given.get_ref()).map_err(|why| Fault::new(&given.span(), why)));
     let proxy = proxy.transpose()?;
     let services = services(&file.service, place)?;
-    let portmap = file.portmap.map(|table| table.read(&services)).transpose()?.unwrap_or_default();
-    check_pinholes(&file.service, &portmap)?;
+    let port_mapping = file.port_mapping.map(|table| table.read(&services)).transpose()?.unwrap_or_default();
+    check_pinholes(&file.service, &port_mapping)?;
     let gateways = gateways(file.gateway, &services)?;
     if let Err(error) = check_size(services.iter()) {
         let (TooMuch::Services { service } | TooMuch::Bytes { service }) = &error;
@@ -124,7 +124,7 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> String) -> Result<Setti
         portal,
         camera_rhythm: file.cameras.map(CamerasTable::read).transpose()?.unwrap_or_default(),
         router: file.router.map(|router| router.socket),
-        portmap,
+        port_mapping,
         ..Settings::default()
     })
 }
@@ -218,15 +218,15 @@ fn pinhole_to(table: &ServiceTable) -> Result<Option<SocketAddr>, Fault> {
 }
 
 /// A port mapping can lead to the target; a router's own pinhole leads to an address.
-fn check_pinholes(tables: &[ServiceTable], portmap: &PortmapSettings) -> Result<(), Fault> {
+fn check_pinholes(tables: &[ServiceTable], port_mapping: &PortMappingSettings) -> Result<(), Fault> {
     let is_wished = |table: &&ServiceTable| table.entrances.iter().any(|e| matches!(e, Entrance::Pinhole));
     let leads_nowhere =
-        |table: &&ServiceTable| table.pinhole_to.is_none() && !portmap.allow.contains(table.name.get_ref());
+        |table: &&ServiceTable| table.pinhole_to.is_none() && !port_mapping.allow.contains(table.name.get_ref());
     match tables.iter().find(|table| is_wished(table) && leads_nowhere(table)) {
         None => Ok(()),
         Some(table) => {
             let why = "a pinhole leads to an address of the home's network: pinhole-to = \"192.168.1.20:22\"; or allow a \
-                       port mapping for it: [portmap] allow";
+                       port mapping for it: [port-mapping] allow";
             Err(Fault::new(&table.name.span(), why))
         }
     }

@@ -1,4 +1,4 @@
-//! `[portmap]`: for which services' sessions the home's router is asked for a port. For none, unless it says so here.
+//! `[port-mapping]`: for which services' sessions the home's router is asked for a port. For none, unless it says so here.
 
 use super::Service;
 use super::file::Fault;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortmapSettings {
+pub struct PortMappingSettings {
     /// Empty: none.
     pub allow: BTreeSet<Label>,
     /// Whether a router that knows no ends may make mappings that only we take back.
@@ -19,7 +19,7 @@ pub struct PortmapSettings {
     pub lease: Duration,
 }
 
-impl Default for PortmapSettings {
+impl Default for PortMappingSettings {
     fn default() -> Self {
         Self { allow: BTreeSet::new(), permanent: true, lease: Duration::from_secs(3600) }
     }
@@ -27,7 +27,7 @@ impl Default for PortmapSettings {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct PortmapTable {
+pub(super) struct PortMappingTable {
     #[serde(default)]
     allow: Vec<Spanned<Label>>,
     permanent: Option<bool>,
@@ -37,9 +37,9 @@ pub(super) struct PortmapTable {
 /// Routers round less up or refuse it; a day is what the protocols' documents call long.
 const LEASE: std::ops::RangeInclusive<u32> = 120..=86_400;
 
-impl PortmapTable {
-    pub(super) fn read(self, services: &[Service]) -> Result<PortmapSettings, Fault> {
-        let usual = PortmapSettings::default();
+impl PortMappingTable {
+    pub(super) fn read(self, services: &[Service]) -> Result<PortMappingSettings, Fault> {
+        let usual = PortMappingSettings::default();
         let allowed = |name: Spanned<Label>| {
             let (at, name) = (name.span(), name.into_inner());
             let offer = services.iter().map(|service| &service.offer).find(|offer| offer.name == name);
@@ -57,7 +57,7 @@ impl PortmapTable {
             Some(given) => return Err(Fault::new(&given.span(), "a lease is a number of seconds from 120 to 86400")),
         };
         let allow = self.allow.into_iter().map(allowed).collect::<Result<_, _>>()?;
-        Ok(PortmapSettings { allow, permanent: self.permanent.unwrap_or(usual.permanent), lease })
+        Ok(PortMappingSettings { allow, permanent: self.permanent.unwrap_or(usual.permanent), lease })
     }
 }
 
@@ -70,21 +70,22 @@ mod tests {
     const SERVICES: &str = "[[service]]\nname = \"nas\"\ntarget = \"tcp://192.168.1.20:22\"\nentrances = [\"pinhole\"]\n\
         [[service]]\nname = \"page\"\ntarget = \"http://127.0.0.1:80\"\n[[service]]\nname = \"game\"\ntarget = \"udp://a:1\"\n";
 
-    fn parse(table: &str) -> Result<PortmapSettings, String> {
+    fn parse(table: &str) -> Result<PortMappingSettings, String> {
         let parsed = Settings::parse(&format!("{SERVICES}{table}"), Path::new("agent.toml"));
-        parsed.map(|settings| settings.portmap).map_err(|error| error.to_string())
+        parsed.map(|settings| settings.port_mapping).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_port_mapping_is_allowed_by_name_and_then_needs_no_address() {
-        let portmap = parse("[portmap]\nallow = [\"nas\"]\npermanent = false\nlease-seconds = 600\n").unwrap();
-        assert_eq!(portmap.allow.iter().map(Label::as_str).collect::<Vec<_>>(), ["nas"]);
-        assert_eq!((portmap.permanent, portmap.lease), (false, Duration::from_secs(600)));
-        let usual = parse("[portmap]\nallow = [\"nas\"]\n").unwrap();
+        let port_mapping =
+            parse("[port-mapping]\nallow = [\"nas\"]\npermanent = false\nlease-seconds = 600\n").unwrap();
+        assert_eq!(port_mapping.allow.iter().map(Label::as_str).collect::<Vec<_>>(), ["nas"]);
+        assert_eq!((port_mapping.permanent, port_mapping.lease), (false, Duration::from_secs(600)));
+        let usual = parse("[port-mapping]\nallow = [\"nas\"]\n").unwrap();
         assert_eq!((usual.permanent, usual.lease), (true, Duration::from_secs(3600)));
-        for nothing in ["", "[portmap]\n", "[portmap]\nallow = []\n"] {
+        for nothing in ["", "[port-mapping]\n", "[port-mapping]\nallow = []\n"] {
             let error = parse(nothing).unwrap_err();
-            assert!(error.contains("pinhole-to") && error.contains("[portmap] allow"), "{error}");
+            assert!(error.contains("pinhole-to") && error.contains("[port-mapping] allow"), "{error}");
         }
     }
 
@@ -98,7 +99,7 @@ mod tests {
             ("allow = [\"nas\"]\nlease-seconds = 90000", "from 120 to 86400"),
             ("allow = [\"nas\"]\nport = 40000", "unknown field"),
         ] {
-            let error = parse(&format!("[portmap]\n{table}\n")).unwrap_err();
+            let error = parse(&format!("[port-mapping]\n{table}\n")).unwrap_err();
             assert!(error.contains(why) && error.starts_with("agent.toml:1"), "{table}: {error}");
         }
     }
