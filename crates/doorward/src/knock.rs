@@ -140,7 +140,8 @@ async fn look_up(host: &Host, port: u16, source: Option<IpAddr>) -> anyhow::Resu
         Host::Name(name) => name,
     };
     let found = timeout(LOOK_UP, tokio::net::lookup_host((name.as_str(), port))).await;
-    let found: Vec<_> = found.with_context(|| format!("nobody told the address of {name} in time"))??.collect();
+    let found = found.with_context(|| format!("nobody told the address of {name} in time"))?;
+    let found: Vec<_> = found.with_context(|| format!("the address of {name} cannot be found"))?.collect();
     let fits = |at: &SocketAddr| source.is_none_or(|ip| ip.is_ipv4() == at.is_ipv4());
     let first = |is_ipv4| found.iter().copied().find(|at| at.is_ipv4() == is_ipv4 && fits(at));
     let chosen: Vec<_> = [first(true), first(false)].into_iter().flatten().collect();

@@ -12,7 +12,7 @@ use crate::forms::Sent;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::post;
-use doorward_control::{FirstComer, SessionError, SessionPlace, SessionReach};
+use doorward_control::{FirstComer, PinholeStanding, SessionError, SessionPlace, SessionReach};
 use doorward_core::SessionId;
 use doorward_core::authority::Action;
 use doorward_core::session::Session;
@@ -32,6 +32,8 @@ pub(super) struct OwnReach {
     /// Why there is none.
     pub(super) problem: Option<&'static str>,
     pub(super) from: Vec<String>,
+    /// Why it does not lead straight to the home, where it is meant to.
+    pub(super) detour: Option<String>,
     /// Whether its person, who looks, could come from here as well.
     pub(super) is_elsewhere: bool,
     /// Whether its person, who looks, may ask to wait for whoever comes first.
@@ -54,6 +56,10 @@ impl OwnReach {
         let SessionReach { place, straight, sources, first_comer, .. } = reach;
         let is_own = session.account == signed_in.person.id;
         let is_new = |ip| !sources.iter().any(|known| known.covers(ip));
+        let detour = straight.as_ref().and_then(|straight| match &straight.standing {
+            PinholeStanding::Closed { why } => Some(why.clone()),
+            PinholeStanding::Ready | PinholeStanding::Passed => None,
+        });
         // The straight way first: the gateway's port is what remains without it.
         let straight = straight.and_then(|straight| straight.place).map(|place| lines_of(&place));
         let (lines, problem) = match place {
@@ -69,7 +75,7 @@ impl OwnReach {
             FirstComer::Possible => (is_own && problem.is_none(), None),
             FirstComer::AwaitedUntil(until) => (false, Some(until)),
         };
-        Some(Self { session: session.id, lines, problem, from, is_elsewhere, may_await, awaited_until, back })
+        Some(Self { session: session.id, lines, problem, from, detour, is_elsewhere, may_await, awaited_until, back })
     }
 }
 

@@ -4,13 +4,16 @@ use super::samples::{add, token};
 use super::site::{form_token, sign_in};
 use super::support::*;
 use axum::body::Body;
-use doorward_control::NewLogin;
+use doorward_control::{Arrival, LinkId, NewLogin, PinholeStanding, StraightWay};
+use doorward_core::SessionId;
 use doorward_core::access::Visitor;
 use doorward_core::authority::Scope;
 use doorward_core::person::{Person, Role};
 use doorward_core::service::Entrance;
+use doorward_core::site::Carrier;
 use http::Request;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const SHELL: &str = r#"{"name": "shell", "title": "Shell", "kind": "tcp", "virtual-port": 22, "entrances": ["session-port"],
@@ -190,4 +193,31 @@ async fn where_the_policy_lets_a_first_comer_in_its_person_may_ask_for_them() {
     assert!(told.json()["reach"]["first-comer-until"].is_string(), "{}", told.text);
     let both = house.program("192.0.2.7", &sources, r#"{"first-comer": true, "from": "203.0.113.1"}"#).await;
     assert!(both.problem(400).contains("first-comer"), "{}", both.text);
+}
+
+#[tokio::test]
+async fn why_a_way_straight_to_the_home_is_closed_stands_beside_the_gateways_port() {
+    let house = House::build().await;
+    let device = house.portal.join(2, "home").await;
+    let nas = SHELL.replace("shell", "nas").replace("session-port", "pinhole");
+    house.portal.offer(&device, &[&nas]).await;
+    let service = house.service("nas");
+    house.press(&house.annas, "192.0.2.7", &format!("/services/{service}/open"), "minutes=30").await;
+    let session = SessionId(house.portal.ask("GET", "/api/v1/sessions", "").await.json()[0]["id"].as_i64().unwrap());
+    let (link, source) = (LinkId(1), "198.51.100.77".parse().unwrap());
+    let arrival = Arrival { device: device.id, link, carrier: Carrier::Quic, source, agent_version: "0.1".into() };
+    house.portal.state.control.presence().arrived(arrival, noon());
+    let say = |standing: PinholeStanding| {
+        let way = StraightWay { standing, host: Some("198.51.100.77".parse().unwrap()), port: 41000 };
+        house.portal.state.control.presence().straight_ways(device.id, HashMap::from([(session, way)]));
+    };
+    say(PinholeStanding::Closed { why: "behind carrier NAT: using the relay instead".to_owned() });
+    let page = house.browse(&house.annas, "192.0.2.7", "/", None).await.text;
+    for shown in ["example.org:4000", "not straight to the home", "behind carrier NAT: using the relay instead"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert!(!page.contains("198.51.100.77"), "{page}");
+    say(PinholeStanding::Ready);
+    let page = house.browse(&house.annas, "192.0.2.7", "/", None).await.text;
+    assert!(page.contains("198.51.100.77:41000") && !page.contains("not straight to the home"), "{page}");
 }
