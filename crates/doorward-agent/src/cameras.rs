@@ -4,6 +4,7 @@
 //! A camera that sends by itself (NetGear) is taken from as long as it is offered: its program would give up otherwise.
 
 mod device;
+mod events;
 mod http;
 mod look;
 mod netgear;

@@ -1,7 +1,7 @@
 //! Cameras of this machine itself: `/dev/video0`, a pipe into which a program writes one JPEG after another, a file that a
 //! program writes anew for each picture.
 
-use super::reader::{Events, Trouble};
+use super::events::{Events, Trouble};
 use bytes::Bytes;
 use doorward_frames::health::STALLED_AFTER;
 use doorward_frames::splitter::{Limits, Splitter};

@@ -3,7 +3,7 @@
 mod asking;
 mod authorization;
 
-use super::reader::{Events, Trouble};
+use super::events::{Events, Trouble};
 use crate::target::WebCamera;
 use ::http::HeaderName;
 use ::http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED};

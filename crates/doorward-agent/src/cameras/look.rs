@@ -1,6 +1,7 @@
 //! One look at a camera, for its owner.
 
-use super::reader::{Event, Events, source};
+use super::events::{Event, Events};
+use super::reader::source;
 use crate::settings::CameraRhythm;
 use crate::target::Camera;
 use doorward_frames::faults::Faults;

@@ -1,7 +1,7 @@
 //! What VidGear's NetGear sends to a place of this machine. It is taken whether anybody watches or not, and answered where an
 //! answer is waited for: a sender gives up without.
 
-use super::reader::{Events, Trouble};
+use super::events::{Events, Trouble};
 use crate::deliver::tcp;
 use bytes::Bytes;
 use doorward_core::site::Host;

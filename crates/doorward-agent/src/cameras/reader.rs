@@ -1,13 +1,13 @@
 //! One camera, from its first viewer to a little after its last: what its source tells goes into the slot.
 
+use super::events::{Event, Events, Trouble};
 use super::{Cameras, News, comes_by_itself, device, http, netgear};
 use crate::settings::CameraRhythm;
 use crate::target::Camera;
+use doorward_frames::Frame;
 use doorward_frames::demand::{Demand, Verdict};
-use doorward_frames::faults::Faults;
 use doorward_frames::feed::State;
 use doorward_frames::slot::Writer;
-use doorward_frames::{Frame, Picture};
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
@@ -16,59 +16,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
-
-/// What a source tells. It waits for nobody: the other end always takes.
-#[derive(Clone)]
-pub(super) struct Events(mpsc::Sender<Event>);
-
-pub(super) enum Event {
-    Picture(Picture),
-    Trouble(Trouble),
-    Faults(Faults),
-}
-
-/// Why nothing comes. The text is for viewers too: it names no address, path or file.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) state: State,
-    pub(super) text: String,
-}
-
-impl Trouble {
-    /// It cannot be reached, or answers with something else.
-    pub(super) fn failed(text: impl Into<String>) -> Self {
-        Self { state: State::Failed, text: text.into() }
-    }
-
-    /// It was there, and says nothing any more.
-    pub(super) fn stalled(text: impl Into<String>) -> Self {
-        Self { state: State::Stalled, text: text.into() }
-    }
-}
-
-impl Events {
-    pub(super) fn new(sender: mpsc::Sender<Event>) -> Self {
-        Self(sender)
-    }
-
-    pub(super) async fn picture(&self, picture: Picture) {
-        self.tell(Event::Picture(picture)).await;
-    }
-
-    pub(super) async fn trouble(&self, trouble: Trouble) {
-        self.tell(Event::Trouble(trouble)).await;
-    }
-
-    /// All since it is being read.
-    pub(super) async fn faults(&self, faults: Faults) {
-        self.tell(Event::Faults(faults)).await;
-    }
-
-    async fn tell(&self, event: Event) {
-        // Nobody hears it: then this future is about to be dropped, too.
-        let _ = self.0.send(event).await;
-    }
-}
 
 /// `every`: from one picture to the next, where there is no stream.
 pub(super) async fn source(camera: &Camera, every: Duration, events: &Events) -> Infallible {

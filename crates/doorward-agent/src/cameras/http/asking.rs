@@ -1,6 +1,6 @@
 //! A camera's HTTP, one request at a time, over a connection that is kept where the camera keeps it.
 
-use super::super::reader::Trouble;
+use super::super::events::Trouble;
 use super::authorization::{Authorization, Credentials};
 use crate::deliver::https::{self, Spoken};
 use crate::deliver::tcp;
