@@ -9,6 +9,7 @@ mod conntrack;
 mod daemon;
 mod elements;
 mod error;
+mod fate;
 mod firewall;
 mod iptables;
 mod nftables;

@@ -1,5 +1,6 @@
 //! What the rules of others do to our packets.
 
+use crate::fate::{About, Deed, Fate, Rule, fate};
 use crate::iptables::{Family, Line, Listing, Place};
 use doorward_core::pinhole::Protocol;
 use std::collections::BTreeSet;
@@ -7,48 +8,21 @@ use std::collections::BTreeSet;
 /// The chain that drops a new packet of ours on its way through, unless a rule that we cannot judge lets it pass.
 pub(crate) fn blocking(seen: &Listing, family: Family) -> Option<String> {
     let forward = Place::new(family, "filter", "FORWARD");
-    let fate = fate(&forward, seen, 0);
+    let rules = |chain: &Place| seen.of(chain).filter(|line| !line.is_ours_elsewhere()).map(rule).collect();
+    let fate = fate(&forward, &rules);
     let by_policy = fate == Fate::Open && seen.chains.get(&forward).is_some_and(|policy| policy == "DROP");
     (fate == Fate::Dropped || by_policy).then(|| format!("{} filter FORWARD", family.program()))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Accepted,
-    Dropped,
-    /// The next rule decides.
-    Open,
-}
-
-/// Whether a rule is about a new packet of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
-    No,
-    /// It depends on interfaces.
-    Maybe,
-    Yes,
-}
-
-/// Deeper than people nest chains.
-const DEEPEST: usize = 16;
-
-fn fate(chain: &Place, seen: &Listing, depth: usize) -> Fate {
-    for line in seen.of(chain).filter(|line| !line.is_ours_elsewhere()) {
-        let about = about(line);
-        let Some(to) = line.value("-j").or_else(|| line.value("-g")).filter(|_| about != About::No) else { continue };
-        let led_to = match to {
-            "ACCEPT" => Fate::Accepted,
-            "DROP" | "REJECT" => Fate::Dropped,
-            "RETURN" if about == About::Yes => return Fate::Open,
-            _ if depth < DEEPEST => fate(&Place { chain: to.to_owned(), ..chain.clone() }, seen, depth + 1),
-            _ => Fate::Open,
-        };
-        match (led_to, about) {
-            (Fate::Accepted, About::Yes) | (Fate::Dropped, _) => return led_to,
-            (Fate::Accepted | Fate::Open, _) => {}
-        }
-    }
-    Fate::Open
+fn rule(line: &Line) -> Rule<Place> {
+    let deed = match line.value("-j").or_else(|| line.value("-g")) {
+        None => Deed::Pass,
+        Some("ACCEPT") => Deed::Accept,
+        Some("DROP" | "REJECT") => Deed::Drop,
+        Some("RETURN") => Deed::Return,
+        Some(to) => Deed::Lead(Place { chain: to.to_owned(), ..line.place.clone() }),
+    };
+    Rule { about: about(line), deed }
 }
 
 fn about(line: &Line) -> About {

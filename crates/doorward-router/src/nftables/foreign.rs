@@ -1,5 +1,6 @@
 //! What other tables do to our packets: an accept of ours does not outweigh a later drop of theirs.
 
+use crate::fate::{About, Deed, Fate, Rule, fate};
 use crate::firewall::{TAG, short_cut};
 use crate::nftables::Ruleset;
 use doorward_core::pinhole::Protocol;
@@ -49,62 +50,33 @@ pub(crate) fn blocking(ruleset: &Ruleset, family: Family) -> Vec<Chain> {
             rules.entry(chain).or_default().push(rule);
         }
     }
+    let of = |chain: &Chain| rules.get(chain).into_iter().flatten().map(|rule| read(rule, chain, family)).collect();
     let blocks = |object: &Value| {
         let chain = Chain::of(object, "name").filter(|chain| chain.sees(family))?;
-        let fate = fate(&chain, &rules, family, 0);
+        let fate = fate(&chain, &of);
         let by_policy = object["policy"] == "drop" && fate == Fate::Open;
         (fate == Fate::Dropped || by_policy).then_some(chain)
     };
     ruleset.of_kind("chain", false).filter(|object| object["hook"] == "forward").filter_map(blocks).collect()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Accepted,
-    Dropped,
-    /// The next rule decides.
-    Open,
-}
-
-/// Whether a rule is about a new packet of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
-    No,
-    /// It depends on interfaces.
-    Maybe,
-    Yes,
-}
-
-/// Deeper than people nest chains, and an end to loops that the kernel would refuse anyway.
-const DEEPEST: usize = 16;
-
-fn fate(chain: &Chain, rules: &BTreeMap<Chain, Vec<&Value>>, family: Family, depth: usize) -> Fate {
-    for rule in rules.get(chain).into_iter().flatten() {
-        let expressions = rule["expr"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_ours = rule["comment"] == TAG;
-        let about = expressions.iter().map(|one| about(one, family)).min().unwrap_or(About::Yes);
-        let about = if is_ours { About::Yes } else { about };
-        if about == About::No {
-            continue;
+fn read(rule: &Value, chain: &Chain, family: Family) -> Rule<Chain> {
+    let expressions = rule["expr"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_ours = rule["comment"] == TAG;
+    let about = expressions.iter().map(|one| about(one, family)).min().unwrap_or(About::Yes);
+    let about = if is_ours { About::Yes } else { about };
+    let verdict = expressions.last().and_then(Value::as_object).and_then(|verdict| verdict.iter().next());
+    let deed = verdict.map_or(Deed::Pass, |(verdict, argument)| match verdict.as_str() {
+        "accept" => Deed::Accept,
+        "drop" | "reject" => Deed::Drop,
+        "return" => Deed::Return,
+        "jump" | "goto" => {
+            let name = argument["target"].as_str().unwrap_or_default().to_owned();
+            Deed::Lead(Chain { name, ..chain.clone() })
         }
-        let verdict = expressions.last().and_then(Value::as_object).and_then(|verdict| verdict.iter().next());
-        let Some((verdict, argument)) = verdict else { continue };
-        let led_to = match verdict.as_str() {
-            "accept" => Fate::Accepted,
-            "drop" | "reject" => Fate::Dropped,
-            "return" if about == About::Yes => return Fate::Open,
-            "jump" | "goto" if depth < DEEPEST => {
-                let name = argument["target"].as_str().unwrap_or_default().to_owned();
-                fate(&Chain { name, ..chain.clone() }, rules, family, depth + 1)
-            }
-            _ => Fate::Open,
-        };
-        match (led_to, about) {
-            (Fate::Accepted, About::Yes) | (Fate::Dropped, _) => return led_to,
-            (Fate::Accepted | Fate::Open, _) => {}
-        }
-    }
-    Fate::Open
+        _ => Deed::Pass,
+    });
+    Rule { about, deed }
 }
 
 fn about(expression: &Value, family: Family) -> About {
