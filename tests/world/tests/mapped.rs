@@ -2,16 +2,18 @@
 //! tries it from outside, and all of it ends with the session.
 
 mod miniupnpd;
+mod opened;
 mod talk;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use doorward_world::{Node, Process, Shape, World, addresses as at, built, site, until};
+use doorward_world::{Node, Process, Shape, World, addresses as at, site, until};
 use miniupnpd::{ADDRESS, Speaks, Upnpd};
+use opened::owner;
 use serde_json::Value;
-use talk::{Kind, SOON, call_at, serve};
+use talk::{Kind, SOON, call_at, goes_on, serve};
 
 /// What is promised.
 const LATE: Duration = Duration::from_secs(1);
@@ -67,30 +69,19 @@ impl Scene {
 
     /// For the visitor, by the command line of the gateway's machine; the session's number.
     fn open(&self, length: &str) -> Result<i64> {
-        let words = format!("sessions open zumi/nas --person anna --for {length} --from {}", at::VISITOR[0]);
-        until(SOON, "the device's service can be opened", || Ok(owner(&self.world.gateway, &words).is_ok()))?;
-        let sessions = self.sessions()?;
-        sessions[0]["id"].as_i64().with_context(|| format!("no session: {sessions}"))
+        opened::open(&self.world.gateway, "nas", length, at::VISITOR[0])
     }
 
     fn end(&self, session: i64) -> Result<()> {
-        owner(&self.world.gateway, &format!("sessions end {session}")).map(drop)
+        opened::end(&self.world.gateway, session)
     }
 
-    /// Those that are open.
     fn sessions(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&owner(&self.world.gateway, "sessions --json")?)?)
+        opened::sessions(&self.world.gateway)
     }
 
-    /// What is shown of the session's straight way once it is so.
     fn straight(&self, is_told: impl Fn(&Value) -> bool) -> Result<Value> {
-        let mut straight = Value::Null;
-        let told = until(PATIENCE, "what became of the mapping is shown", || {
-            straight = self.sessions()?[0]["reach"]["straight"].clone();
-            Ok(is_told(&straight))
-        });
-        told.with_context(|| format!("it is {straight}"))?;
-        Ok(straight)
+        opened::straight(&self.world.gateway, PATIENCE, is_told)
     }
 
     /// The router's port, as it is shown once the gateway came through.
@@ -128,18 +119,6 @@ impl Scene {
         let shut = until(SOON, "nothing listens", || Ok(self.listeners()?.is_empty()));
         shut.map(drop).with_context(|| format!("{:?}", self.listeners()))
     }
-}
-
-/// `doorward …` on the gateway's machine.
-fn owner(gateway: &Node, words: &str) -> Result<String> {
-    let (program, data) = (built("doorward")?, site::data(gateway));
-    gateway.run(&format!("'{}' {words} --data '{}'", program.display(), data.display()))?.ok()
-}
-
-/// The other side has answered since now.
-fn goes_on(caller: &mut Process) -> Result<()> {
-    let mark = caller.log().len();
-    caller.wait_for_line_after(mark, "echo", SOON).map(drop)
 }
 
 fn is_dead_soon(caller: &mut Process, what: &str, start: Instant) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A session's straight way: opened at the gateway, asked for by the agent, made by the home router, used past all of them.
 
+mod opened;
 mod router;
 mod talk;
 
@@ -8,10 +9,12 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
-use doorward_world::{Node, Process, Shape, World, addresses as at, built, site, until};
+use doorward_world::{Node, Process, Shape, World, addresses as at, site, until};
+use opened::owner;
+use router::steps::is_dead;
 use router::{Daemon, FILE};
 use serde_json::Value;
-use talk::{Kind, SOON, call_at, serve};
+use talk::{Kind, SOON, call_at, goes_on, serve};
 
 /// What is promised.
 const LATE: Duration = Duration::from_secs(1);
@@ -90,30 +93,19 @@ impl Scene {
     }
 
     fn open_service(&self, service: &str, length: &str, source: IpAddr) -> Result<i64> {
-        let words = format!("sessions open zumi/{service} --person anna --for {length} --from {source}");
-        until(SOON, "the device's service can be opened", || Ok(owner(&self.world.gateway, &words).is_ok()))?;
-        let sessions = self.sessions()?;
-        sessions[0]["id"].as_i64().with_context(|| format!("no session: {sessions}"))
+        opened::open(&self.world.gateway, service, length, source)
     }
 
     fn end(&self, session: i64) -> Result<()> {
-        owner(&self.world.gateway, &format!("sessions end {session}")).map(drop)
+        opened::end(&self.world.gateway, session)
     }
 
-    /// Those that are open.
     fn sessions(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&owner(&self.world.gateway, "sessions --json")?)?)
+        opened::sessions(&self.world.gateway)
     }
 
-    /// What is shown of the newest session's straight way once it stands, or does not.
     fn straight(&self, is_told: impl Fn(&Value) -> bool) -> Result<Value> {
-        let mut straight = Value::Null;
-        let told = until(SOON, "the router's answer is shown", || {
-            straight = self.sessions()?[0]["reach"]["straight"].clone();
-            Ok(is_told(&straight))
-        });
-        told.with_context(|| format!("it is {straight}"))?;
-        Ok(straight)
+        opened::straight(&self.world.gateway, SOON, is_told)
     }
 
     /// The public port, as it is shown.
@@ -139,29 +131,8 @@ fn joining() -> String {
     format!("join-firewalls = true\n{FILE}")
 }
 
-/// `doorward …` on the gateway's machine.
-fn owner(gateway: &Node, words: &str) -> Result<String> {
-    let (program, data) = (built("doorward")?, site::data(gateway));
-    gateway.run(&format!("'{}' {words} --data '{}'", program.display(), data.display()))?.ok()
-}
-
 fn home() -> String {
     at::HOME[0].to_string()
-}
-
-/// The other side has answered since now.
-fn goes_on(caller: &mut Process) -> Result<()> {
-    let mark = caller.log().len();
-    caller.wait_for_line_after(mark, "echo", SOON).map(drop)
-}
-
-/// The caller was reset, and hears nothing any more however often it tries.
-fn is_dead(caller: &mut Process) -> Result<()> {
-    caller.wait_for_line("Connection reset", SOON)?;
-    let mark = caller.log().len();
-    thread::sleep(LATE);
-    ensure!(!caller.log()[mark..].contains("echo"), "something came after the end");
-    Ok(())
 }
 
 /// A connection attempt is swallowed, not refused.

@@ -7,18 +7,13 @@ use anyhow::{Context, Result, ensure};
 use doorward_world::{Node, Process, World, addresses as at};
 
 use super::{Daemon, nas};
+pub(crate) use crate::talk::goes_on;
 use crate::talk::{Kind, SOON, call_at, serve};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const SHORT: Duration = Duration::from_secs(4);
 /// What is promised.
 pub(crate) const LATE: Duration = Duration::from_secs(1);
-
-/// The other side has answered since now.
-pub(crate) fn goes_on(caller: &mut Process) -> Result<()> {
-    let mark = caller.log().len();
-    caller.wait_for_line_after(mark, "echo", SOON).map(drop)
-}
 
 /// The caller was reset, and hears nothing any more however often it tries.
 pub(crate) fn is_dead(caller: &mut Process) -> Result<()> {

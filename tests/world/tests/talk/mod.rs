@@ -96,3 +96,9 @@ fn word(kind: Kind) -> &'static str {
         Kind::Udp => "udp",
     }
 }
+
+/// The other side has answered since now.
+pub(crate) fn goes_on(caller: &mut Process) -> Result<()> {
+    let mark = caller.log().len();
+    caller.wait_for_line_after(mark, "echo", SOON).map(drop)
+}
