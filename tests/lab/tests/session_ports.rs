@@ -225,10 +225,11 @@ async fn first_comer_is_awaited(house: &House, session: &Session) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_to_come_is_let_in_where_that_was_asked_for_and_nobody_after_them() {
-    let mut house = House::usual().await;
-    let policy = PolicyDocument { first_comer: true, ..on_request(&["anna", "ben"]) };
-    house.services.iter_mut().for_each(|service| service.offer.access = policy.clone());
-    house._device.offer(house.services.clone()).await;
+    let house = House::usual().await;
+    for service in ["shell", "game"] {
+        let policy = PolicyDocument { first_comer: true, ..on_request(&["anna", "ben"]) };
+        house.lab.set_access("pi", service, policy).await;
+    }
     let (third, shell) = (IpAddr::from([127, 0, 0, 10]), house.open("anna", "shell").await);
     let port = house.lab.session_port(&shell);
     assert!(!house.lets_in(port, ELSEWHERE).await, "nobody was asked for");
@@ -257,11 +258,9 @@ async fn the_first_to_come_is_let_in_where_that_was_asked_for_and_nobody_after_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_awaited_must_still_come_from_where_the_policy_says() {
-    let mut house = House::usual().await;
+    let house = House::usual().await;
     let from = Some(vec!["127.0.0.1".to_owned()]);
-    let policy = PolicyDocument { first_comer: true, from, ..on_request(&["anna"]) };
-    house.services.iter_mut().for_each(|service| service.offer.access = policy.clone());
-    house._device.offer(house.services.clone()).await;
+    house.lab.set_access("pi", "shell", PolicyDocument { first_comer: true, from, ..on_request(&["anna"]) }).await;
     let session = house.open("anna", "shell").await;
     first_comer_is_awaited(&house, &session).await;
     assert!(!house.lets_in(house.lab.session_port(&session), ELSEWHERE).await);
