@@ -114,7 +114,8 @@ impl Pinholes {
 
 /// What each gateway is told, and whether the router did what was asked.
 async fn ask(socket: &Path, all: &Wished, settings: &Settings) -> (BTreeMap<Label, PinholesSeen>, bool) {
-    let (socket, wishes) = (socket.to_owned(), all.wishes(settings, Instant::now()));
+    let (socket, wishes) =
+        (socket.to_owned(), all.wishes(settings, own_public().or(all.home().map(IpAddr::V4)), Instant::now()));
     let failed = |why: String| (all.told(settings, None, |_| Err(why.clone())), false);
     match tokio::task::spawn_blocking(move || ask_router(&socket, &wishes)).await {
         Ok(Ok(Answer { fault: Some(fault), .. })) => {

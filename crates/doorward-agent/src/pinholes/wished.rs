@@ -5,7 +5,7 @@ use doorward_core::names::Label;
 use doorward_core::pinhole::{Direct, Pinhole, PinholeId, Protocol, Site, State, Told, Translated, Way, Wishes};
 use doorward_core::service::ServiceKind;
 use doorward_tunnel::messages::{PinholeSeen, PinholeState, PinholeWish, PinholesSeen, PinholesWished};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,12 +82,12 @@ impl Wished {
         self.0.values().find_map(|heard| heard.seen.home)
     }
 
-    /// All that the router shall have.
-    pub(super) fn wishes(&self, settings: &Settings, now: Instant) -> Wishes {
+    /// All that the router shall have. `home`: its own address in IPv4; who is seen to come from there is at home.
+    pub(super) fn wishes(&self, settings: &Settings, home: Option<IpAddr>, now: Instant) -> Wishes {
         let pinhole = |(gateway, one): (&Label, &One)| {
             let remaining = one.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
             let (to, protocol) = target(settings, gateway, &one.wish).ok()?;
-            Some(Pinhole { id: id(gateway, &one.wish.id)?, remaining, way: way(to, protocol, &one.wish) })
+            Some(Pinhole { id: id(gateway, &one.wish.id)?, remaining, way: way(to, protocol, &one.wish, home) })
         };
         Wishes { pinholes: self.each().filter_map(pinhole).collect() }
     }
@@ -169,7 +169,7 @@ fn target(settings: &Settings, gateway: &Label, wish: &PinholeWish) -> Result<(S
 }
 
 /// Only sources of the target's own family can come to it.
-fn way(to: SocketAddr, protocol: Protocol, wish: &PinholeWish) -> Way {
+fn way(to: SocketAddr, protocol: Protocol, wish: &PinholeWish, home: Option<IpAddr>) -> Way {
     let sources = wish.sources.iter().take(MOST_SOURCES).filter_map(|source| source.parse::<IpAddr>().ok());
     let of_six = sources.filter_map(|source| match source {
         IpAddr::V4(_) => None,
@@ -177,8 +177,9 @@ fn way(to: SocketAddr, protocol: Protocol, wish: &PinholeWish) -> Way {
     });
     match to {
         SocketAddr::V4(target) => {
-            let translated =
-                Translated { public_port: 0, target, sources: sources_of_four(wish).collect(), neighbours: false };
+            let sources: BTreeSet<_> = sources_of_four(wish).collect();
+            let neighbours = home.and_then(of_four).is_some_and(|home| sources.contains(&home));
+            let translated = Translated { public_port: 0, target, sources, neighbours };
             Way { protocol, translated: Some(translated), direct: None }
         }
         SocketAddr::V6(target) => {
@@ -216,7 +217,7 @@ mod tests {
     fn only_what_the_settings_say_is_opened_and_only_as_long_as_it_was_wished() {
         let now = Instant::now();
         let (wished, settings) = all(now);
-        let wishes = wished.wishes(&settings, now + Duration::from_secs(1));
+        let wishes = wished.wishes(&settings, None, now + Duration::from_secs(1));
         let ids: Vec<_> = wishes.pinholes.iter().map(|pinhole| pinhole.id.as_str()).collect();
         assert_eq!(ids, ["home-s1", "home-s2"]);
         assert_eq!(wishes.pinholes[0].remaining, Duration::from_secs(8));
@@ -228,7 +229,7 @@ mod tests {
             direct.sources.iter().map(|site| site.address().to_string()).collect::<Vec<_>>(),
             ["2001:db8:9:9::"]
         );
-        let later = wished.wishes(&settings, now + Duration::from_secs(5));
+        let later = wished.wishes(&settings, None, now + Duration::from_secs(5));
         assert_eq!(later.pinholes.len(), 1, "at its end nobody needs to say so");
     }
 
@@ -239,8 +240,20 @@ mod tests {
         let home = Label::parse("home").unwrap();
         assert!(wished.forget(&home), "it is news");
         assert!(wished.is_heard() && !wished.is_something(now));
-        assert!(wished.wishes(&settings, now).pinholes.is_empty());
+        assert!(wished.wishes(&settings, None, now).pinholes.is_empty());
         assert!(!wished.forget(&home), "it is none again");
+    }
+
+    #[test]
+    fn whoever_opened_it_from_inside_this_home_comes_in_from_there_too() {
+        let now = Instant::now();
+        let (wished, settings) = all(now);
+        let neighbours = |home: Option<&str>| {
+            let wishes = wished.wishes(&settings, home.map(|home| home.parse().unwrap()), now);
+            wishes.pinholes[0].way.translated.as_ref().unwrap().neighbours
+        };
+        assert!(neighbours(Some("198.51.100.7")) && neighbours(Some("::ffff:198.51.100.7")));
+        assert!(!neighbours(Some("198.51.100.8")) && !neighbours(Some("2001:db8:9:9::")) && !neighbours(None));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use doorward_core::SessionId;
 use doorward_core::authority::Action;
 use doorward_core::session::Session;
 use jiff::Timestamp;
+use std::net::IpAddr;
 
 pub(super) fn routes() -> Router<PortalState> {
     Router::new()
@@ -34,6 +35,8 @@ pub(super) struct OwnReach {
     pub(super) from: Vec<String>,
     /// Why it does not lead straight to the home, where it is meant to.
     pub(super) detour: Option<String>,
+    /// Whether its person is at home: the router lets them in by its public address, masked.
+    pub(super) is_at_home: bool,
     /// Whether its person, who looks, could come from here as well.
     pub(super) is_elsewhere: bool,
     /// Whether its person, who looks, may ask to wait for whoever comes first.
@@ -60,6 +63,9 @@ impl OwnReach {
             PinholeStanding::Closed { why } => Some(why.clone()),
             PinholeStanding::Ready | PinholeStanding::Passed => None,
         });
+        let public = straight.as_ref().and_then(|straight| straight.place.as_ref()?.host.parse::<IpAddr>().ok());
+        let is_at_home =
+            public.is_some_and(|public| public.is_ipv4() && sources.iter().any(|known| known.covers(public)));
         // The straight way first: the gateway's port is what remains without it.
         let straight = straight.and_then(|straight| straight.place).map(|place| lines_of(&place));
         let (lines, problem) = match place {
@@ -75,7 +81,18 @@ impl OwnReach {
             FirstComer::Possible => (is_own && problem.is_none(), None),
             FirstComer::AwaitedUntil(until) => (false, Some(until)),
         };
-        Some(Self { session: session.id, lines, problem, from, detour, is_elsewhere, may_await, awaited_until, back })
+        Some(Self {
+            session: session.id,
+            lines,
+            problem,
+            from,
+            detour,
+            is_at_home,
+            is_elsewhere,
+            may_await,
+            awaited_until,
+            back,
+        })
     }
 }
 

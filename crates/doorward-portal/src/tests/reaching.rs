@@ -220,4 +220,8 @@ async fn why_a_way_straight_to_the_home_is_closed_stands_beside_the_gateways_por
     say(PinholeStanding::Ready);
     let page = house.browse(&house.annas, "192.0.2.7", "/", None).await.text;
     assert!(page.contains("198.51.100.77:41000") && !page.contains("not straight to the home"), "{page}");
+    assert!(!page.contains("at the home itself"), "{page}");
+    house.press(&house.annas, "198.51.100.77", &format!("/sessions/{session}/here"), "").await;
+    let page = house.browse(&house.annas, "198.51.100.77", "/", None).await.text;
+    assert!(page.contains("at the home itself"), "{page}");
 }
